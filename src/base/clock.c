@@ -1,0 +1,19 @@
+/* Time: the monotonic clock only. */
+#include "base/clock.h"
+
+#include <time.h>
+
+uint64_t sr_clock_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t sr_clock_after_ms(int64_t milliseconds)
+{
+    if (milliseconds < 0)
+        return SR_CLOCK_NEVER;
+    return sr_clock_ns() + (uint64_t)milliseconds * 1000000u;
+}

@@ -1,0 +1,219 @@
+/*
+ * Descriptors and the set of those that are ours: a bit for each number, in pages that are made on demand and
+ * never given back, so that setting and clearing a bit takes no lock.
+ */
+#include "base/fd.h"
+
+#include "base/attr.h"
+#include "base/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAGE_BITS  4096u
+#define WORD_BITS  64u
+#define PAGE_WORDS (PAGE_BITS / WORD_BITS)
+#define PAGE_COUNT 256u /* 1048576 descriptors, the kernel's default ceiling */
+
+typedef _Atomic uint64_t word;
+
+static word first_page[PAGE_WORDS];
+static word *_Atomic pages[PAGE_COUNT] = {first_page};
+
+/* The gate: how many are opening a descriptor now, and whether a fork wants them out. */
+static atomic_int opening;
+static atomic_bool closed;
+
+static void enter(void)
+{
+    for (;;) {
+        atomic_fetch_add(&opening, 1);
+        if (SR_LIKELY(!atomic_load(&closed)))
+            return;
+        atomic_fetch_sub(&opening, 1);
+        while (atomic_load(&closed))
+            sched_yield();
+    }
+}
+
+static void leave(void)
+{
+    atomic_fetch_sub(&opening, 1);
+}
+
+static word *page_of(int fd, bool make)
+{
+    unsigned index = (unsigned)fd / PAGE_BITS;
+    word *page, *none = NULL;
+
+    if (index >= PAGE_COUNT)
+        return NULL;
+    page = atomic_load_explicit(&pages[index], memory_order_acquire);
+    if (page || !make)
+        return page;
+    page = sr_sys.calloc(PAGE_WORDS, sizeof *page);
+    if (!page)
+        return NULL;
+    if (atomic_compare_exchange_strong(&pages[index], &none, page))
+        return page;
+    free(page);
+    return none;
+}
+
+static uint64_t bit_of(int fd)
+{
+    return (uint64_t)1 << ((unsigned)fd % WORD_BITS);
+}
+
+static word *word_of(word *page, int fd)
+{
+    return &page[(unsigned)fd % PAGE_BITS / WORD_BITS];
+}
+
+int sr_fd_adopt(int fd)
+{
+    word *page = page_of(fd, true);
+
+    if (!page)
+        return -ENOMEM;
+    atomic_fetch_or_explicit(word_of(page, fd), bit_of(fd), memory_order_relaxed);
+    return 0;
+}
+
+void sr_fd_disown(int fd)
+{
+    word *page = page_of(fd, false);
+
+    if (page)
+        atomic_fetch_and_explicit(word_of(page, fd), ~bit_of(fd), memory_order_relaxed);
+}
+
+/* Note the result of a call that opens, inside the gate. */
+static int noted(int fd)
+{
+    int status = fd;
+
+    if (fd < 0) {
+        status = -errno;
+    } else if (sr_fd_adopt(fd) < 0) {
+        sr_sys.close(fd);
+        status = -ENOMEM;
+    }
+    leave();
+    return status;
+}
+
+int sr_fd_open(int dir, const char *path, int flags)
+{
+    enter();
+    return noted(sr_sys.openat(dir, path, flags | O_CLOEXEC, 0));
+}
+
+int sr_fd_socket(int domain, int type)
+{
+    enter();
+    return noted(sr_sys.socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
+int sr_fd_accept(int listener)
+{
+    enter();
+    return noted(sr_sys.accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+
+int sr_fd_epoll(void)
+{
+    enter();
+    return noted(sr_sys.epoll_create1(EPOLL_CLOEXEC));
+}
+
+int sr_fd_event(void)
+{
+    enter();
+    return noted(sr_sys.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+int sr_fd_timer(void)
+{
+    enter();
+    return noted(sr_sys.timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+}
+
+int sr_fd_pipe(int out_fds[2])
+{
+    int fds[2], status = 0;
+
+    enter();
+    if (sr_sys.pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+        status = -errno;
+    } else if (sr_fd_adopt(fds[0]) < 0 || sr_fd_adopt(fds[1]) < 0) {
+        sr_fd_disown(fds[0]);
+        sr_sys.close(fds[0]);
+        sr_sys.close(fds[1]);
+        status = -ENOMEM;
+    } else {
+        out_fds[0] = fds[0];
+        out_fds[1] = fds[1];
+    }
+    leave();
+    return status;
+}
+
+void sr_fd_close(int fd)
+{
+    if (fd < 0)
+        return;
+    enter();
+    sr_fd_disown(fd);
+    sr_sys.close(fd);
+    leave();
+}
+
+size_t sr_fd_count(void)
+{
+    size_t count = 0;
+
+    for (unsigned i = 0; i < PAGE_COUNT; i++) {
+        word *page = atomic_load(&pages[i]);
+
+        for (unsigned k = 0; page && k < PAGE_WORDS; k++)
+            count += (size_t)__builtin_popcountll(atomic_load(&page[k]));
+    }
+    return count;
+}
+
+void sr_fd_before_fork(void)
+{
+    atomic_store(&closed, true);
+    while (atomic_load(&opening) > 0)
+        sched_yield();
+}
+
+void sr_fd_after_fork_in_parent(void)
+{
+    atomic_store(&closed, false);
+}
+
+void sr_fd_after_fork_in_child(void)
+{
+    for (unsigned i = 0; i < PAGE_COUNT; i++) {
+        word *page = atomic_load(&pages[i]);
+
+        for (unsigned k = 0; page && k < PAGE_WORDS; k++) {
+            uint64_t bits = atomic_exchange(&page[k], 0);
+
+            for (; bits; bits &= bits - 1)
+                close((int)(i * PAGE_BITS + k * WORD_BITS + (unsigned)__builtin_ctzll(bits)));
+        }
+    }
+    atomic_store(&opening, 0);
+    atomic_store(&closed, false);
+}

@@ -1,0 +1,35 @@
+/* What the library has to tell goes to the host's log function, limited in rate; nothing is printed. */
+#ifndef SR_BASE_LOG_H
+#define SR_BASE_LOG_H
+
+#include "base/attr.h"
+
+#include <sockref/sockref.h>
+
+/* Events, so that each has its own rate: at most SR_LOG_BURST records of one in a second. */
+enum sr_log_event {
+    SR_LOG_LISTENING,
+    SR_LOG_CLOSED,
+    SR_LOG_REVOKED,
+    SR_LOG_CLEANUP_FAILED,
+    SR_LOG_DISPLACED,
+    SR_LOG_UNTRUSTED_PARENT,
+    SR_LOG_START_FAILED,
+    SR_LOG_ACCEPT_PAUSED,
+    SR_LOG_ACCEPT_RESUMED,
+    SR_LOG_CONNECTION_FAILED,
+    SR_LOG_SWEPT,
+    SR_LOG_THREAD_FAILED,
+    SR_LOG_EVENT_COUNT
+};
+
+#define SR_LOG_BURST 16
+
+/* Calls out: no lock may be held. Costs one load where nobody listens. */
+void sr_log(enum sr_log_event event, int level, int status, const char *path, const char *format,
+            ...) SR_PRINTF(5, 6);
+
+/* In a forked child: the locks of the parent's threads are gone. */
+void sr_log_after_fork(void);
+
+#endif

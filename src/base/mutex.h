@@ -1,0 +1,44 @@
+/*
+ * Mutex and condition, annotated for clang's thread-safety analysis.
+ *
+ * Lock order, outermost first; a thread takes a later one while it holds an earlier one, never the reverse:
+ *   1. registry list (ref/registry.c)    all registries of the process; also held across fork()
+ *   2. registry      (ref/registry.h)    the table, free entries, waiters; a leaf over file calls: none is made
+ *                                        while it is held
+ *   3. loop          (net/loop.h)        tasks posted to a loop
+ *   4. cleanup       (ref/cleanup.c)     the deadlines of the worker
+ *   5. log           (base/log.c)        who receives records
+ * No callback of a user runs with any of them held.
+ */
+#ifndef SR_BASE_MUTEX_H
+#define SR_BASE_MUTEX_H
+
+#include "base/attr.h"
+
+#include <pthread.h>
+#include <stdint.h>
+
+struct SR_CAPABILITY("mutex") sr_mutex {
+    pthread_mutex_t raw;
+};
+
+#define SR_MUTEX_INIT {PTHREAD_MUTEX_INITIALIZER}
+
+struct sr_cond {
+    pthread_cond_t raw;
+};
+
+void sr_mutex_init(struct sr_mutex *self);
+void sr_mutex_destroy(struct sr_mutex *self);
+void sr_mutex_lock(struct sr_mutex *self) SR_ACQUIRES(*self);
+void sr_mutex_unlock(struct sr_mutex *self) SR_RELEASES(*self);
+
+/* Waits by the monotonic clock. */
+void sr_cond_init(struct sr_cond *self);
+void sr_cond_destroy(struct sr_cond *self);
+void sr_cond_broadcast(struct sr_cond *self);
+/* Returns 0, or -ETIMEDOUT at the deadline (sr_clock_ns(); SR_CLOCK_NEVER waits without end). */
+int sr_cond_wait(struct sr_cond *self, struct sr_mutex *mutex, uint64_t deadline_ns)
+    SR_REQUIRES(*mutex);
+
+#endif

@@ -1,0 +1,67 @@
+/* Statuses: their names, as programs compare them, and what they mean. */
+#include <errno.h>
+#include <sockref/sockref.h>
+#include <stddef.h>
+#include <string.h>
+
+struct own {
+    const char *name;
+    const char *message;
+};
+
+/* By -20001 - status. */
+static const struct own own[] = {
+    {"ESOCKREF_PATH", "the path is not usable as the name of a socket"},
+    {"ESOCKREF_PATHLEN", "the path is longer than this platform can name"},
+    {"ESOCKREF_FOREIGN", "something that is not sockref's stands at the path"},
+    {"ESOCKREF_EXISTS", "the name is live already"},
+    {"ESOCKREF_NOTFOUND", "the name is not active here"},
+    {"ESOCKREF_LIMIT", "a configured limit is reached"},
+    {"ESOCKREF_CLOSED", "closed, revoked, or the listener was lost"},
+    {"ESOCKREF_FORKED", "a handle of the parent process cannot be used in a forked child"},
+    {"ESOCKREF_SHUTDOWN", "the registry is shut down"},
+    {"ESOCKREF_TIMEOUT", "the time given was not enough"},
+    {"ESOCKREF_CANCELED", "cancelled"},
+    {"ESOCKREF_BUSY", "somebody else has it"},
+    {"ESOCKREF_UNTRUSTED", "somebody else could change the directory"},
+    {"ESOCKREF_UNSUPPORTED", "this system cannot do it"},
+};
+
+#define OWN_COUNT (sizeof own / sizeof own[0])
+
+static const struct own *find_own(int status)
+{
+    size_t index = (size_t)(SOCKREF_EPATH - status);
+
+    return status <= SOCKREF_EPATH && index < OWN_COUNT ? &own[index] : NULL;
+}
+
+const char *sockref_status_name(int status)
+{
+    const struct own *entry = find_own(status);
+    const char *name;
+
+    if (entry)
+        return entry->name;
+    if (status == 0)
+        return "OK";
+    if (status < -4095 || status > 4095)
+        return "EUNKNOWN";
+    name = strerrorname_np(status < 0 ? -status : status);
+    return name ? name : "EUNKNOWN";
+}
+
+const char *sockref_status_message(int status)
+{
+    const struct own *entry = find_own(status);
+    const char *message;
+
+    if (entry)
+        return entry->message;
+    if (status == 0)
+        return "success";
+    if (status < -4095 || status > 4095)
+        return "unknown status";
+    message = strerrordesc_np(status < 0 ? -status : status);
+    return message ? message : "unknown status";
+}

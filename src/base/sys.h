@@ -1,0 +1,67 @@
+/*
+ * Every allocation and every system call of the library goes through this one table, so that a test can
+ * make the n-th of each kind fail. free() is not in it: giving memory back can't fail.
+ */
+#ifndef SR_BASE_SYS_H
+#define SR_BASE_SYS_H
+
+#include <poll.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/timerfd.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct sr_sys {
+    void *(*malloc)(size_t size);
+    void *(*calloc)(size_t count, size_t size);
+    void *(*realloc)(void *memory, size_t size);
+    void *(*aligned_alloc)(size_t alignment, size_t size);
+    void *(*mmap)(size_t size); /* anonymous, private, zeroed; MAP_FAILED on failure */
+
+    int (*openat)(int dir, const char *path, int flags, mode_t mode);
+    int (*close)(int fd);
+    int (*fstat)(int fd, struct stat *out);
+    int (*fstatat)(int dir, const char *path, struct stat *out, int flags);
+    int (*fchmod)(int fd, mode_t mode);
+    int (*chmod)(const char *path, mode_t mode);
+    int (*mkdir)(const char *path, mode_t mode);
+    int (*unlinkat)(int dir, const char *path, int flags);
+    int (*rename_new)(int dir, const char *from, const char *to); /* never over another file */
+    int (*dup)(int fd);                                           /* close-on-exec */
+
+    int (*socket)(int domain, int type, int protocol);
+    int (*bind)(int fd, const struct sockaddr *address, socklen_t length);
+    int (*listen)(int fd, int backlog);
+    int (*connect)(int fd, const struct sockaddr *address, socklen_t length);
+    int (*accept4)(int fd, struct sockaddr *address, socklen_t *length, int flags);
+    int (*shutdown)(int fd, int how);
+    int (*getsockopt)(int fd, int level, int option, void *value, socklen_t *length);
+    int (*getsockname)(int fd, struct sockaddr *address, socklen_t *length);
+    ssize_t (*recv)(int fd, void *buffer, size_t length, int flags);
+    ssize_t (*send)(int fd, const void *buffer, size_t length, int flags);
+    ssize_t (*sendmsg)(int fd, const struct msghdr *message, int flags);
+
+    int (*epoll_create1)(int flags);
+    int (*epoll_ctl)(int epoll, int operation, int fd, struct epoll_event *event);
+    int (*epoll_wait)(int epoll, struct epoll_event *events, int count, int timeout_ms);
+    int (*poll)(struct pollfd *fds, nfds_t count, int timeout_ms);
+    int (*eventfd)(unsigned initial, int flags);
+    int (*timerfd_create)(int clock, int flags);
+    int (*timerfd_settime)(int fd, int flags, const struct itimerspec *value,
+                           struct itimerspec *old);
+    int (*pipe2)(int fds[2], int flags);
+    ssize_t (*read)(int fd, void *buffer, size_t length);
+    ssize_t (*write)(int fd, const void *buffer, size_t length);
+
+    int (*thread_create)(pthread_t *out, const pthread_attr_t *attr, void *(*body)(void *),
+                         void *arg); /* returns an errno value, as pthread_create */
+};
+
+extern struct sr_sys sr_sys;
+
+#endif

@@ -1,0 +1,34 @@
+/* Starting a thread of the library's own. */
+#include "base/thread.h"
+
+#include "base/error.h"
+#include "base/sys.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#define STACK_SIZE (1024u * 1024u) /* callbacks of the host's run on it */
+
+int sr_thread_start(void *(*body)(void *), void *arg, bool detached, pthread_t *out_thread)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigset_t all, before;
+    int failed;
+
+    if (pthread_attr_init(&attr) != 0)
+        return sr_error_no_memory();
+    pthread_attr_setstacksize(&attr, STACK_SIZE);
+    if (detached)
+        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    failed = sr_sys.thread_create(&thread, &attr, body, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    if (failed)
+        return sr_error_system(failed, "pthread_create", NULL);
+    if (out_thread)
+        *out_thread = thread;
+    return 0;
+}

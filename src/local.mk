@@ -1,0 +1,91 @@
+# The library. Its objects are a convenience library of their own, so that a unit test can link them
+# directly: it reaches what is hidden, and replaces the table of system calls.
+noinst_LTLIBRARIES += libsockref_internal.la
+libsockref_internal_la_SOURCES = \
+	src/base/attr.h \
+	src/base/clock.c \
+	src/base/clock.h \
+	src/base/error.c \
+	src/base/error.h \
+	src/base/fd.c \
+	src/base/fd.h \
+	src/base/hash.c \
+	src/base/hash.h \
+	src/base/list.h \
+	src/base/log.c \
+	src/base/log.h \
+	src/base/mutex.c \
+	src/base/mutex.h \
+	src/base/status.c \
+	src/base/sys.c \
+	src/base/sys.h \
+	src/base/thread.c \
+	src/base/thread.h \
+	src/base/version.c \
+	src/name/path.c \
+	src/name/path.h \
+	src/name/place.c \
+	src/name/place.h \
+	src/name/sockfile.c \
+	src/name/sockfile.h \
+	src/name/sweep.c \
+	src/name/sweep.h \
+	src/net/backend.h \
+	src/net/backend_epoll.c \
+	src/net/backend_poll.c \
+	src/net/conn.c \
+	src/net/conn.h \
+	src/net/count.c \
+	src/net/count.h \
+	src/net/echo.c \
+	src/net/hooks.c \
+	src/net/listener.c \
+	src/net/listener.h \
+	src/net/loop.c \
+	src/net/loop.h \
+	src/net/outbuf.c \
+	src/net/outbuf.h \
+	src/net/reactor.c \
+	src/net/serve.c \
+	src/net/serve.h \
+	src/net/service.c \
+	src/net/service.h \
+	src/net/start.c \
+	src/net/start.h \
+	src/net/timer.c \
+	src/net/timer.h \
+	src/ref/cleanup.c \
+	src/ref/cleanup.h \
+	src/ref/ending.c \
+	src/ref/entry.h \
+	src/ref/fork.c \
+	src/ref/fork.h \
+	src/ref/hooks.c \
+	src/ref/hooks.h \
+	src/ref/life.c \
+	src/ref/life.h \
+	src/ref/listen.c \
+	src/ref/lookup.c \
+	src/ref/names.c \
+	src/ref/options.c \
+	src/ref/options.h \
+	src/ref/registry.c \
+	src/ref/registry.h \
+	src/ref/remove.c \
+	src/ref/service.c \
+	src/ref/slab.c \
+	src/ref/slab.h \
+	src/ref/sockref.c \
+	src/ref/state.h \
+	src/ref/table.c \
+	src/ref/table.h \
+	src/ref/watch.c
+
+lib_LTLIBRARIES += libsockref.la
+libsockref_la_SOURCES =
+libsockref_la_LIBADD = libsockref_internal.la
+libsockref_la_DEPENDENCIES = libsockref_internal.la src/libsockref.map
+libsockref_la_LDFLAGS = $(AM_LDFLAGS) -version-info $(SOCKREF_VERSION_INFO) -no-undefined \
+	-Wl,--version-script=$(top_srcdir)/src/libsockref.map \
+	-Wl,-z,relro -Wl,-z,now -Wl,-z,nodelete
+EXTRA_DIST += src/libsockref.map

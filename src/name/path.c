@@ -1,0 +1,165 @@
+/*
+ * Path rules.
+ *
+ * A name is an absolute path to a file, or '@' and a name of the abstract namespace. Refused before any side
+ * effect: what would reach another file than it says (relative, ".."), what is no file name (empty, trailing
+ * slash, "."), what breaks logs and scripts (control bytes), and what this platform can't name. Spaces and bytes
+ * from 0x80 are allowed: paths are bytes.
+ */
+#include "name/path.h"
+
+#include "base/error.h"
+#include "name/place.h"
+
+#include <sockref/sockref.h>
+#include <stdio.h>
+#include <string.h>
+
+/*
+ * The longest leaf that can be bound by way of its directory's descriptor, "/proc/self/fd/NNNNNNN/LEAF": seven
+ * digits are the most that a descriptor can have where the kernel's ceiling is at its default.
+ */
+#define LEAF_BY_FD_MAX (SR_SUN_PATH_MAX - (int)sizeof "/proc/self/fd/1048576/" + 1)
+
+static bool is_dots(const char *part, size_t length)
+{
+    return length == 2 && part[0] == '.' && part[1] == '.';
+}
+
+/* What is wrong with the bytes and components of a path, or NULL. */
+static const char *find_fault(const char *path)
+{
+    const char *part = path;
+
+    for (const char *at = path;; at++) {
+        unsigned char byte = (unsigned char)*at;
+
+        if (byte == '/' || byte == '\0') {
+            if (is_dots(part, (size_t)(at - part)))
+                return "a \"..\" component could lead elsewhere: give the path without it";
+            part = at + 1;
+        }
+        if (byte == '\0')
+            return NULL;
+        if (byte < 0x20 || byte == 0x7f)
+            return "a control byte in a path: give a path without it";
+    }
+}
+
+static const char *find_name_fault(const char *path)
+{
+    const char *leaf;
+
+    if (path[0] == '\0')
+        return "an empty path: give an absolute one, or '@' and an abstract name";
+    if (path[0] == '@' && path[1] == '\0')
+        return "an abstract name needs at least one byte after '@'";
+    if (path[0] == '@')
+        return find_fault(path);
+    if (path[0] != '/')
+        return "a relative path means another file after chdir: give an absolute one";
+    leaf = sr_path_leaf(path);
+    if (leaf[0] == '\0')
+        return "a trailing slash names a directory: give the path of a file";
+    if (strcmp(leaf, ".") == 0)
+        return "\".\" names a directory: give the path of a file";
+    return find_fault(path);
+}
+
+/* The limit that a name breaks, or 0. */
+static size_t find_limit(const char *path)
+{
+    size_t length = strlen(path);
+
+    if (sr_path_is_abstract(path))
+        return length > SR_SUN_PATH_MAX ? SR_SUN_PATH_MAX : 0;
+    if (length > SR_PATH_MAX)
+        return SR_PATH_MAX;
+    if (length > SR_SUN_PATH_MAX && strlen(sr_path_leaf(path)) > (size_t)LEAF_BY_FD_MAX)
+        return LEAF_BY_FD_MAX;
+    return 0;
+}
+
+int sr_path_check(const char *path)
+{
+    const char *fault;
+    size_t limit;
+
+    if (!path)
+        return sr_error_argument("the path is NULL");
+    fault = find_name_fault(path);
+    if (fault)
+        return sr_error_set(SOCKREF_EPATH, path, "%s", fault);
+    limit = find_limit(path);
+    if (limit == LEAF_BY_FD_MAX)
+        return sr_error_set(SOCKREF_EPATHLEN, path,
+                            "a path over %d bytes may end in a name of at most %zu bytes; this "
+                            "one has %zu: shorten the last component",
+                            SR_SUN_PATH_MAX, limit, strlen(sr_path_leaf(path)));
+    if (limit)
+        return sr_error_set(SOCKREF_EPATHLEN, path,
+                            "%s may have at most %zu bytes; this one has %zu: shorten it",
+                            sr_path_is_abstract(path) ? "an abstract name" : "a path", limit,
+                            strlen(path));
+    return 0;
+}
+
+bool sr_path_is_usable(const char *path)
+{
+    return path && !find_name_fault(path) && find_limit(path) == 0;
+}
+
+int sr_path_check_directory(const char *path)
+{
+    const char *fault = NULL;
+
+    if (!path)
+        return sr_error_argument("the directory is NULL");
+    if (path[0] != '/')
+        fault = path[0] ? "a relative directory changes with chdir: give an absolute one"
+                        : "an empty directory path: give an absolute one";
+    else
+        fault = find_fault(path);
+    if (fault)
+        return sr_error_set(SOCKREF_EPATH, path, "%s", fault);
+    if (strlen(path) > SR_PATH_MAX)
+        return sr_error_set(SOCKREF_EPATHLEN, path, "a path may have at most %d bytes",
+                            SR_PATH_MAX);
+    return 0;
+}
+
+bool sr_path_is_abstract(const char *path)
+{
+    return path[0] == '@';
+}
+
+const char *sr_path_leaf(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+bool sr_path_needs_fold(const char *path)
+{
+    if (sr_path_is_abstract(path))
+        return false;
+    return strstr(path, "//") || strstr(path, "/./");
+}
+
+size_t sr_path_fold(const char *path, char *out)
+{
+    char *to = out;
+
+    while (*path) {
+        if (path[0] == '/' && path[1] == '/') {
+            path++;
+        } else if (path[0] == '/' && path[1] == '.' && path[2] == '/') {
+            path += 2;
+        } else {
+            *to++ = *path++;
+        }
+    }
+    *to = '\0';
+    return (size_t)(to - out);
+}

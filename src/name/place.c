@@ -1,0 +1,173 @@
+/*
+ * A place: the directory of a name, pinned by a descriptor.
+ *
+ * Whoever can write to the directory can put another file in the socket's place, so a directory is trusted only
+ * where nobody but this user and root can: owned by one of them, and not writable by group or others, or
+ * sticky and owned by root (as /tmp is), where others may add files but not replace ours.
+ */
+#include "name/place.h"
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/sys.h"
+#include "name/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sockref/sockref.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Room that a default leaf needs, "/sockref-4194304-0123456789abcdef.sock". */
+#define DEFAULT_LEAF_ROOM 42
+
+/* Copy the directory part of a checked path: "/" for a file in the root. */
+static void directory_of(const char *path, char out[SR_PATH_MAX + 1])
+{
+    size_t length = (size_t)(sr_path_leaf(path) - path);
+
+    if (length > 1)
+        length--;
+    memcpy(out, path, length);
+    out[length] = '\0';
+}
+
+/* Why others could change what stands in a directory, or NULL. */
+static const char *find_distrust(const struct stat *dir, bool *out_shared)
+{
+    bool writable = dir->st_mode & (S_IWGRP | S_IWOTH);
+    bool sticky = dir->st_mode & S_ISVTX;
+
+    *out_shared = writable;
+    if (dir->st_uid != geteuid() && dir->st_uid != 0)
+        return "the directory belongs to another user: use one of your own";
+    if (writable && !(sticky && dir->st_uid == 0))
+        return "other users can write to the directory: take that permission away, or use a "
+               "private one";
+    return NULL;
+}
+
+int sr_place_open(const char *path, struct sr_place *out_place)
+{
+    struct sr_place place = {.dir = -1};
+    char directory[SR_PATH_MAX + 1];
+    const char *distrust;
+    struct stat info;
+    int status;
+
+    if (sr_path_is_abstract(path)) {
+        *out_place = place;
+        return 0;
+    }
+    directory_of(path, directory);
+    place.dir = sr_fd_open(AT_FDCWD, directory, O_PATH | O_DIRECTORY);
+    if (place.dir == -ENOMEM)
+        return sr_error_no_memory();
+    if (place.dir < 0)
+        return sr_error_system(-place.dir, "open", directory);
+    if (sr_sys.fstat(place.dir, &info) < 0) {
+        status = sr_error_system(errno, "fstat", directory);
+        goto close_dir;
+    }
+    distrust = find_distrust(&info, &place.shared);
+    if (distrust) {
+        status = sr_error_set(SOCKREF_EUNTRUSTED, directory, "%s", distrust);
+        goto close_dir;
+    }
+    place.device = info.st_dev;
+    place.inode = info.st_ino;
+    *out_place = place;
+    return 0;
+
+close_dir:
+    sr_fd_close(place.dir);
+    return status;
+}
+
+void sr_place_close(struct sr_place *self)
+{
+    sr_fd_close(self->dir);
+    self->dir = -1;
+}
+
+int sr_place_find(const char *path, dev_t *out_device, ino_t *out_inode)
+{
+    char directory[SR_PATH_MAX + 1];
+    struct stat info;
+
+    directory_of(path, directory);
+    if (sr_sys.fstatat(AT_FDCWD, directory, &info, 0) < 0)
+        return -errno;
+    if (!S_ISDIR(info.st_mode))
+        return -ENOTDIR;
+    *out_device = info.st_dev;
+    *out_inode = info.st_ino;
+    return 0;
+}
+
+/* Whether a directory exists, or could be made, that is ours alone, writable and short enough. */
+static bool is_home(const char *directory)
+{
+    struct stat info;
+
+    if (strlen(directory) + DEFAULT_LEAF_ROOM > SR_SUN_PATH_MAX)
+        return false;
+    if (sr_sys.mkdir(directory, 0700) < 0 && errno != EEXIST)
+        return false;
+    if (sr_sys.fstatat(AT_FDCWD, directory, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        return false;
+    return S_ISDIR(info.st_mode) && info.st_uid == geteuid() &&
+           (info.st_mode & (S_IRWXG | S_IRWXO)) == 0 &&
+           faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0;
+}
+
+static void strip_slashes(char *path)
+{
+    size_t length = strlen(path);
+
+    while (length > 1 && path[length - 1] == '/')
+        path[--length] = '\0';
+}
+
+int sr_place_default(const char *preferred, char **out_path)
+{
+    const struct {
+        const char *base;   /* NULL: not a candidate */
+        const char *format; /* of base and uid */
+    } candidates[] = {
+        {preferred, "%s"},
+        {secure_getenv("SOCKREF_DIR"), "%s"},
+        {secure_getenv("XDG_RUNTIME_DIR"), "%s/sockref"},
+        {"/run/user", "%s/%u/sockref"},
+        {secure_getenv("TMPDIR"), "%s/sockref-%u"},
+        {"/tmp", "%s/sockref-%u"},
+    };
+    char path[SR_PATH_MAX + 1];
+
+    for (size_t i = 0; i < sizeof candidates / sizeof candidates[0]; i++) {
+        const char *base = candidates[i].base;
+        int length;
+
+        if (!base || base[0] != '/')
+            continue;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        length = snprintf(path, sizeof path, candidates[i].format, base, (unsigned)geteuid());
+#pragma GCC diagnostic pop
+        if (length < 0 || (size_t)length >= sizeof path)
+            continue;
+        strip_slashes(path);
+        if (!is_home(path))
+            continue;
+        *out_path = sr_sys.malloc(strlen(path) + 1);
+        if (!*out_path)
+            return sr_error_no_memory();
+        memcpy(*out_path, path, strlen(path) + 1);
+        return 0;
+    }
+    return sr_error_set(SOCKREF_EUNSUPPORTED, NULL,
+                        "no directory for default names is ours alone, writable and short enough: "
+                        "set SOCKREF_DIR to one, or give a path or an abstract name");
+}

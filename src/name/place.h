@@ -1,0 +1,31 @@
+/* A place: the directory of a name, pinned by a descriptor, and the last component in it. */
+#ifndef SR_NAME_PLACE_H
+#define SR_NAME_PLACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define SR_LEAF_MAX 255
+
+struct sr_place {
+    int dir;             /* O_PATH, noted; -1 for an abstract name */
+    bool shared;         /* others may create files there (sticky): remove by rename-aside */
+    dev_t device;        /* of the directory */
+    ino_t inode;
+};
+
+/* Open and pin the directory of a checked path, and check that nobody else could change it. */
+int sr_place_open(const char *path, struct sr_place *out_place);
+void sr_place_close(struct sr_place *self);
+/* Only look where the directory of a checked path is now: 0 or -errno, nothing described. */
+int sr_place_find(const char *path, dev_t *out_device, ino_t *out_inode);
+
+/*
+ * The default directory, made if it is missing: the first of preferred (may be NULL), $SOCKREF_DIR,
+ * $XDG_RUNTIME_DIR/sockref, /run/user/UID/sockref, $TMPDIR/sockref-UID, /tmp/sockref-UID that is ours alone,
+ * writable and short enough. Returns 0 and a malloc'ed path without trailing slash, or a described status.
+ */
+int sr_place_default(const char *preferred, char **out_path);
+
+#endif

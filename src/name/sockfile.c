@@ -1,0 +1,317 @@
+/*
+ * The socket and its file.
+ *
+ * Bind. The kernel's bind() creates the file and follows or replaces nothing, so it is the exclusion. fchmod() on
+ * the descriptor before it gives the file its narrow mode from birth; a mode wider than the umask allows is given
+ * through the file's own descriptor, before listen(), so that nobody can connect earlier. The caller's spelling is
+ * bound where it fits, since that is what people read in `ss`; longer ones go by way of the directory's descriptor.
+ *
+ * Remove. What is removed is the inode that was bound, never a path. In a directory that only we can change, look
+ * and unlink; where others may add files, the file is first renamed aside to a name of ours, looked at there, and
+ * put back if it is another one: there is no call that unlinks by inode.
+ */
+#include "name/sockfile.h"
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "name/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The address to bind or dial: the spelling, or by the directory's descriptor where that is too long. */
+static socklen_t make_address(const struct sr_place *place, const char *path,
+                              struct sockaddr_un *out)
+{
+    size_t length = strlen(path);
+
+    memset(out, 0, sizeof *out);
+    out->sun_family = AF_UNIX;
+    if (length <= SR_SUN_PATH_MAX) {
+        memcpy(out->sun_path, path, length);
+    } else {
+        length = (size_t)snprintf(out->sun_path, sizeof out->sun_path, "/proc/self/fd/%d/%s",
+                                  place->dir, sr_path_leaf(path));
+    }
+    if (sr_path_is_abstract(path)) {
+        out->sun_path[0] = '\0';
+        return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    }
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
+}
+
+/* What stands in the way of a bind decides what is told. */
+static int describe_occupied(const struct sr_place *place, const char *path)
+{
+    struct stat info;
+
+    if (place->dir < 0)
+        return sr_error_system(EADDRINUSE, "bind", path);
+    if (sr_sys.fstatat(place->dir, sr_path_leaf(path), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+        !S_ISSOCK(info.st_mode))
+        return sr_error_wrapped(SOCKREF_EFOREIGN, EADDRINUSE, "bind", path,
+                                "%s stands at the path and was not touched: remove it, or use "
+                                "another path",
+                                S_ISREG(info.st_mode)    ? "a file"
+                                : S_ISDIR(info.st_mode)  ? "a directory"
+                                : S_ISLNK(info.st_mode)  ? "a symbolic link"
+                                : S_ISFIFO(info.st_mode) ? "a FIFO"
+                                                         : "a device");
+    return sr_error_wrapped(-EADDRINUSE, EADDRINUSE, "bind", path,
+                            "another socket stands at the path and was not touched: stop its "
+                            "owner, or remove the file if it has none");
+}
+
+/* Look for the file just bound: it must stand in the pinned directory. */
+static int identify(struct sr_sockfile *file, const char *path, struct stat *out_info)
+{
+    if (sr_sys.fstatat(file->place.dir, sr_path_leaf(path), out_info, AT_SYMLINK_NOFOLLOW) < 0)
+        return sr_error_system(errno, "fstatat", path);
+    if (!S_ISSOCK(out_info->st_mode) || out_info->st_uid != geteuid())
+        return sr_error_set(SOCKREF_EFOREIGN, path,
+                            "the directory was replaced while the socket was bound");
+    file->device = out_info->st_dev;
+    file->inode = out_info->st_ino;
+    file->has_file = true;
+    return 0;
+}
+
+/* Give the file a mode that the umask has narrowed, through a descriptor of the file itself. */
+static int widen(const struct sr_sockfile *file, const char *path, mode_t mode)
+{
+    char link[40];
+    struct stat info;
+    int fd, status = 0;
+
+    fd = sr_fd_open(file->place.dir, sr_path_leaf(path), O_PATH | O_NOFOLLOW);
+    if (fd < 0)
+        return sr_error_system(-fd, "open", path);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (sr_sys.fstat(fd, &info) < 0)
+        status = sr_error_system(errno, "fstat", path);
+    else if (info.st_dev != file->device || info.st_ino != file->inode)
+        status = sr_error_set(SOCKREF_EFOREIGN, path, "the socket was replaced while it started");
+    else if (sr_sys.chmod(link, mode) < 0)
+        status = sr_error_system(errno, "chmod", path);
+    sr_fd_close(fd);
+    return status;
+}
+
+/*
+ * A bind that succeeded, but whose file was not found by the pinned directory: look where the spelling leads now
+ * and remove what was created there since, if it is a socket of ours. The descriptor still pins its inode.
+ */
+static void undo_lost_bind(const char *path, const struct timespec *since)
+{
+    struct stat info;
+
+    if (sr_sys.fstatat(AT_FDCWD, path, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        return;
+    if (!S_ISSOCK(info.st_mode) || info.st_uid != geteuid() || info.st_ctim.tv_sec < since->tv_sec ||
+        (info.st_ctim.tv_sec == since->tv_sec && info.st_ctim.tv_nsec < since->tv_nsec))
+        return;
+    sr_sys.unlinkat(AT_FDCWD, path, 0);
+}
+
+static int bind_checked(struct sr_sockfile *file, const char *path, int mode)
+{
+    struct sockaddr_un address;
+    socklen_t length = make_address(&file->place, path, &address);
+    struct timespec since;
+    struct stat info;
+    int status;
+
+    if (mode >= 0 && file->place.dir >= 0 && sr_sys.fchmod(file->fd, (mode_t)mode) < 0)
+        return sr_error_system(errno, "fchmod", path);
+    clock_gettime(CLOCK_REALTIME_COARSE, &since);
+    if (sr_sys.bind(file->fd, (struct sockaddr *)&address, length) < 0) {
+        if (errno == EADDRINUSE)
+            return describe_occupied(&file->place, path);
+        return sr_error_system(errno, "bind", path);
+    }
+    if (file->place.dir < 0)
+        return 0;
+    status = identify(file, path, &info);
+    if (status < 0)
+        undo_lost_bind(address.sun_path, &since);
+    else if (mode >= 0 && (info.st_mode & 07777) != (mode_t)mode)
+        status = widen(file, path, (mode_t)mode);
+    return status;
+}
+
+int sr_sockfile_bind(struct sr_place *place, const char *path, int mode, int backlog,
+                     struct sr_sockfile *out_file)
+{
+    struct sr_sockfile file = {.fd = -1, .place = *place};
+    int status;
+
+    file.fd = sr_fd_socket(AF_UNIX, SOCK_STREAM);
+    if (file.fd == -ENOMEM)
+        return sr_error_no_memory();
+    if (file.fd < 0)
+        return sr_error_system(-file.fd, "socket", path);
+    status = bind_checked(&file, path, mode);
+    if (status < 0)
+        goto undo;
+    if (sr_sys.listen(file.fd, backlog) < 0) {
+        status = sr_error_system(errno, "listen", path);
+        goto undo;
+    }
+    *out_file = file;
+    place->dir = -1;
+    return 0;
+
+undo:
+    if (file.has_file) {
+        struct sr_error *error = sr_error_take();
+
+        sr_sockfile_remove(&file, path);
+        sr_error_give(error);
+    }
+    sr_fd_close(file.fd);
+    return status;
+}
+
+/* Whether a descriptor is a Unix stream socket that listens, bound to a file or to this abstract name. */
+static bool is_listener(int fd, const char *path)
+{
+    struct sockaddr_un address = {0};
+    socklen_t length = sizeof address, size = sizeof(int);
+    int type = 0, listening = 0;
+
+    if (sr_sys.getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM)
+        return false;
+    size = sizeof listening;
+    if (sr_sys.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || !listening)
+        return false;
+    if (sr_sys.getsockname(fd, (struct sockaddr *)&address, &length) < 0 ||
+        address.sun_family != AF_UNIX || length <= offsetof(struct sockaddr_un, sun_path))
+        return false;
+    if (!sr_path_is_abstract(path))
+        return address.sun_path[0] == '/' || address.sun_path[0] != '\0';
+    return address.sun_path[0] == '\0' &&
+           length == offsetof(struct sockaddr_un, sun_path) + strlen(path) &&
+           memcmp(address.sun_path + 1, path + 1, strlen(path) - 1) == 0;
+}
+
+/* Whether the name that a listener was bound to leads to the same file as the checked path. */
+static bool leads_to(int fd, const struct stat *file)
+{
+    struct sockaddr_un address = {0};
+    socklen_t length = sizeof address;
+    char bound[sizeof address.sun_path + 1] = {0};
+    struct stat info;
+
+    if (sr_sys.getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+        return false;
+    memcpy(bound, address.sun_path, sizeof address.sun_path);
+    return sr_sys.fstatat(AT_FDCWD, bound, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+           info.st_dev == file->st_dev && info.st_ino == file->st_ino;
+}
+
+int sr_sockfile_adopt(struct sr_place *place, const char *path, int fd,
+                      struct sr_sockfile *out_file)
+{
+    struct sr_sockfile file = {.fd = fd, .adopted = true, .place = *place};
+    struct stat info;
+    int status;
+
+    if (fd < 0 || sr_sys.fstat(fd, &info) < 0)
+        return sr_error_argument("%d is not an open descriptor", fd);
+    if (!S_ISSOCK(info.st_mode) || !is_listener(fd, path))
+        return sr_error_set(SOCKREF_EFOREIGN, path,
+                            "the descriptor is not a Unix stream socket that listens at the path");
+    if (file.place.dir >= 0) {
+        status = identify(&file, path, &info);
+        if (status < 0)
+            return status;
+        if (!leads_to(fd, &info))
+            return sr_error_set(SOCKREF_EFOREIGN, path,
+                                "the descriptor is bound to another file than the path");
+    }
+    if (sr_fd_adopt(fd) < 0)
+        return sr_error_no_memory();
+    *out_file = file;
+    place->dir = -1;
+    return 0;
+}
+
+static bool is_same(const struct sr_sockfile *self, const struct stat *info)
+{
+    return info->st_dev == self->device && info->st_ino == self->inode;
+}
+
+/* The file has been renamed aside and is not ours: put it back, or keep it where it is and say so. */
+static int put_back(const struct sr_sockfile *self, const char *path, const char *aside)
+{
+    if (sr_sys.rename_new(self->place.dir, aside, sr_path_leaf(path)) == 0)
+        return 0;
+    return sr_error_set(SOCKREF_EFOREIGN, path,
+                        "another file took the path while it was looked at; the one before is "
+                        "kept beside it as %s",
+                        aside);
+}
+
+static int remove_aside(struct sr_sockfile *self, const char *path)
+{
+    char aside[48];
+    uint64_t random;
+    struct stat info;
+
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random)
+        random = (uint64_t)self->inode;
+    snprintf(aside, sizeof aside, ".sockref-aside-%016llx", (unsigned long long)random);
+    if (sr_sys.rename_new(self->place.dir, sr_path_leaf(path), aside) < 0) {
+        if (errno == ENOENT)
+            return 0;
+        return sr_error_system(errno, "renameat2", path);
+    }
+    if (sr_sys.fstatat(self->place.dir, aside, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        return sr_error_system(errno, "fstatat", path);
+    if (!is_same(self, &info))
+        return put_back(self, path, aside);
+    if (sr_sys.unlinkat(self->place.dir, aside, 0) < 0)
+        return sr_error_system(errno, "unlinkat", path);
+    return 0;
+}
+
+int sr_sockfile_remove(struct sr_sockfile *self, const char *path)
+{
+    const char *leaf = sr_path_leaf(path);
+    struct stat info;
+
+    if (!self->has_file)
+        return 0;
+    self->has_file = false;
+    if (sr_sys.fstatat(self->place.dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0) {
+        if (errno == ENOENT)
+            return 0;
+        return sr_error_system(errno, "fstatat", path);
+    }
+    if (!is_same(self, &info)) {
+        sr_log(SR_LOG_DISPLACED, SOCKREF_LOG_WARNING, 0, path,
+               "another file stands at the path; it was left alone");
+        return 0;
+    }
+    if (self->place.shared)
+        return remove_aside(self, path);
+    if (sr_sys.unlinkat(self->place.dir, leaf, 0) < 0 && errno != ENOENT)
+        return sr_error_system(errno, "unlinkat", path);
+    return 0;
+}
+
+void sr_sockfile_close(struct sr_sockfile *self)
+{
+    sr_fd_close(self->fd);
+    self->fd = -1;
+    sr_place_close(&self->place);
+}

@@ -1,0 +1,42 @@
+/* The socket and its file: bind, identify, remove; never somebody else's. */
+#ifndef SR_NAME_SOCKFILE_H
+#define SR_NAME_SOCKFILE_H
+
+#include "name/place.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * A bound, listening socket. The inode of its file is pinned by the descriptor, so (device, inode) is its
+ * identity as long as fd is open: the file is removed before the descriptor is closed.
+ */
+struct sr_sockfile {
+    int fd;                /* noted; -1 when there is none */
+    atomic_bool has_file;  /* false: abstract, or removed already */
+    bool adopted;          /* the caller bound it */
+    struct sr_place place; /* owned */
+    dev_t device;          /* of the file */
+    ino_t inode;
+};
+
+/*
+ * Bind and listen at a checked path; takes place on success only. mode -1: the umask decides. The file has no
+ * wider permissions than that at any moment. Returns 0 or a described status, with nothing left behind.
+ */
+int sr_sockfile_bind(struct sr_place *place, const char *path, int mode, int backlog,
+                     struct sr_sockfile *out_file);
+/* Take a descriptor that the caller bound at a checked path; takes fd and place on success only. */
+int sr_sockfile_adopt(struct sr_place *place, const char *path, int fd,
+                      struct sr_sockfile *out_file);
+/*
+ * Remove the file if it is still this one. A file that is gone, or another one in its place, is no error.
+ * Returns 0 or a described status.
+ */
+int sr_sockfile_remove(struct sr_sockfile *self, const char *path);
+/* Close the descriptor and the directory; the file must have been removed. */
+void sr_sockfile_close(struct sr_sockfile *self);
+
+#endif

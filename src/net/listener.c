@@ -1,0 +1,415 @@
+/*
+ * Listeners.
+ *
+ * One is attached to a life by any thread, and then belongs to its loop. It ends in one of two
+ * ways, of which exactly one is taken, by whoever the registry lets detach it first:
+ *
+ * - the life ends: stop() is called on any thread, and posts;
+ * - the loop ends: it detaches the listener itself. If stop() is on its way already, it finds a
+ * loop that takes nothing any more, and only gives its count back.
+ *
+ * Then, on the loop's thread: the descriptor leaves the set, the connections are destroyed, each
+ * gets its on_close when the turn ends, and when none is left on_stop comes, the life is given back
+ * and the record goes.
+ */
+#include "net/listener.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "net/service.h"
+#include "ref/registry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST_ACCEPTED 64 /* of one event, so that connections get their turn */
+#define FIRST_BACKOFF 10u
+#define LAST_BACKOFF  1000u
+
+static struct sr_listener *of_owner(struct sr_conn_owner *owner)
+{
+    return SR_LIST_OWNER(owner, struct sr_listener, owner);
+}
+
+static void let_go(struct sr_listener *self)
+{
+    if (atomic_fetch_sub_explicit(&self->count, 1, memory_order_acq_rel) != 1)
+        return;
+    sr_loop_release(self->owner.loop);
+    free(self);
+}
+
+static bool is_full(const struct sr_listener *self)
+{
+    uint64_t most = self->life->max_connections;
+
+    return most > 0 && self->owner.conn_count >= most;
+}
+
+static void keep_spare(struct sockref_loop *loop)
+{
+    int fd;
+
+    if (loop->spare >= 0)
+        return;
+    fd = sr_fd_open(AT_FDCWD, "/dev/null", O_RDONLY);
+    loop->spare = fd < 0 ? -1 : fd;
+}
+
+static void be_starved(struct sr_listener *self, bool starved)
+{
+    if (self->starved == starved)
+        return;
+    self->starved = starved;
+    if (starved)
+        self->owner.loop->paused++;
+    else
+        self->owner.loop->paused--;
+}
+
+/* Accept no more for a while; the peers wait in the kernel's queue. */
+static void pause_accepting(struct sr_listener *self, int reason)
+{
+    struct sockref_loop *loop = self->owner.loop;
+
+    loop->backend->ops->set(loop->backend, &self->source, 0);
+    be_starved(self, true);
+    self->backoff_ms = self->backoff_ms ? self->backoff_ms * 2 : FIRST_BACKOFF;
+    if (self->backoff_ms > LAST_BACKOFF)
+        self->backoff_ms = LAST_BACKOFF;
+    sr_timer_add(&loop->timers, &self->timer, sr_clock_after_ms(self->backoff_ms));
+    sr_log(SR_LOG_ACCEPT_PAUSED, SOCKREF_LOG_WARNING, -reason, NULL,
+           "connections are not accepted for %u ms: %s", self->backoff_ms,
+           sockref_status_message(-reason));
+}
+
+/* Accept when there is something to accept, unless something stands against it. */
+static void watch(struct sr_listener *self)
+{
+    struct sr_backend *backend = self->owner.loop->backend;
+    int status;
+
+    if (self->ending || !self->begun || self->starved)
+        return;
+    if (is_full(self)) {
+        backend->ops->set(backend, &self->source, 0);
+        return;
+    }
+    status = backend->ops->set(backend, &self->source, SR_READ);
+    if (status < 0)
+        pause_accepting(self, -status);
+}
+
+static void resume(struct sr_listener *self)
+{
+    if (!self->starved)
+        return;
+    keep_spare(self->owner.loop);
+    sr_timer_remove(&self->owner.loop->timers, &self->timer);
+    be_starved(self, false);
+    watch(self);
+}
+
+static void end_pause(struct sr_timer *timer)
+{
+    resume(SR_LIST_OWNER(timer, struct sr_listener, timer));
+}
+
+/* A descriptor is free again, whoever's it was: all who wait for one may try. */
+static void resume_all(struct sockref_loop *loop)
+{
+    struct sr_list *node;
+    struct sr_listener *starved;
+
+    keep_spare(loop);
+    do {
+        starved = NULL;
+        sr_mutex_lock(&loop->mutex);
+        SR_LIST_EACH(node, &loop->listeners)
+        {
+            starved = SR_LIST_OWNER(node, struct sr_listener, node);
+            if (starved->starved)
+                break;
+            starved = NULL;
+        }
+        sr_mutex_unlock(&loop->mutex);
+        if (starved)
+            resume(starved);
+    } while (starved && loop->paused > 0 && !starved->starved);
+}
+
+static void conn_gone(struct sr_conn_owner *owner)
+{
+    struct sr_listener *self = of_owner(owner);
+
+    if (SR_UNLIKELY(owner->loop->paused > 0))
+        resume_all(owner->loop);
+    if (self->life->max_connections > 0)
+        watch(self);
+}
+
+/*
+ * No descriptor is left, and one peer at the head of the queue is answered with the spare one: it
+ * sees its connection closed instead of waiting without end.
+ */
+static void turn_away(struct sr_listener *self)
+{
+    struct sockref_loop *loop = self->owner.loop;
+
+    if (loop->spare < 0)
+        return;
+    sr_fd_close(loop->spare);
+    loop->spare = -1;
+    sr_fd_close(sr_fd_accept(self->source.fd));
+    keep_spare(loop);
+}
+
+/* Returns whether there may be another one. */
+static bool accept_failed(struct sr_listener *self, int reason)
+{
+    switch (reason) {
+    case EAGAIN:
+        return false;
+    case EINTR:
+    case ECONNABORTED:
+        return true;
+    case EMFILE:
+    case ENFILE:
+        turn_away(self);
+        break;
+    default:
+        break;
+    }
+    pause_accepting(self, reason);
+    return false;
+}
+
+/* Returns whether there may be another one. */
+static bool accept_one(struct sr_listener *self)
+{
+    struct sr_conn_owner *owner = &self->owner;
+    struct sockref_conn *conn;
+    int fd = sr_fd_accept(self->source.fd), status;
+
+    if (fd < 0)
+        return accept_failed(self, -fd);
+    self->backoff_ms = 0;
+    status = sr_conn_make(owner, fd, &conn);
+    if (status < 0) {
+        sr_fd_close(fd);
+        sr_log(SR_LOG_CONNECTION_FAILED, SOCKREF_LOG_WARNING, status, NULL,
+               "a connection could not be taken: %s", sockref_status_message(status));
+        pause_accepting(self, -status);
+        return false;
+    }
+    if (owner->handlers.on_connection) {
+        owner->loop->ran++;
+        owner->handlers.on_connection(conn, owner->user);
+    }
+    return true;
+}
+
+void sr_listener_event(struct sockref_loop *loop, struct sr_source *source)
+{
+    struct sr_listener *self = SR_LIST_OWNER(source, struct sr_listener, source);
+
+    for (int i = 0; i < MOST_ACCEPTED; i++) {
+        if (self->ending || atomic_load_explicit(&self->stop_asked, memory_order_relaxed))
+            return;
+        if (is_full(self)) {
+            watch(self);
+            return;
+        }
+        if (!accept_one(self) || sr_loop_is_foreign(loop))
+            return;
+    }
+}
+
+/* Loop thread: accept no more and destroy all connections; the rest is sr_listener_conclude()'s. */
+static void begin_ending(struct sr_listener *self)
+{
+    struct sockref_loop *loop = self->owner.loop;
+    struct sr_list *node;
+
+    if (self->ending)
+        return;
+    self->ending = true;
+    loop->backend->ops->set(loop->backend, &self->source, 0);
+    sr_timer_remove(&loop->timers, &self->timer);
+    be_starved(self, false);
+    SR_LIST_EACH(node, &self->owner.conns)
+    {
+        sockref_conn_destroy(SR_LIST_OWNER(node, struct sockref_conn, node));
+    }
+    sr_list_append(&loop->stopping, &self->stopping);
+}
+
+static void run_task(struct sr_task *task)
+{
+    struct sr_listener *self = SR_LIST_OWNER(task, struct sr_listener, task);
+    bool ready;
+
+    sr_mutex_lock(&self->owner.loop->mutex);
+    ready = self->life != NULL; /* stop can be faster than who attached it */
+    sr_mutex_unlock(&self->owner.loop->mutex);
+    if (!ready)
+        return;
+    if (atomic_load(&self->stop_asked)) {
+        begin_ending(self);
+        return;
+    }
+    if (self->begun)
+        return;
+    self->begun = true;
+    keep_spare(self->owner.loop);
+    watch(self);
+}
+
+/* The life ends. Any thread. */
+static void stop(struct sr_service *service)
+{
+    struct sr_listener *self = SR_LIST_OWNER(service, struct sr_listener, service);
+    struct sockref_loop *loop = self->owner.loop;
+
+    sr_mutex_lock(&loop->mutex);
+    atomic_store(&self->stop_asked, true);
+    if (!self->concluded) /* a loop that is being freed can be faster */
+        sr_loop_post_locked(loop, &self->task);
+    sr_mutex_unlock(&loop->mutex);
+    let_go(self);
+}
+
+/* The last of a listener. The loop is left before the registry is told, so that drain sees its
+ * thread end. */
+static void conclude(struct sr_listener *self)
+{
+    struct sockref_loop *loop = self->owner.loop;
+    struct sr_life *life = self->life;
+    sockref_registry *registry = life->registry;
+
+    sr_list_remove(&self->stopping);
+    sr_mutex_lock(&loop->mutex);
+    sr_list_remove(&self->node);
+    self->concluded = true;
+    sr_mutex_unlock(&loop->mutex);
+    sr_loop_unpost(loop, &self->task);
+    if (self->owner.handlers.on_stop) {
+        loop->ran++;
+        self->owner.handlers.on_stop(self->owner.user);
+        if (sr_loop_is_foreign(loop))
+            return;
+    }
+    sr_life_release(life);
+    let_go(self);
+    sr_service_leave(loop);
+    sr_registry_pending_done(registry);
+}
+
+void sr_listener_conclude(struct sockref_loop *loop)
+{
+    struct sr_list *node, *next;
+    struct sr_listener *self;
+
+    SR_LIST_EACH_SAFE(node, next, &loop->stopping)
+    {
+        self = SR_LIST_OWNER(node, struct sr_listener, stopping);
+        if (sr_list_is_empty(&self->owner.conns))
+            conclude(self);
+        if (sr_loop_is_foreign(loop))
+            return;
+    }
+}
+
+int sr_listener_make(struct sockref_loop *loop, const sockref_handlers *handlers, void *user,
+                     struct sr_listener **out_listener)
+{
+    struct sr_listener *self = sr_sys.calloc(1, sizeof *self);
+
+    if (!self)
+        return sr_error_no_memory();
+    sr_loop_acquire(loop); /* beside the place: stop may come when that was left */
+    self->owner.loop = loop;
+    memcpy(&self->owner.handlers, handlers, handlers->size);
+    self->owner.user = user;
+    self->owner.conn_gone = conn_gone;
+    sr_list_init(&self->owner.conns);
+    sr_list_init(&self->node);
+    sr_list_init(&self->stopping);
+    sr_list_init(&self->task.node);
+    self->service.stop = stop;
+    self->source = (struct sr_source){.fd = -1, .kind = SR_SOURCE_LISTENER};
+    self->task.run = run_task;
+    self->timer.fire = end_pause;
+    atomic_store(&self->count, 2);
+    *out_listener = self;
+    return 0;
+}
+
+void sr_listener_drop(struct sr_listener *self)
+{
+    struct sockref_loop *loop = self->owner.loop;
+
+    free(self);
+    sr_loop_release(loop);
+    sr_service_leave(loop);
+}
+
+void sr_listener_begin(struct sr_listener *self, struct sr_life *life)
+{
+    struct sockref_loop *loop = self->owner.loop;
+
+    sr_registry_pending_add(life->registry);
+    self->source.fd = life->file.fd;
+    self->owner.max_buffered = life->max_buffered;
+    sr_mutex_lock(&loop->mutex);
+    self->life = life;
+    sr_list_append(&loop->listeners, &self->node);
+    sr_mutex_unlock(&loop->mutex);
+    sr_loop_post(loop, &self->task);
+}
+
+void sr_listener_stop_all(struct sockref_loop *loop)
+{
+    struct sr_list *node;
+    struct sr_listener *self;
+
+    do {
+        self = NULL;
+        sr_mutex_lock(&loop->mutex);
+        SR_LIST_EACH(node, &loop->listeners)
+        {
+            self = SR_LIST_OWNER(node, struct sr_listener, node);
+            if (!self->ending)
+                break;
+            self = NULL;
+        }
+        sr_mutex_unlock(&loop->mutex);
+        if (!self)
+            break;
+        if (sr_registry_detach(self->life, &self->service))
+            let_go(self); /* else stop() has come or is coming, and gives its count back itself */
+        begin_ending(self);
+    } while (self);
+}
+
+void sr_listener_forget_all(struct sockref_loop *loop) SR_UNCHECKED
+{
+    struct sr_list *node, *next, *conn, *next_conn;
+
+    SR_LIST_EACH_SAFE(node, next, &loop->listeners)
+    {
+        struct sr_listener *self = SR_LIST_OWNER(node, struct sr_listener, node);
+
+        SR_LIST_EACH_SAFE(conn, next_conn, &self->owner.conns)
+        {
+            sr_conn_forget(SR_LIST_OWNER(conn, struct sockref_conn, node));
+        }
+        sr_list_remove(node);
+        let_go(self);
+    }
+}

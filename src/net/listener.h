@@ -1,0 +1,46 @@
+/* A listener in a loop: accepts the connections of one life of a name and owns them. */
+#ifndef SR_NET_LISTENER_H
+#define SR_NET_LISTENER_H
+
+#include "net/conn.h"
+#include "net/loop.h"
+#include "net/timer.h"
+#include "ref/life.h"
+
+struct sr_listener {
+    struct sr_conn_owner owner; /* conns, handlers */
+    struct sr_service service;  /* what the life knows of it */
+    struct sr_source source;
+    struct sr_task task;
+    struct sr_timer timer; /* ends a pause */
+    struct sr_list node;   /* of the loop's listeners */
+    struct sr_list stopping;
+    struct sr_life *life;   /* counted */
+    _Atomic unsigned count; /* the loop, and the life until stop was called or it was detached */
+    _Atomic bool stop_asked;
+    bool concluded; /* guarded by the loop's mutex, as life is until it is set */
+    bool begun, ending;
+    bool starved; /* paused because descriptors or memory ran out */
+    unsigned backoff_ms;
+};
+
+/*
+ * Make one with a place in a loop that sr_service_enter() gave; takes the loop on success only.
+ * Returns 0 or a described status.
+ */
+int sr_listener_make(struct sockref_loop *loop, const sockref_handlers *handlers, void *user,
+                     struct sr_listener **out_listener);
+/* Give back one that was never attached. */
+void sr_listener_drop(struct sr_listener *self);
+/* It is attached to a life, which is counted for it: begin to accept, in the loop's next turn. */
+void sr_listener_begin(struct sr_listener *self, struct sr_life *life);
+
+void sr_listener_event(struct sockref_loop *loop, struct sr_source *source);
+/* The turn ends: be done with those that stop and have no connections left. */
+void sr_listener_conclude(struct sockref_loop *loop);
+/* The loop ends: detach and stop all. */
+void sr_listener_stop_all(struct sockref_loop *loop);
+/* In a forked child: only the loop's memory goes. */
+void sr_listener_forget_all(struct sockref_loop *loop);
+
+#endif

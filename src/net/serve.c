@@ -1,0 +1,185 @@
+/* The public side of serving: handlers and loops in options, sockref_serve() and the two hooks of a
+ * start. */
+#include "net/serve.h"
+
+#include "base/error.h"
+#include "base/sys.h"
+#include "net/listener.h"
+#include "net/service.h"
+#include "ref/registry.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert(sizeof(sockref_handlers) <= sizeof(((struct sr_options_net *)0)->handlers),
+               "options have no room for the handlers");
+
+static int check_handlers(const sockref_handlers *handlers)
+{
+    if (handlers->size == 0 || handlers->size > sizeof *handlers)
+        return sr_error_argument(
+            "handlers: size is %zu; set it to sizeof(sockref_handlers), which is "
+            "at most %zu for this library",
+            handlers->size, sizeof *handlers);
+    if (handlers->size < sizeof handlers->size)
+        return sr_error_argument("handlers: size is %zu, which can't be", handlers->size);
+    return 0;
+}
+
+/* Handlers of an older program are shorter; what they lack is NULL. */
+static void copy_handlers(const void *from, sockref_handlers *to)
+{
+    size_t size;
+
+    memcpy(&size, from, sizeof size);
+    memset(to, 0, sizeof *to);
+    memcpy(to, from, size);
+    to->size = sizeof *to;
+}
+
+int sockref_options_set_loop(sockref_options *self, sockref_loop *loop)
+{
+    if (!self)
+        return sr_error_argument("the options are NULL");
+    self->net.loop = loop;
+    return 0;
+}
+
+int sockref_options_set_handlers(sockref_options *self, const sockref_handlers *handlers,
+                                 void *user)
+{
+    int status;
+
+    if (!self)
+        return sr_error_argument("the options are NULL");
+    if (!handlers) {
+        self->net.has_handlers = false;
+        return 0;
+    }
+    status = check_handlers(handlers);
+    if (status < 0)
+        return status;
+    self->net.has_handlers = true;
+    memset(self->net.handlers, 0, sizeof self->net.handlers);
+    memcpy(self->net.handlers, handlers, handlers->size);
+    self->net.user = user;
+    return 0;
+}
+
+/* A listener with its place in a loop, not attached yet. */
+static int make_listener(sockref_loop *loop, const void *raw_handlers, void *user,
+                         struct sr_listener **out_listener)
+{
+    sockref_handlers handlers;
+    int status = sr_service_enter(&loop);
+
+    if (status < 0)
+        return status;
+    copy_handlers(raw_handlers, &handlers);
+    status = sr_listener_make(loop, &handlers, user, out_listener);
+    if (status < 0)
+        sr_service_leave(loop);
+    return status;
+}
+
+int sockref_serve_on(sockref *self, sockref_loop *loop, const sockref_handlers *handlers,
+                     void *user)
+{
+    struct sr_listener *listener;
+    struct sr_life *life;
+    int status;
+
+    if (!self || !handlers)
+        return sr_error_argument("%s is NULL", self ? "handlers" : "the reference");
+    status = check_handlers(handlers);
+    if (status < 0)
+        return status;
+    status = make_listener(loop, handlers, user, &listener);
+    if (status < 0)
+        return status;
+    status = sr_registry_attach(self, &listener->service, &life);
+    if (status < 0) {
+        sr_listener_drop(listener);
+        return status;
+    }
+    sr_listener_begin(listener, life);
+    return 0;
+}
+
+int sockref_serve(sockref *self, const sockref_handlers *handlers, void *user)
+{
+    return sockref_serve_on(self, NULL, handlers, user);
+}
+
+int sr_serve_options(const sockref_options *options, struct sr_life *life)
+{
+    const struct sr_options_net *net = &options->net;
+    struct sr_listener *listener;
+    int status = make_listener(net->loop, net->handlers, net->user, &listener);
+
+    if (status < 0)
+        return status;
+    sr_life_acquire(life);
+    life->service = &listener->service;
+    sr_listener_begin(listener, life);
+    return 0;
+}
+
+void sr_serve_tell_unused(struct sockref_loop *loop, const sockref_options *options)
+{
+    sockref_handlers handlers;
+
+    if (!options->net.has_handlers)
+        return;
+    copy_handlers(options->net.handlers, &handlers);
+    if (!handlers.on_stop)
+        return;
+    if (loop)
+        loop->ran++;
+    handlers.on_stop(options->net.user);
+}
+
+struct unused {
+    struct sr_task task;
+    struct sockref_loop *loop;
+    sockref_options options; /* only the handlers in it */
+};
+
+static void tell(struct sr_task *task)
+{
+    struct unused *unused = SR_LIST_OWNER(task, struct unused, task);
+    struct sockref_loop *loop = unused->loop;
+
+    sr_serve_tell_unused(loop, &unused->options);
+    if (sr_loop_is_foreign(loop))
+        return;
+    free(unused);
+    sr_service_leave(loop);
+}
+
+/*
+ * on_stop is promised once the start has succeeded. Where its loop can't be reached any more,
+ * because memory or threads have run out or the loop is being freed, it comes here and now.
+ */
+void sr_serve_unused(const sockref_options *options)
+{
+    struct unused *unused;
+
+    if (!options || !options->net.has_handlers)
+        return;
+    unused = sr_sys.calloc(1, sizeof *unused);
+    if (unused) {
+        unused->task.run = tell;
+        unused->options.net = options->net;
+        unused->loop = options->net.loop;
+        if (sr_service_enter(&unused->loop) == 0) {
+            if (sr_loop_post(unused->loop, &unused->task))
+                return;
+            sr_service_leave(unused->loop);
+        }
+        free(unused);
+    }
+    sr_loop_enter();
+    sr_serve_tell_unused(NULL, options);
+    sr_loop_leave();
+}

@@ -1,0 +1,234 @@
+/*
+ * The library's own loop and its thread.
+ *
+ * Places are counted under one mutex. The thread looks at the count after each dispatch, under that
+ * mutex: at zero it takes the loop out of current and ends, and who comes later makes a new loop
+ * and a new thread. So a place is never taken in a loop whose thread has decided to end.
+ */
+#include "net/service.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mutex.h"
+#include "base/sys.h"
+#include "base/thread.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define PAUSE_AFTER_FAILURE_MS 10
+
+static struct sr_mutex mutex = SR_MUTEX_INIT;
+static struct sr_cond cond = {PTHREAD_COND_INITIALIZER};
+static struct sockref_loop *current SR_GUARDED_BY(mutex);
+static uint64_t places SR_GUARDED_BY(mutex); /* in current */
+static unsigned ending SR_GUARDED_BY(mutex); /* threads that have left current and are not gone */
+static pid_t last_thread SR_GUARDED_BY(mutex);
+
+static void make_cond(void) __attribute__((constructor));
+
+static void make_cond(void)
+{
+    sr_cond_init(&cond); /* by the monotonic clock, which no initializer can say */
+}
+
+/* Returns whether nobody has a place: then the loop is out of current. */
+static bool resign(void)
+{
+    bool over;
+
+    sr_mutex_lock(&mutex);
+    over = places == 0;
+    if (over) {
+        current = NULL;
+        ending++;
+        sr_cond_broadcast(&cond);
+    }
+    sr_mutex_unlock(&mutex);
+    return over;
+}
+
+/* A backend that fails does so at once, each time: don't let it take the processor. */
+static void bear(int status)
+{
+    sr_log(SR_LOG_THREAD_FAILED, SOCKREF_LOG_ERROR, status, NULL, "the service loop failed: %s",
+           sockref_status_message(status));
+    sr_sys.poll(NULL, 0, PAUSE_AFTER_FAILURE_MS);
+}
+
+static void *serve(void *arg)
+{
+    struct sockref_loop *loop = arg;
+    int status;
+
+    pthread_setname_np(pthread_self(), "sockref");
+    do {
+        status = sockref_loop_dispatch(loop, -1);
+        if (status == SOCKREF_EFORKED)
+            return NULL; /* a callback forked; this is the child's only thread, and it ends */
+        if (status < 0)
+            bear(status);
+    } while (!resign());
+    sockref_loop_free(loop);
+    sr_mutex_lock(&mutex);
+    ending--;
+    last_thread = (pid_t)syscall(SYS_gettid);
+    sr_cond_broadcast(&cond);
+    sr_mutex_unlock(&mutex);
+    return NULL;
+}
+
+static int start_locked(void) SR_REQUIRES(mutex)
+{
+    struct sockref_loop *loop;
+    int status = sr_loop_make(true, &loop);
+
+    if (status < 0)
+        return status;
+    status = sr_thread_start(serve, loop, true, NULL);
+    if (status < 0) {
+        sockref_loop_free(loop);
+        return status;
+    }
+    current = loop;
+    return 0;
+}
+
+static int enter_own(struct sockref_loop **out_loop)
+{
+    int status = 0;
+
+    sr_mutex_lock(&mutex);
+    if (!current)
+        status = start_locked();
+    if (status == 0) {
+        places++;
+        *out_loop = current;
+        sr_loop_acquire(current);
+    }
+    sr_mutex_unlock(&mutex);
+    return status;
+}
+
+int sr_service_enter(struct sockref_loop **inout_loop)
+{
+    struct sockref_loop *loop = *inout_loop;
+    bool closing;
+
+    if (!loop)
+        return enter_own(inout_loop);
+    if (sr_loop_is_foreign(loop))
+        return sr_error_set(SOCKREF_EFORKED, NULL,
+                            "the loop belongs to the parent of this process");
+    sr_mutex_lock(&loop->mutex);
+    closing = loop->closing;
+    sr_mutex_unlock(&loop->mutex);
+    if (closing)
+        return sr_error_set(SOCKREF_ECLOSED, NULL, "the loop is being freed");
+    sr_loop_acquire(loop);
+    return 0;
+}
+
+void sr_service_leave(struct sockref_loop *loop)
+{
+    if (loop->own) {
+        sr_mutex_lock(&mutex);
+        if (--places == 0)
+            sockref_loop_wake(
+                loop); /* never blocks; the thread can't end before the mutex is free */
+        sr_mutex_unlock(&mutex);
+    }
+    sr_loop_release(loop);
+}
+
+struct notice {
+    struct sr_task task;
+    struct sockref_loop *loop;
+    sockref *ref;
+    int event;
+    sockref_watch_fn fn;
+    void *user;
+};
+
+static void deliver(struct sr_task *task)
+{
+    struct notice *notice = SR_LIST_OWNER(task, struct notice, task);
+    struct sockref_loop *loop = notice->loop;
+
+    loop->ran++;
+    notice->fn(notice->ref, notice->event, notice->user);
+    if (sr_loop_is_foreign(loop))
+        return;
+    sockref_release(notice->ref);
+    free(notice);
+    sr_service_leave(loop);
+}
+
+void sr_service_notify(sockref *ref, int event, sockref_watch_fn fn, void *user)
+{
+    struct notice *notice = sr_sys.malloc(sizeof *notice);
+    int status = notice ? 0 : -ENOMEM;
+
+    if (notice) {
+        *notice = (struct notice){
+            .task = {.run = deliver}, .ref = ref, .event = event, .fn = fn, .user = user};
+        status = sr_service_enter(&notice->loop);
+    }
+    if (status == 0) {
+        sr_loop_post(notice->loop, &notice->task);
+        return;
+    }
+    free(notice);
+    sr_log(SR_LOG_THREAD_FAILED, SOCKREF_LOG_ERROR, status, sockref_path(ref),
+           "a watch could not be told event %d: %s", event, sockref_status_message(status));
+    sockref_release(ref);
+}
+
+static bool is_ending(void) SR_REQUIRES(mutex)
+{
+    return ending > 0 || (current && places == 0);
+}
+
+/* A detached thread is gone when the kernel knows it no more, which is some microseconds after its
+ * last word. */
+static int wait_until_gone(pid_t thread, uint64_t deadline_ns)
+{
+    while (thread && syscall(SYS_tgkill, getpid(), thread, 0) == 0) {
+        if (sr_clock_ns() >= deadline_ns)
+            return -ETIMEDOUT;
+        sched_yield();
+    }
+    return 0;
+}
+
+int sr_service_drain(uint64_t deadline_ns)
+{
+    pid_t gone;
+    int status = 0;
+
+    sr_mutex_lock(&mutex);
+    while (is_ending() && status == 0)
+        status = sr_cond_wait(&cond, &mutex, deadline_ns);
+    if (!is_ending())
+        status = 0;
+    gone = last_thread;
+    last_thread = 0;
+    sr_mutex_unlock(&mutex);
+    return status < 0 ? status : wait_until_gone(gone, deadline_ns);
+}
+
+void sr_service_after_fork_in_child(void) SR_UNCHECKED
+{
+    sr_mutex_init(&mutex);
+    sr_cond_init(&cond);
+    current = NULL;
+    places = 0;
+    ending = 0;
+    last_thread = 0;
+}

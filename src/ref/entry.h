@@ -1,0 +1,139 @@
+/*
+ * An entry: what a registry knows of one name; a pointer to it is a reference (struct sockref).
+ *
+ * Count and state are one atomic word, so "from none to one while dying" cannot be:
+ *
+ *     bits 0-35 count | 36 forked | 37-40 state | 41-63 generation
+ *
+ *     FREE      not in use; on the registry's free list
+ *     NAMED     counted, nothing bound                              active
+ *     FRESH     a start is under way on a name that nobody holds
+ *     STARTING  a start is under way on a name that is held         active
+ *     LISTENING bound and listening                                 active
+ *     GRACE     count 0, the cleanup delay runs
+ *     REMOVING  somebody removes it; its name stays taken meanwhile
+ *     REVOKED   taken out of the registry; handles are left
+ *
+ * Who moves between them. FRESH, STARTING and REMOVING have one thread that has the right to change the entry and
+ * holds one count of it (a removal by the last release: none); all others wait, or look elsewhere. Whoever takes
+ * the count to 0 in NAMED, LISTENING or REVOKED has the duty to end the life; nobody else touches an entry of these
+ * states with count 0, and no count is ever added to it. GRACE ends by the worker, or by whoever wants the name
+ * again; both decide under the registry's mutex.
+ *
+ * Adding to a count that is not 0 in an active state needs no lock, everything else is done with the registry's
+ * mutex held, but for the file calls of a start or removal, which run with no lock. Entries stay in memory until
+ * their registry goes, so a reader that comes too late still reads an entry: a FREE one, or one of a later life.
+ */
+#ifndef SR_REF_ENTRY_H
+#define SR_REF_ENTRY_H
+
+#include "base/attr.h"
+#include "base/list.h"
+#include "ref/cleanup.h"
+#include "ref/life.h"
+
+#include <sockref/sockref.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum sr_state {
+    SR_FREE,
+    SR_NAMED,
+    SR_FRESH,
+    SR_STARTING,
+    SR_LISTENING,
+    SR_GRACE,
+    SR_REMOVING,
+    SR_REVOKED,
+};
+
+#define SR_COUNT_MASK       (((uint64_t)1 << 36) - 1)
+#define SR_FORKED           ((uint64_t)1 << 36)
+#define SR_STATE_SHIFT      37
+#define SR_STATE_MASK       ((uint64_t)15 << SR_STATE_SHIFT)
+#define SR_GENERATION_SHIFT 41
+
+#define SR_INLINE_KEY 31 /* longest key that is kept in the entry itself */
+
+/* Another spelling of the name, valid for this life. */
+struct sr_alias {
+    struct sr_alias *next;
+    uint32_t hash;
+    char path[];
+};
+
+struct sr_watch;
+
+/* What most entries never have. */
+struct sr_entry_more {
+    char *display;            /* the caller's spelling, where it is not the key */
+    struct sr_alias *aliases;
+    struct sr_watch *watch;
+    struct sr_deadline deadline; /* delay_ms is 0 where no cleanup delay was asked for */
+};
+
+/* What few operations look at; beside the entry, so that a lookup touches one cache line of it. */
+struct sr_entry_rest {
+    struct sr_life *life;       /* set before LISTENING is seen, until the last release */
+    struct sr_entry_more *more; /* or NULL */
+    uint64_t device, inode;     /* of the directory, where has_place */
+    uint32_t place_hash;
+    uint32_t index;     /* in the slab */
+    uint32_t next_free; /* index + 1 */
+    bool has_place;
+    bool in_table;
+};
+
+/* One cache line: all that a lookup, an acquire and a release need. */
+struct sockref {
+    _Alignas(SR_CACHE_LINE) _Atomic uint64_t word;
+    sockref_registry *registry;
+    _Atomic uint64_t hash; /* of the key */
+    struct sr_entry_rest *rest;
+    union {
+        char text[SR_INLINE_KEY + 1]; /* a last byte that is not 0 says: it is the pointer */
+        char *heap;
+    } key;
+};
+
+_Static_assert(sizeof(struct sockref) == SR_CACHE_LINE, "an entry is one cache line");
+
+static inline enum sr_state sr_word_state(uint64_t word)
+{
+    return (enum sr_state)((word & SR_STATE_MASK) >> SR_STATE_SHIFT);
+}
+
+static inline uint64_t sr_word_count(uint64_t word)
+{
+    return word & SR_COUNT_MASK;
+}
+
+static inline uint64_t sr_word_with_state(uint64_t word, enum sr_state state)
+{
+    return (word & ~SR_STATE_MASK) | (uint64_t)state << SR_STATE_SHIFT;
+}
+
+/* Active: counted by somebody, and not revoked, forked away or on its way out. */
+static inline bool sr_word_is_active(uint64_t word)
+{
+    const unsigned active = 1u << SR_NAMED | 1u << SR_STARTING | 1u << SR_LISTENING;
+
+    return sr_word_count(word) > 0 && !(word & SR_FORKED) && (active >> sr_word_state(word) & 1);
+}
+
+static inline const char *sr_entry_key(const sockref *entry)
+{
+    return entry->key.text[SR_INLINE_KEY] ? entry->key.heap : entry->key.text;
+}
+
+static inline const char *sr_entry_path(const sockref *entry)
+{
+    const struct sr_entry_more *more = entry->rest->more;
+
+    return more && more->display ? more->display : sr_entry_key(entry);
+}
+
+/* Move to another state and add to the count in one step, whatever the count is. Returns the word after. */
+uint64_t sr_entry_change(sockref *entry, enum sr_state state, int64_t add);
+
+#endif

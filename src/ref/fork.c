@@ -1,0 +1,73 @@
+/*
+ * fork() and exit.
+ *
+ * In a forked child the parent's threads, locks and descriptors are not ours: the descriptors are closed (without
+ * unlocking or unlinking anything), every entry gets the bit that says so, and the registries are forgotten; their
+ * memory stays, for handles point into it. The child begins with an empty default registry.
+ *
+ * At the orderly end of the process the files of all names that are still held are removed. Nothing is freed and
+ * nobody is waited for.
+ */
+#include "ref/fork.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "ref/hooks.h"
+#include "ref/state.h"
+
+_Atomic unsigned sr_fork_generation;
+atomic_bool sr_exiting;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void prepare(void) SR_UNCHECKED
+{
+    sr_mutex_lock(&sr_registry_list_mutex);
+    sr_fd_before_fork();
+}
+
+static void in_parent(void) SR_UNCHECKED
+{
+    sr_fd_after_fork_in_parent();
+    sr_mutex_unlock(&sr_registry_list_mutex);
+}
+
+static void mark_entries(sockref_registry *self)
+{
+    uint32_t made = atomic_load(&self->slab.made);
+
+    for (uint32_t i = 0; i < made; i++)
+        atomic_fetch_or(&sr_slab_at(&self->slab, i)->word, SR_FORKED);
+}
+
+static void in_child(void) SR_UNCHECKED
+{
+    struct sr_list *node;
+
+    atomic_fetch_add(&sr_fork_generation, 1);
+    SR_LIST_EACH(node, &sr_registry_list) {
+        mark_entries(SR_LIST_OWNER(node, sockref_registry, node));
+    }
+    sr_registry_forget_all();
+    sr_cleanup_after_fork();
+    sr_log_after_fork();
+    sr_fd_after_fork_in_child();
+    if (sr_hooks.after_fork_in_child)
+        sr_hooks.after_fork_in_child();
+}
+
+static void install(void)
+{
+    pthread_atfork(prepare, in_parent, in_child);
+}
+
+void sr_fork_install(void)
+{
+    pthread_once(&once, install);
+}
+
+__attribute__((destructor)) static void at_exit(void)
+{
+    atomic_store(&sr_exiting, true);
+    sr_remove_at_exit();
+}

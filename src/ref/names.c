@@ -1,0 +1,291 @@
+/*
+ * Entries by name. An entry is known by its folded spelling, by the place of its file (identity of the directory and
+ * leaf) where that could be looked up, and by any other spelling that was found to lead to that place.
+ */
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/sys.h"
+#include "name/path.h"
+#include "ref/state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int sr_name_init(struct sr_name *self, const char *path)
+{
+    int status = sr_path_check(path);
+
+    if (status < 0)
+        return status;
+    memset(self, 0, sizeof *self);
+    self->path = self->key = path;
+    if (sr_path_needs_fold(path)) {
+        self->buffer = sr_sys.malloc(strlen(path) + 1);
+        if (!self->buffer)
+            return sr_error_no_memory();
+        sr_path_fold(path, self->buffer);
+        self->key = self->buffer;
+    }
+    self->hash = sr_hash_bytes(sr_hash_seed(), self->key, strlen(self->key));
+    return 0;
+}
+
+void sr_name_clear(struct sr_name *self)
+{
+    free(self->buffer);
+}
+
+void sr_name_set_place(struct sr_name *self, uint64_t device, uint64_t inode)
+{
+    self->device = device;
+    self->inode = inode;
+    self->has_place = true;
+}
+
+static uint32_t hash_place(const struct sr_name *name)
+{
+    const char *leaf = sr_path_leaf(name->key);
+    uint64_t seed = sr_hash_mix(sr_hash_seed() ^ name->device, name->inode | 1);
+
+    return (uint32_t)sr_hash_bytes(seed, leaf, strlen(leaf));
+}
+
+static bool has_alias(const sockref *entry, const char *path)
+{
+    const struct sr_alias *alias = entry->rest->more ? entry->rest->more->aliases : NULL;
+
+    for (; alias; alias = alias->next)
+        if (strcmp(alias->path, path) == 0)
+            return true;
+    return false;
+}
+
+sockref *sr_names_find_key(sockref_registry *self, const struct sr_name *name)
+{
+    struct sr_table_walk walk;
+    enum sr_table_kind kind;
+    uint32_t index;
+
+    sr_table_begin(&self->table, (uint32_t)name->hash, &walk);
+    while (sr_table_next(&walk, &kind, &index)) {
+        sockref *entry = sr_slab_at(&self->slab, index);
+
+        if (kind == SR_TABLE_KEY && strcmp(sr_entry_key(entry), name->key) == 0)
+            return entry;
+        if (kind == SR_TABLE_ALIAS && has_alias(entry, name->key))
+            return entry;
+    }
+    return NULL;
+}
+
+static bool is_at(const sockref *entry, const struct sr_name *name)
+{
+    const struct sr_entry_rest *rest = entry->rest;
+
+    return rest->has_place && rest->device == name->device && rest->inode == name->inode &&
+           strcmp(sr_path_leaf(sr_entry_key(entry)), sr_path_leaf(name->key)) == 0;
+}
+
+sockref *sr_names_find_place(sockref_registry *self, const struct sr_name *name)
+{
+    struct sr_table_walk walk;
+    enum sr_table_kind kind;
+    uint32_t index;
+
+    sr_table_begin(&self->table, hash_place(name), &walk);
+    while (sr_table_next(&walk, &kind, &index)) {
+        sockref *entry = sr_slab_at(&self->slab, index);
+
+        if (kind == SR_TABLE_PLACE && is_at(entry, name))
+            return entry;
+    }
+    return NULL;
+}
+
+struct sr_entry_more *sr_names_more(sockref *entry)
+{
+    struct sr_entry_more *more = entry->rest->more;
+
+    if (more)
+        return more;
+    more = sr_sys.calloc(1, sizeof *more);
+    if (!more)
+        return NULL;
+    more->deadline.entry = entry;
+    sr_list_init(&more->deadline.node);
+    entry->rest->more = more;
+    return more;
+}
+
+void sr_names_add_alias(sockref_registry *self, sockref *entry, const struct sr_name *name)
+{
+    struct sr_entry_more *more = sr_names_more(entry);
+    size_t size = strlen(name->key) + 1;
+    struct sr_alias *alias;
+
+    if (!more || sr_table_reserve(&self->table, 1) < 0)
+        return;
+    alias = sr_sys.malloc(sizeof *alias + size);
+    if (!alias)
+        return;
+    alias->hash = (uint32_t)name->hash;
+    memcpy(alias->path, name->key, size);
+    alias->next = more->aliases;
+    more->aliases = alias;
+    sr_table_add(&self->table, alias->hash, SR_TABLE_ALIAS, entry->rest->index);
+}
+
+void sr_names_drop_key(sockref_registry *self, sockref *entry, const struct sr_name *name)
+{
+    struct sr_alias **at = entry->rest->more ? &entry->rest->more->aliases : NULL;
+
+    if (strcmp(sr_entry_key(entry), name->key) == 0) {
+        sr_table_remove(&self->table, (uint32_t)name->hash, SR_TABLE_KEY, entry->rest->index);
+        return;
+    }
+    for (; at && *at; at = &(*at)->next) {
+        struct sr_alias *alias = *at;
+
+        if (strcmp(alias->path, name->key) != 0)
+            continue;
+        sr_table_remove(&self->table, alias->hash, SR_TABLE_ALIAS, entry->rest->index);
+        *at = alias->next;
+        free(alias);
+        return;
+    }
+}
+
+int sr_names_set_place(sockref_registry *self, sockref *entry, const struct sr_name *name)
+{
+    struct sr_entry_rest *rest = entry->rest;
+
+    if (sr_table_reserve(&self->table, 1) < 0)
+        return sr_error_no_memory();
+    rest->device = name->device;
+    rest->inode = name->inode;
+    rest->place_hash = hash_place(name);
+    rest->has_place = true;
+    sr_table_add(&self->table, rest->place_hash, SR_TABLE_PLACE, rest->index);
+    return 0;
+}
+
+/* The key, and the display where it differs. Returns 0 or -ENOMEM with nothing kept. */
+static int copy_name(sockref *entry, const struct sr_name *name)
+{
+    size_t length = strlen(name->key), size = strlen(name->path) + 1;
+    struct sr_entry_more *more;
+
+    memset(&entry->key, 0, sizeof entry->key);
+    if (length <= SR_INLINE_KEY) {
+        memcpy(entry->key.text, name->key, length);
+    } else {
+        entry->key.heap = sr_sys.malloc(length + 1);
+        if (!entry->key.heap)
+            return -ENOMEM;
+        memcpy(entry->key.heap, name->key, length + 1);
+        entry->key.text[SR_INLINE_KEY] = 1;
+    }
+    if (name->key == name->path)
+        return 0;
+    more = sr_names_more(entry);
+    if (more)
+        more->display = sr_sys.malloc(size);
+    if (!more || !more->display)
+        return -ENOMEM;
+    memcpy(more->display, name->path, size);
+    return 0;
+}
+
+static void free_name(sockref *entry)
+{
+    struct sr_entry_more *more = entry->rest->more;
+    struct sr_alias *alias, *next;
+
+    if (entry->key.text[SR_INLINE_KEY])
+        free(entry->key.heap);
+    memset(&entry->key, 0, sizeof entry->key);
+    if (!more)
+        return;
+    for (alias = more->aliases; alias; alias = next) {
+        next = alias->next;
+        free(alias);
+    }
+    free(more->display);
+    free(more);
+    entry->rest->more = NULL;
+}
+
+int sr_names_create(sockref_registry *self, const struct sr_name *name, enum sr_state state,
+                    sockref **out_entry)
+{
+    struct sr_settings settings;
+    struct sr_entry_rest *rest;
+    sockref *entry;
+    uint64_t word;
+
+    sr_options_resolve(NULL, &self->options, &settings);
+    if (self->entries >= (uint64_t)settings.values[SOCKREF_OPT_MAX_SOCKETS])
+        return sr_error_set(SOCKREF_ELIMIT, name->path,
+                            "the registry has %u names, its limit: release one, or raise the limit",
+                            self->entries);
+    if (sr_table_reserve(&self->table, 2) < 0)
+        return sr_error_no_memory();
+    entry = sr_slab_take(&self->slab);
+    if (!entry)
+        return sr_error_no_memory();
+    if (copy_name(entry, name) < 0) {
+        free_name(entry);
+        sr_slab_give(&self->slab, entry);
+        return sr_error_no_memory();
+    }
+    rest = entry->rest;
+    rest->has_place = false;
+    rest->life = NULL;
+    rest->in_table = true;
+    entry->registry = self;
+    atomic_store_explicit(&entry->hash, name->hash, memory_order_relaxed);
+    word = atomic_load_explicit(&entry->word, memory_order_relaxed) >> SR_GENERATION_SHIFT;
+    word = (word + 1) << SR_GENERATION_SHIFT | (uint64_t)state << SR_STATE_SHIFT | 1;
+    atomic_store_explicit(&entry->word, word, memory_order_release);
+    sr_table_add(&self->table, (uint32_t)name->hash, SR_TABLE_KEY, rest->index);
+    if (name->has_place)
+        sr_names_set_place(self, entry, name);
+    self->entries++;
+    sr_registry_hold_locked(self);
+    *out_entry = entry;
+    return 0;
+}
+
+void sr_names_hide(sockref_registry *self, sockref *entry)
+{
+    struct sr_entry_rest *rest = entry->rest;
+    struct sr_alias *alias = rest->more ? rest->more->aliases : NULL;
+    uint32_t hash = (uint32_t)atomic_load_explicit(&entry->hash, memory_order_relaxed);
+
+    if (!rest->in_table)
+        return;
+    rest->in_table = false;
+    sr_table_remove(&self->table, hash, SR_TABLE_KEY, rest->index);
+    if (rest->has_place)
+        sr_table_remove(&self->table, rest->place_hash, SR_TABLE_PLACE, rest->index);
+    for (; alias; alias = alias->next)
+        sr_table_remove(&self->table, alias->hash, SR_TABLE_ALIAS, rest->index);
+}
+
+void sr_names_free_unlock(sockref_registry *self, sockref *entry, struct sr_list *woken)
+{
+    struct sr_watch *watch = entry->rest->more ? entry->rest->more->watch : NULL;
+    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
+
+    sr_names_hide(self, entry);
+    word = sr_word_with_state(word & ~SR_COUNT_MASK, SR_FREE);
+    atomic_store_explicit(&entry->word, word, memory_order_release);
+    free_name(entry);
+    entry->rest->life = NULL;
+    sr_slab_give(&self->slab, entry);
+    self->entries--;
+    sr_registry_changed_locked(self, entry, woken);
+    sr_registry_unhold_unlock(self);
+    sr_watch_release(watch);
+}

@@ -1,0 +1,44 @@
+/* Who serves a listener: attach and detach, for the net floor. */
+#include "base/error.h"
+#include "ref/state.h"
+
+int sr_registry_attach(sockref *ref, struct sr_service *service, struct sr_life **out_life)
+{
+    sockref_registry *self = ref->registry;
+    struct sr_life *life;
+    uint64_t word;
+    int status = 0;
+
+    if (atomic_load(&ref->word) & SR_FORKED)
+        return sr_error_set(SOCKREF_EFORKED, sr_entry_path(ref),
+                            "the reference belongs to the parent process");
+    sr_mutex_lock(&self->mutex);
+    word = atomic_load(&ref->word);
+    life = ref->rest->life;
+    if (sr_word_state(word) != SR_LISTENING)
+        status = sr_error_set(SOCKREF_ECLOSED, sr_entry_path(ref),
+                              sr_word_is_active(word) ? "nothing is bound: listen on the name first"
+                                                      : "the name was revoked");
+    else if (life->service)
+        status = sr_error_set(SOCKREF_EBUSY, sr_entry_path(ref), "the name is served already");
+    if (status == 0) {
+        life->service = service;
+        sr_life_acquire(life);
+        *out_life = life;
+    }
+    sr_mutex_unlock(&self->mutex);
+    return status;
+}
+
+bool sr_registry_detach(struct sr_life *life, struct sr_service *service)
+{
+    sockref_registry *self = life->registry;
+    bool was_attached;
+
+    sr_mutex_lock(&self->mutex);
+    was_attached = life->service == service;
+    if (was_attached)
+        life->service = NULL;
+    sr_mutex_unlock(&self->mutex);
+    return was_attached;
+}

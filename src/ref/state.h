@@ -1,0 +1,137 @@
+/* The inside of a registry, for the files of this floor alone. */
+#ifndef SR_REF_STATE_H
+#define SR_REF_STATE_H
+
+#include "base/mutex.h"
+#include "ref/entry.h"
+#include "ref/options.h"
+#include "ref/registry.h"
+#include "ref/slab.h"
+#include "ref/table.h"
+
+enum sr_phase {
+    SR_OPEN,
+    SR_SHUTTING, /* shutdown waits for holders */
+    SR_SHUT,     /* shut down, or freed by its owner: nothing new */
+};
+
+struct sockref_registry {
+    struct sr_table table;
+    struct sr_slab slab;
+    uint64_t max_references;
+    unsigned fork_generation;
+    bool is_default;
+    _Atomic int phase; /* enum sr_phase; written with the mutex held */
+    struct sockref_options options;
+
+    _Alignas(SR_CACHE_LINE) struct sr_mutex mutex;
+    struct sr_cond changed;      /* an entry changed its state, or a pending count or an entry went */
+    uint64_t changes;            /* goes up with each of these */
+    struct sr_list waiters;      /* struct sr_waiter */
+    uint32_t entries;            /* in any state but FREE */
+    uint32_t holds;              /* what keeps the memory: the owner, entries, pending, delays */
+    uint32_t pending;            /* what drain waits for */
+    char *default_path;          /* drawn at the first need */
+    _Atomic uint64_t active;
+    struct sr_list node; /* of the list of all registries, guarded by its mutex */
+};
+
+/* ---- registry.c ---- */
+
+/* NULL becomes the default one; refuse a forked or ending one. Returns 0 or a described status. */
+int sr_registry_enter(sockref_registry **inout_registry);
+/* The same for what is still allowed after a shutdown. */
+int sr_registry_enter_any(sockref_registry **inout_registry);
+bool sr_registry_is_forked(const sockref_registry *self);
+/* Keep the memory; with the mutex held. */
+void sr_registry_hold_locked(sockref_registry *self) SR_REQUIRES(self->mutex);
+/* Let go, unlock, and free a registry that nothing keeps any more: self may be gone afterwards. */
+void sr_registry_unhold_unlock(sockref_registry *self) SR_RELEASES(self->mutex);
+/*
+ * Say that an entry changed: its waiters move to a list, to be woken by sr_registry_wake() once the mutex is
+ * free. NULL wakes all waiters.
+ */
+void sr_registry_changed_locked(sockref_registry *self, const sockref *entry, struct sr_list *out_woken)
+    SR_REQUIRES(self->mutex);
+void sr_registry_wake(struct sr_list *woken);
+/* The path of a name that was given as NULL: copied into out, SR_PATH_MAX + 1 bytes. */
+int sr_registry_default_path(sockref_registry *self, bool unique, char *out);
+
+/* All registries, for those who visit them: fork, exit, live counts. */
+extern struct sr_mutex sr_registry_list_mutex;
+extern struct sr_list sr_registry_list SR_GUARDED_BY(sr_registry_list_mutex);
+/* In a forked child: every registry there was is the parent's now. */
+void sr_registry_forget_all(void);
+/* Whether another registry of this process listens with this file. */
+bool sr_registry_has_file(dev_t device, ino_t inode, const sockref_registry *except);
+
+/* ---- names.c: entries by name; all with the mutex held ---- */
+
+/* A name as it is looked up: the folded key, its hash, and where its directory is, if that is known. */
+struct sr_name {
+    const char *path; /* the caller's spelling */
+    const char *key;  /* folded; path itself where there was nothing to fold */
+    uint64_t hash;
+    bool has_place;
+    uint64_t device, inode;
+    char *buffer; /* of key, owned, or NULL */
+};
+
+/* Check and fold a path; give it back with sr_name_clear(). Returns 0 or a described status. */
+int sr_name_init(struct sr_name *self, const char *path);
+void sr_name_clear(struct sr_name *self);
+void sr_name_set_place(struct sr_name *self, uint64_t device, uint64_t inode);
+
+sockref *sr_names_find_key(sockref_registry *self, const struct sr_name *name)
+    SR_REQUIRES(self->mutex);
+/* By directory and leaf; name must have a place. */
+sockref *sr_names_find_place(sockref_registry *self, const struct sr_name *name)
+    SR_REQUIRES(self->mutex);
+/* Have an entry known by one more spelling. Without memory it just stays unknown by it. */
+void sr_names_add_alias(sockref_registry *self, sockref *entry, const struct sr_name *name)
+    SR_REQUIRES(self->mutex);
+/* Take a spelling from the entry that it led to, for its directory is another one now. */
+void sr_names_drop_key(sockref_registry *self, sockref *entry, const struct sr_name *name)
+    SR_REQUIRES(self->mutex);
+/* Give an entry, known by its spelling alone so far, its place. Returns 0 or -ENOMEM. */
+int sr_names_set_place(sockref_registry *self, sockref *entry, const struct sr_name *name)
+    SR_REQUIRES(self->mutex);
+/* A new entry with count 1. Returns 0, or a described SOCKREF_ELIMIT or -ENOMEM. */
+int sr_names_create(sockref_registry *self, const struct sr_name *name, enum sr_state state,
+                    sockref **out_entry) SR_REQUIRES(self->mutex);
+/* Out of the index: nobody finds it any more. */
+void sr_names_hide(sockref_registry *self, sockref *entry) SR_REQUIRES(self->mutex);
+/* Hidden, with count 0: back to the slab; drops the entry's hold. Its life is the caller's to give back. */
+void sr_names_free_unlock(sockref_registry *self, sockref *entry, struct sr_list *woken)
+    SR_RELEASES(self->mutex);
+/* The entry's additions, made if need be; NULL: no memory. */
+struct sr_entry_more *sr_names_more(sockref *entry);
+
+/* ---- remove.c ---- */
+
+/* The thread that took the count to 0 ends the life; word is what it left. */
+void sr_remove_last(sockref *entry, uint64_t word);
+/*
+ * Revoke an entry that was just found, or remove one whose delay runs. Called with the mutex held, leaves it free.
+ * Waits for a start of it until the deadline. SOCKREF_ENOTFOUND: it is on its way out already.
+ */
+int sr_remove_revoke_unlock(sockref_registry *self, sockref *entry, uint64_t deadline)
+    SR_RELEASES(self->mutex);
+/* The process ends: remove files, wait for nobody. */
+void sr_remove_at_exit(void);
+/*
+ * A cleanup delay is over (the worker). The entry may have left it meanwhile; the delay's hold keeps its memory, and
+ * is given back.
+ */
+void sr_remove_after_delay(sockref *entry);
+/* Take an entry out of its delay, to be used again; with the mutex held. */
+void sr_remove_stop_delay(sockref_registry *self, sockref *entry) SR_REQUIRES(self->mutex);
+
+/* ---- watch.c ---- */
+
+/* Have the watch of an entry told; with a count of the entry held. */
+void sr_watch_notify(sockref *entry, int event);
+/* Detach the watch from an entry that ends: to be freed with sr_watch_release() without locks. */
+void sr_watch_release(struct sr_watch *watch);
+
+#endif
