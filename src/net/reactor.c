@@ -207,7 +207,7 @@ static int run_turns(struct sockref_loop *self, uint64_t deadline_ns, bool *out_
         }
         if (self->ran > 0 || atomic_load_explicit(&self->woken, memory_order_relaxed))
             return 0;
-        if (!has_rest(self) && is_past(deadline_ns))
+        if (is_past(deadline_ns))
             return 0;
     }
 }

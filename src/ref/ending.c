@@ -141,7 +141,7 @@ static bool close_registry(sockref_registry *self, enum sr_phase phase)
     sr_mutex_lock(&self->mutex);
     was_open = atomic_load(&self->phase) == SR_OPEN;
     if (was_open || phase == SR_SHUT)
-        atomic_store(&self->phase, phase);
+        sr_registry_set_phase_locked(self, phase);
     sr_registry_changed_locked(self, NULL, &woken);
     sr_mutex_unlock(&self->mutex);
     sr_registry_wake(&woken);
@@ -180,7 +180,7 @@ int sockref_registry_shutdown(sockref_registry *self, int timeout_ms)
     end = sr_clock_after_ms(sr_registry_option(self, NULL, SOCKREF_OPT_CLEANUP_TIMEOUT_MS));
     status = revoke_all(self, end, false, &count);
     sr_mutex_lock(&self->mutex);
-    atomic_store(&self->phase, self->is_default ? SR_OPEN : SR_SHUT);
+    sr_registry_set_phase_locked(self, self->is_default ? SR_OPEN : SR_SHUT);
     sr_mutex_unlock(&self->mutex);
     if (status < 0)
         return status;

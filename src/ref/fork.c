@@ -36,6 +36,7 @@ static void mark_entries(sockref_registry *self)
 {
     uint32_t made = atomic_load(&self->slab.made);
 
+    atomic_store(&self->is_barred, true);
     for (uint32_t i = 0; i < made; i++)
         atomic_fetch_or(&sr_slab_at(&self->slab, i)->word, SR_FORKED);
 }

@@ -324,7 +324,7 @@ static int attempt_init(struct attempt *attempt, sockref_registry *registry, con
             return status;
         path = buffer;
     }
-    status = sr_name_init(&attempt->name, path);
+    status = sr_name_init(&attempt->name, registry, path);
     if (status < 0)
         return status;
     status = sr_place_open(path, &attempt->place);

@@ -39,11 +39,32 @@ static enum outcome count_one(sockref *entry, uint64_t hash)
     return COUNTED;
 }
 
+/* Short keys are padded with zeros, and compared a word at a time; the path's own end is not read past. */
+static bool is_key(const sockref *entry, const char *path, size_t length)
+{
+    const char *key = sr_entry_key(entry);
+    uint64_t a, b;
+
+    if (length < 8 || length > SR_INLINE_KEY)
+        return strcmp(key, path) == 0;
+    if (key[length] != '\0')
+        return false;
+    for (size_t at = 0; at + 8 <= length; at += 8) {
+        memcpy(&a, key + at, 8);
+        memcpy(&b, path + at, 8);
+        if (a != b)
+            return false;
+    }
+    memcpy(&a, key + length - 8, 8);
+    memcpy(&b, path + length - 8, 8);
+    return a == b;
+}
+
 /* A reference to the active entry of exactly this spelling, without a lock; NULL: look the long way. */
 static sockref *find_fast(sockref_registry *self, const char *path)
 {
     size_t length = strlen(path);
-    uint64_t hash = sr_hash_bytes(sr_hash_seed(), path, length);
+    uint64_t hash = sr_hash_bytes(self->seed, path, length);
     struct sr_table_walk walk;
     enum sr_table_kind kind;
     uint32_t index;
@@ -54,7 +75,7 @@ static sockref *find_fast(sockref_registry *self, const char *path)
 
         if (kind != SR_TABLE_KEY || count_one(entry, hash) != COUNTED)
             continue;
-        if (SR_LIKELY(strcmp(sr_entry_key(entry), path) == 0))
+        if (SR_LIKELY(is_key(entry, path, length)))
             return entry;
         sockref_release(entry); /* two paths of one hash */
     }
@@ -160,7 +181,7 @@ static int get(sockref_registry *self, const char *path, bool create, sockref **
     struct sr_name name;
     dev_t device;
     ino_t inode;
-    int status = sr_name_init(&name, path);
+    int status = sr_name_init(&name, self, path);
 
     if (status < 0)
         return status;
@@ -217,7 +238,7 @@ int sockref_registry_get_existing(sockref_registry *self, const char *path, sock
 /* Whether exactly this spelling is active, without a lock or a count; -1: not sure. */
 static int is_active_fast(const sockref_registry *self, const char *path)
 {
-    uint64_t hash = sr_hash_bytes(sr_hash_seed(), path, strlen(path));
+    uint64_t hash = sr_hash_bytes(self->seed, path, strlen(path));
     struct sr_table_walk walk;
     enum sr_table_kind kind;
     uint32_t index;
@@ -252,7 +273,7 @@ bool sockref_registry_is_socket_active(sockref_registry *self, const char *path)
     if (fast >= 0)
         return fast > 0;
     if (atomic_load_explicit(&self->active, memory_order_relaxed) == 0 ||
-        !sr_path_is_usable(path) || sr_name_init(&name, path) < 0)
+        !sr_path_is_usable(path) || sr_name_init(&name, self, path) < 0)
         return false;
     if (!sr_path_is_abstract(name.key) && sr_place_find(name.key, &device, &inode) == 0)
         sr_name_set_place(&name, device, inode);

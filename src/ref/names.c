@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int sr_name_init(struct sr_name *self, const char *path)
+int sr_name_init(struct sr_name *self, const sockref_registry *registry, const char *path)
 {
     int status = sr_path_check(path);
 
@@ -27,7 +27,7 @@ int sr_name_init(struct sr_name *self, const char *path)
         sr_path_fold(path, self->buffer);
         self->key = self->buffer;
     }
-    self->hash = sr_hash_bytes(sr_hash_seed(), self->key, strlen(self->key));
+    self->hash = sr_hash_bytes(registry->seed, self->key, strlen(self->key));
     return 0;
 }
 
@@ -43,10 +43,10 @@ void sr_name_set_place(struct sr_name *self, uint64_t device, uint64_t inode)
     self->has_place = true;
 }
 
-static uint32_t hash_place(const struct sr_name *name)
+static uint32_t hash_place(const sockref_registry *self, const struct sr_name *name)
 {
     const char *leaf = sr_path_leaf(name->key);
-    uint64_t seed = sr_hash_mix(sr_hash_seed() ^ name->device, name->inode | 1);
+    uint64_t seed = sr_hash_mix(self->seed ^ name->device, name->inode | 1);
 
     return (uint32_t)sr_hash_bytes(seed, leaf, strlen(leaf));
 }
@@ -93,7 +93,7 @@ sockref *sr_names_find_place(sockref_registry *self, const struct sr_name *name)
     enum sr_table_kind kind;
     uint32_t index;
 
-    sr_table_begin(&self->table, hash_place(name), &walk);
+    sr_table_begin(&self->table, hash_place(self, name), &walk);
     while (sr_table_next(&walk, &kind, &index)) {
         sockref *entry = sr_slab_at(&self->slab, index);
 
@@ -164,7 +164,7 @@ int sr_names_set_place(sockref_registry *self, sockref *entry, const struct sr_n
         return sr_error_no_memory();
     rest->device = name->device;
     rest->inode = name->inode;
-    rest->place_hash = hash_place(name);
+    rest->place_hash = hash_place(self, name);
     rest->has_place = true;
     sr_table_add(&self->table, rest->place_hash, SR_TABLE_PLACE, rest->index);
     return 0;

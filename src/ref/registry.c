@@ -6,6 +6,7 @@
  */
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/sys.h"
 #include "name/path.h"
 #include "ref/fork.h"
@@ -22,7 +23,7 @@
 struct sr_mutex sr_registry_list_mutex = SR_MUTEX_INIT;
 struct sr_list sr_registry_list = SR_LIST_INIT(sr_registry_list);
 
-static sockref_registry *_Atomic default_registry;
+sockref_registry *_Atomic sr_registry_default;
 
 static int make(const sockref_options *options, sockref_registry **out_registry)
 {
@@ -42,6 +43,7 @@ static int make(const sockref_options *options, sockref_registry **out_registry)
     }
     sr_options_resolve(NULL, &self->options, &settings);
     self->max_references = (uint64_t)settings.values[SOCKREF_OPT_MAX_REFERENCES];
+    self->seed = sr_hash_seed();
     self->fork_generation = atomic_load(&sr_fork_generation);
     sr_mutex_init(&self->mutex);
     sr_cond_init(&self->changed);
@@ -84,7 +86,7 @@ static int get_default(sockref_registry **out_registry)
     sockref_registry *none = NULL, *self;
     int status;
 
-    self = atomic_load_explicit(&default_registry, memory_order_acquire);
+    self = atomic_load_explicit(&sr_registry_default, memory_order_acquire);
     if (SR_LIKELY(self)) {
         *out_registry = self;
         return 0;
@@ -94,7 +96,7 @@ static int get_default(sockref_registry **out_registry)
         return status;
     self->is_default = true;
     sr_list_init(&self->node);
-    if (!atomic_compare_exchange_strong(&default_registry, &none, self)) {
+    if (!atomic_compare_exchange_strong(&sr_registry_default, &none, self)) {
         unmake(self);
         self = none;
     } else {
@@ -102,6 +104,12 @@ static int get_default(sockref_registry **out_registry)
     }
     *out_registry = self;
     return 0;
+}
+
+void sr_registry_set_phase_locked(sockref_registry *self, enum sr_phase phase)
+{
+    atomic_store(&self->phase, phase);
+    atomic_store(&self->is_barred, phase != SR_OPEN || atomic_load(&sr_exiting));
 }
 
 bool sr_registry_is_forked(const sockref_registry *self)
@@ -124,7 +132,7 @@ int sr_registry_enter_any(sockref_registry **inout_registry)
     return 0;
 }
 
-int sr_registry_enter(sockref_registry **inout_registry)
+int sr_registry_enter_slowly(sockref_registry **inout_registry)
 {
     int status = sr_registry_enter_any(inout_registry);
 
@@ -331,7 +339,7 @@ void sr_registry_forget_all(void) SR_UNCHECKED
     sr_mutex_init(&sr_registry_list_mutex);
     while (!sr_list_is_empty(&sr_registry_list))
         sr_list_remove(sr_registry_list.next);
-    atomic_store(&default_registry, NULL);
+    atomic_store(&sr_registry_default, NULL);
 }
 
 void sockref_live_counts(uint64_t *out_references, uint64_t *out_entries, uint64_t *out_buffers)
@@ -364,7 +372,7 @@ void sockref_live_counts(uint64_t *out_references, uint64_t *out_entries, uint64
 uint64_t sockref_registry_active_socket_count(sockref_registry *self)
 {
     if (!self)
-        self = atomic_load_explicit(&default_registry, memory_order_acquire);
+        self = atomic_load_explicit(&sr_registry_default, memory_order_acquire);
     if (!self || sr_registry_is_forked(self))
         return 0;
     return atomic_load_explicit(&self->active, memory_order_relaxed);

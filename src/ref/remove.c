@@ -276,7 +276,7 @@ int sockref_registry_cleanup(sockref_registry *self, const char *path)
     ino_t inode;
 
     if (status == 0)
-        status = sr_name_init(&name, path);
+        status = sr_name_init(&name, self, path);
     if (status < 0)
         return status;
     if (sr_place_find(name.key, &device, &inode) == 0)
@@ -317,6 +317,7 @@ static void remove_files_of(sockref_registry *self, uint64_t deadline) SR_UNCHEC
 {
     uint32_t made = atomic_load(&self->slab.made);
 
+    atomic_store(&self->is_barred, true);
     if (!lock_soon(&self->mutex, deadline))
         return;
     for (uint32_t i = 0; i < made; i++) {

@@ -19,8 +19,11 @@ struct sockref_registry {
     struct sr_table table;
     struct sr_slab slab;
     uint64_t max_references;
-    unsigned fork_generation;
+    uint64_t seed; /* of the hashes of its names */
+    /* Not 0 where calls must look closer: not open, the process is ending, or this is a forked child. */
+    atomic_bool is_barred;
     bool is_default;
+    unsigned fork_generation;
     _Atomic int phase; /* enum sr_phase; written with the mutex held */
     struct sockref_options options;
 
@@ -38,8 +41,26 @@ struct sockref_registry {
 
 /* ---- registry.c ---- */
 
+extern sockref_registry *_Atomic sr_registry_default;
+
+/* The long way of sr_registry_enter(). */
+int sr_registry_enter_slowly(sockref_registry **inout_registry);
+
 /* NULL becomes the default one; refuse a forked or ending one. Returns 0 or a described status. */
-int sr_registry_enter(sockref_registry **inout_registry);
+static inline int sr_registry_enter(sockref_registry **inout_registry)
+{
+    sockref_registry *self = *inout_registry;
+
+    if (!self)
+        self = atomic_load_explicit(&sr_registry_default, memory_order_acquire);
+    if (SR_UNLIKELY(!self || atomic_load_explicit(&self->is_barred, memory_order_relaxed)))
+        return sr_registry_enter_slowly(inout_registry);
+    *inout_registry = self;
+    return 0;
+}
+
+void sr_registry_set_phase_locked(sockref_registry *self, enum sr_phase phase)
+    SR_REQUIRES(self->mutex);
 /* The same for what is still allowed after a shutdown. */
 int sr_registry_enter_any(sockref_registry **inout_registry);
 bool sr_registry_is_forked(const sockref_registry *self);
@@ -78,7 +99,7 @@ struct sr_name {
 };
 
 /* Check and fold a path; give it back with sr_name_clear(). Returns 0 or a described status. */
-int sr_name_init(struct sr_name *self, const char *path);
+int sr_name_init(struct sr_name *self, const sockref_registry *registry, const char *path);
 void sr_name_clear(struct sr_name *self);
 void sr_name_set_place(struct sr_name *self, uint64_t device, uint64_t inode);
 
