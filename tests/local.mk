@@ -1,0 +1,66 @@
+# One program for each suite. tests/check-lists fails if a suite in the tree is not listed here.
+unit_suites = \
+	tests/unit/test-conn \
+	tests/unit/test-listener \
+	tests/unit/test-loop \
+	tests/unit/test-reactor \
+	tests/unit/test-service \
+	tests/unit/test-start \
+	tests/unit/test-timer
+integration_suites =
+test_headers = \
+	tests/unit/test-loop-helpers.h
+c_suites = $(unit_suites) $(integration_suites)
+
+# Each suite runs a second time with poll in place of epoll.
+poll_suites = $(c_suites:=-poll)
+
+if HAVE_CHECK
+check_PROGRAMS += $(c_suites)
+check_SCRIPTS += $(poll_suites)
+TESTS += $(c_suites) $(poll_suites)
+endif
+AM_CPPFLAGS += $(CHECK_CFLAGS) -I$(top_srcdir)/tests
+LDADD = libsockref_internal.la $(CHECK_LIBS)
+
+$(poll_suites): Makefile
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && rm -f $@ && { echo '#!/bin/sh'; \
+	echo 'SOCKREF_TEST_BACKEND=poll exec "$${0%-poll}" "$$@"'; } > $@ && chmod +x $@
+CLEANFILES += $(poll_suites)
+
+dist_check_SCRIPTS += tests/check-bindings tests/check-headers tests/check-lists tests/check-symbols tests/check-version
+TESTS += tests/check-bindings tests/check-headers tests/check-lists tests/check-symbols tests/check-version
+EXTRA_DIST += $(test_headers) tests/check-api tests/check-api.exceptions tests/lifecycle.md
+
+# Time-outs are libcheck's; a sanitizer makes everything slower. Nothing of the user's leaks in.
+if SANITIZE
+timeout_multiplier = 5
+else
+timeout_multiplier = 1
+endif
+AM_TESTS_ENVIRONMENT = \
+	unset SOCKREF_DIR SOCKREF_GUARD XDG_RUNTIME_DIR; \
+	CK_DEFAULT_TIMEOUT=$${CK_DEFAULT_TIMEOUT-30}; export CK_DEFAULT_TIMEOUT; \
+	CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER-$(timeout_multiplier)}; export CK_TIMEOUT_MULTIPLIER; \
+	top_srcdir='$(abs_top_srcdir)'; export top_srcdir; \
+	top_builddir='$(abs_top_builddir)'; export top_builddir; \
+	built_bindings='$(built_bindings)'; export built_bindings; \
+	CC='$(CC)'; export CC; CXX='$(CXX)'; export CXX; NM='$(NM)'; export NM;
+
+# The suites alone, with one backend or the other.
+check-epoll:
+	$(MAKE) check TESTS='$(c_suites)'
+check-poll:
+	$(MAKE) check TESTS='$(poll_suites)'
+check-api:
+	$(top_srcdir)/tests/check-api $(top_srcdir)
+valgrind:
+	$(MAKE) check TESTS='$(unit_suites) $(integration_suites)' CK_TIMEOUT_MULTIPLIER=20 \
+		LOG_COMPILER='$(LIBTOOL) --mode=execute valgrind -q --error-exitcode=9 --leak-check=full \
+			--errors-for-leak-kinds=definite --track-fds=no'
+
+check-local:
+if !HAVE_CHECK
+	@echo 'make check: the C suites need libcheck >= 0.15; install it and configure again' >&2; exit 1
+endif
+.PHONY: check-epoll check-poll check-api valgrind
