@@ -1,14 +1,14 @@
 /*
- * The core under measurement: references, lookups, create cycles, cleanup latency, lost sockets, memory. bench/run
- * runs it beside its peers; each command prints its figures on one line.
+ * The core under measurement: references, lookups, create cycles, cleanup latency, lost sockets,
+ * memory. bench/run runs it beside its peers; each command prints its figures on one line.
  *
  *   pair      THREADS OPS              acquire + release of one object, ns
  *   existing  LIVE THREADS PATTERN OPS get_existing + release, ns; PATTERN: same | random
  *   active    LIVE THREADS OPS         is_socket_active, ns
  *   cycle     THREADS OPS DIR          listen + last release, ns
  *   lag       SAMPLES DIR              last release -> file gone beside a busy reader, us: p50 p99
- *   stale     OPS                      live names lost, per million: two threads get, look and drop one path
- *   memory    LIVE                     resident bytes per entry
+ *   stale     OPS                      live names lost, per million: two threads get, look and drop
+ * one path memory    LIVE                     resident bytes per entry
  */
 #include "peers/harness.h"
 

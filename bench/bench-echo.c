@@ -1,4 +1,5 @@
-/* An echo server: the library's own echo service at a path, until it is killed. "host": on a loop that this thread drives. */
+/* An echo server: the library's own echo service at a path, until it is killed. "host": on a loop
+ * that this thread drives. */
 #include <sockref/net.h>
 #include <stdio.h>
 #include <string.h>

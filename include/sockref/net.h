@@ -2,16 +2,18 @@
  * @file net.h
  * @brief Loops and connections: how a listener is served.
  *
- * A loop runs callbacks. The library has one of its own, driven by its service thread; a host that has a
- * loop makes one with sockref_loop_new(), waits for sockref_loop_fd() to be readable and calls
- * sockref_loop_dispatch(). Callbacks run where dispatch runs, with no lock held, never two at a time.
+ * A loop runs callbacks. The library has one of its own, driven by its service thread; a host that
+ * has a loop makes one with sockref_loop_new(), waits for sockref_loop_fd() to be readable and
+ * calls sockref_loop_dispatch(). Callbacks run where dispatch runs, with no lock held, never two at
+ * a time.
  *
- * A listener belongs to its name, not to a loop: freeing a loop leaves the listeners that it served active
- * and unserved, and sockref_serve() may be called anew. A connection belongs to the loop that accepted it.
+ * A listener belongs to its name, not to a loop: freeing a loop leaves the listeners that it served
+ * active and unserved, and sockref_serve() may be called anew. A connection belongs to the loop
+ * that accepted it.
  *
- * *Loop thread* below means: inside a callback of the connection's loop, or on the thread that dispatches
- * this loop while it is not dispatching. A host that drives a loop from one thread meets this by calling
- * from that thread only.
+ * *Loop thread* below means: inside a callback of the connection's loop, or on the thread that
+ * dispatches this loop while it is not dispatching. A host that drives a loop from one thread meets
+ * this by calling from that thread only.
  */
 #ifndef SOCKREF_NET_H
 #define SOCKREF_NET_H
@@ -33,9 +35,10 @@ typedef struct sockref_conn sockref_conn;
 /**
  * @brief What a served name calls.
  *
- * Set size to sizeof(sockref_handlers); every function may be NULL. All run on the loop thread, with no
- * lock held. In any of them any function of this library may be called but drain, shutdown,
- * registry_free, loop_free and loop_dispatch of the own loop; destroying any connection in any of them is safe.
+ * Set size to sizeof(sockref_handlers); every function may be NULL. All run on the loop thread,
+ * with no lock held. In any of them any function of this library may be called but drain, shutdown,
+ * registry_free, loop_free and loop_dispatch of the own loop; destroying any connection in any of
+ * them is safe.
  *
  * Order for one connection: on_connection first; on_data any number of times; on_end at most once;
  * on_close exactly once and last, right after on_error if there was an error. After
@@ -43,11 +46,13 @@ typedef struct sockref_conn sockref_conn;
  */
 typedef struct sockref_handlers {
     size_t size;
-    /** A peer connected. @p conn is borrowed until its on_close returns; acquire it to keep it longer. */
+    /** A peer connected. @p conn is borrowed until its on_close returns; acquire it to keep it
+     * longer. */
     void (*on_connection)(sockref_conn *conn, void *user);
     /** Bytes came. @p data is lent until this returns. */
     void (*on_data)(sockref_conn *conn, const void *data, size_t length, void *user);
-    /** The peer will send no more. Without this handler our side is ended too when all is written. */
+    /** The peer will send no more. Without this handler our side is ended too when all is written.
+     */
     void (*on_end)(sockref_conn *conn, void *user);
     /** What was queued is written, after a write that told SOCKREF_WRITE_FULL. */
     void (*on_drain)(sockref_conn *conn, void *user);
@@ -77,8 +82,8 @@ SOCKREF_API int sockref_loop_new(sockref_loop **out_loop);
 /**
  * @brief Free a loop.
  *
- * Its pending starts get SOCKREF_ECANCELED, its connections on_close, its services on_stop, all before
- * this returns and on this thread. The listeners that it served stay active and unserved.
+ * Its pending starts get SOCKREF_ECANCELED, its connections on_close, its services on_stop, all
+ * before this returns and on this thread. The listeners that it served stay active and unserved.
  *
  * Owner: takes @p self. Threads: the loop thread; not inside a callback of its own.
  *
@@ -103,8 +108,8 @@ SOCKREF_API int sockref_loop_fd(const sockref_loop *self);
 /**
  * @brief Run the callbacks that are due.
  *
- * It returns after about a millisecond of work at most, callbacks not counted, so that the host's other work
- * goes on; the descriptor stays readable while there is more.
+ * It returns after about a millisecond of work at most, callbacks not counted, so that the host's
+ * other work goes on; the descriptor stays readable while there is more.
  *
  * Owner: none. Threads: any, one at a time; that thread is the loop thread meanwhile. Not inside a
  * callback of this loop.
@@ -133,8 +138,8 @@ SOCKREF_API void sockref_loop_wake(sockref_loop *self);
 /**
  * @brief Say on which loop the on_start of a start, and the handlers of its options, run.
  *
- * Owner: borrowed; the loop must outlive the call that is given @p self. Threads: any; one set is for one
- * thread at a time.
+ * Owner: borrowed; the loop must outlive the call that is given @p self. Threads: any; one set is
+ * for one thread at a time.
  *
  * @param self  the options.
  * @param loop  the loop; NULL: the library's own.
@@ -150,9 +155,9 @@ SOCKREF_API int sockref_options_set_loop(sockref_options *self, sockref_loop *lo
  * A start that finds the name served already leaves its handlers as they are, and calls
  * on_stop of these at once, on their loop.
  *
- * Owner: the handlers are copied; @p user must live until on_stop, which comes exactly once for each
- * listen or start that returned 0 with these options, also when that start fails later. Threads: any; one
- * set is for one thread at a time.
+ * Owner: the handlers are copied; @p user must live until on_stop, which comes exactly once for
+ * each listen or start that returned 0 with these options, also when that start fails later.
+ * Threads: any; one set is for one thread at a time.
  *
  * @param self      the options.
  * @param handlers  what to call; NULL: nothing.
@@ -161,7 +166,8 @@ SOCKREF_API int sockref_options_set_loop(sockref_options *self, sockref_loop *lo
  *   - -EINVAL: @p self is NULL, or the size is 0 or larger than this library knows
  * @since 0.1
  */
-SOCKREF_API int sockref_options_set_handlers(sockref_options *self, const sockref_handlers *handlers, void *user);
+SOCKREF_API int sockref_options_set_handlers(sockref_options *self,
+                                             const sockref_handlers *handlers, void *user);
 
 /**
  * @brief Serve a listener: accept its connections and call handlers, until its end.
@@ -169,8 +175,8 @@ SOCKREF_API int sockref_options_set_handlers(sockref_options *self, const sockre
  * When the last reference goes, or the name is revoked, it accepts no more, its connections are
  * destroyed, and on_stop follows.
  *
- * Owner: the handlers are copied; @p user must live until on_stop. The reference stays the caller's.
- * Threads: any.
+ * Owner: the handlers are copied; @p user must live until on_stop. The reference stays the
+ * caller's. Threads: any.
  *
  * @param self      a reference to a name that this registry listens on.
  * @param loop      where; NULL: the library's own.
@@ -185,7 +191,8 @@ SOCKREF_API int sockref_options_set_handlers(sockref_options *self, const sockre
  *   - -errno: of the system call that refused
  * @since 0.1
  */
-SOCKREF_API int sockref_serve_on(sockref *self, sockref_loop *loop, const sockref_handlers *handlers, void *user);
+SOCKREF_API int sockref_serve_on(sockref *self, sockref_loop *loop,
+                                 const sockref_handlers *handlers, void *user);
 
 /**
  * @brief Serve a listener on the library's own loop, as sockref_serve_on() with NULL.
@@ -258,7 +265,8 @@ SOCKREF_API void *sockref_conn_data(const sockref_conn *self);
 /**
  * @brief Write bytes: the socket is tried first, what is left is copied and queued.
  *
- * The first write of a turn goes out at once, further ones of the same turn in one system call at its end.
+ * The first write of a turn goes out at once, further ones of the same turn in one system call at
+ * its end.
  *
  * Owner: @p data is borrowed for the call. Threads: the loop thread.
  *

@@ -3,25 +3,25 @@
  * @brief Reference-counted Unix sockets: references, registries, options, errors.
  *
  * A *name* is the place of a socket: an absolute file path, or '@' and a name of the abstract
- * namespace. A *registry* knows an *entry* for each name in use, and a *reference* (::sockref) is one
- * counted handle on an entry. The first listen on a name binds it, later ones share it, and the last
- * release closes the listener and removes its file: at once, and never somebody else's file.
+ * namespace. A *registry* knows an *entry* for each name in use, and a *reference* (::sockref) is
+ * one counted handle on an entry. The first listen on a name binds it, later ones share it, and the
+ * last release closes the listener and removes its file: at once, and never somebody else's file.
  *
- * Words. *acquire/release*: one counted reference. *new/free*: sole owner. *take*: the callee becomes
- * owner, on success only. *borrowed*: valid while something else lives, not to be given back. Every
- * string and option given to a function is copied if it is kept.
+ * Words. *acquire/release*: one counted reference. *new/free*: sole owner. *take*: the callee
+ * becomes owner, on success only. *borrowed*: valid while something else lives, not to be given
+ * back. Every string and option given to a function is copied if it is kept.
  *
- * Errors. A function that can fail returns 0 or a negative status: -errno where the system refused, a
- * SOCKREF_E* where sockref did. A wrong argument is -EINVAL, no memory is -ENOMEM. A negative return
- * means that nothing changed, no output was written and no callback will come; where a function is
- * exempt from this, its comment says so. sockref_last_error() tells more.
+ * Errors. A function that can fail returns 0 or a negative status: -errno where the system refused,
+ * a SOCKREF_E* where sockref did. A wrong argument is -EINVAL, no memory is -ENOMEM. A negative
+ * return means that nothing changed, no output was written and no callback will come; where a
+ * function is exempt from this, its comment says so. sockref_last_error() tells more.
  *
- * Threads. Every function may be called on any thread and inside any callback, unless its comment says
- * otherwise. Callbacks run with no lock held, on the thread that drives their loop (net.h).
+ * Threads. Every function may be called on any thread and inside any callback, unless its comment
+ * says otherwise. Callbacks run with no lock held, on the thread that drives their loop (net.h).
  *
- * Fork. In a child of fork() every handle of the parent is inert: calls on it answer SOCKREF_EFORKED,
- * release and free give back nothing but the child's own count, and no file of the parent is touched.
- * The default registry of the child is a new, empty one.
+ * Fork. In a child of fork() every handle of the parent is inert: calls on it answer
+ * SOCKREF_EFORKED, release and free give back nothing but the child's own count, and no file of the
+ * parent is touched. The default registry of the child is a new, empty one.
  */
 #ifndef SOCKREF_SOCKREF_H
 #define SOCKREF_SOCKREF_H
@@ -54,49 +54,78 @@ typedef struct sockref_options sockref_options;
 /** Statuses of sockref's own; the numbers are fixed for ever. */
 enum {
     SOCKREF_OK = 0,
-    SOCKREF_EPATH = -20001,        /**< the path is empty, relative, or has "..", a control byte or a trailing slash */
-    SOCKREF_EPATHLEN = -20002,     /**< longer than this platform can name; the message tells the limit */
-    SOCKREF_EFOREIGN = -20003,     /**< something that is not ours stands there; it was not touched */
-    SOCKREF_EEXISTS = -20004,      /**< the name is live already */
-    SOCKREF_ENOTFOUND = -20005,    /**< the name is not known */
-    SOCKREF_ELIMIT = -20006,       /**< a configured limit is reached */
-    SOCKREF_ECLOSED = -20007,      /**< closed, revoked by cleanup, or the listener was lost */
-    SOCKREF_EFORKED = -20008,      /**< a handle of the parent, used in a forked child */
-    SOCKREF_ESHUTDOWN = -20009,    /**< the registry is shut down, or the process is ending */
-    SOCKREF_ETIMEOUT = -20010,     /**< the time given was not enough */
-    SOCKREF_ECANCELED = -20011,    /**< cancelled before it was done */
-    SOCKREF_EBUSY = -20012,        /**< owned elsewhere and not joinable, or already served */
-    SOCKREF_EUNTRUSTED = -20013,   /**< the directory could be changed by somebody else */
-    SOCKREF_EUNSUPPORTED = -20014  /**< this system or file system cannot do it; the message says what */
+    /** The path is empty, relative, or has "..", a control byte or a trailing slash. */
+    SOCKREF_EPATH = -20001,
+    /** Longer than this platform can name; the message tells the limit. */
+    SOCKREF_EPATHLEN = -20002,
+    /** Something that is not ours stands there; it was not touched. */
+    SOCKREF_EFOREIGN = -20003,
+    /** The name is live already. */
+    SOCKREF_EEXISTS = -20004,
+    /** The name is not known. */
+    SOCKREF_ENOTFOUND = -20005,
+    /** A configured limit is reached. */
+    SOCKREF_ELIMIT = -20006,
+    /** Closed, revoked by cleanup, or the listener was lost. */
+    SOCKREF_ECLOSED = -20007,
+    /** A handle of the parent, used in a forked child. */
+    SOCKREF_EFORKED = -20008,
+    /** The registry is shut down, or the process is ending. */
+    SOCKREF_ESHUTDOWN = -20009,
+    /** The time given was not enough. */
+    SOCKREF_ETIMEOUT = -20010,
+    /** Cancelled before it was done. */
+    SOCKREF_ECANCELED = -20011,
+    /** Owned elsewhere and not joinable, or already served. */
+    SOCKREF_EBUSY = -20012,
+    /** The directory could be changed by somebody else. */
+    SOCKREF_EUNTRUSTED = -20013,
+    /** This system or file system cannot do it; the message says what. */
+    SOCKREF_EUNSUPPORTED = -20014
 };
 
 /** What is known of a thread's last failing call. Grows at its end only; look at size first. */
 typedef struct sockref_error {
-    size_t size;          /**< bytes of this struct that the library filled */
-    int status;           /**< what the call returned */
-    int os_errno;         /**< errno of the system call that refused, or 0 */
-    const char *syscall;  /**< its name, or NULL */
-    const char *path;     /**< the path concerned, or NULL */
-    const char *message;  /**< one sentence for a person: what happened and what to do; never NULL */
+    size_t size;         /**< bytes of this struct that the library filled */
+    int status;          /**< what the call returned */
+    int os_errno;        /**< errno of the system call that refused, or 0 */
+    const char *syscall; /**< its name, or NULL */
+    const char *path;    /**< the path concerned, or NULL */
+    const char *message; /**< one sentence for a person: what happened and what to do; never NULL */
 } sockref_error;
 
 /** Options; the number is the ABI. Times are milliseconds. */
 typedef enum sockref_option {
-    SOCKREF_OPT_MODE = 1,                /**< permission bits of the socket file; -1: the umask decides. Default 0600 */
-    SOCKREF_OPT_BACKLOG = 2,             /**< connections waiting to be accepted. Default 4096; the kernel may lower it */
-    SOCKREF_OPT_DIRECTORY = 3,           /**< string: where names without a path are put. Registry only */
-    SOCKREF_OPT_SHARE = 4,               /**< 1: join across processes. Default 1; see docs/limits */
-    SOCKREF_OPT_GUARD = 5,               /**< 0 no, 1 yes, 2: a start without guard fails. Default 1; see docs/limits */
-    SOCKREF_OPT_CLEANUP_DELAY_MS = 6,    /**< how long a listener outlives its last reference. Default 0 */
-    SOCKREF_OPT_CLEANUP_TIMEOUT_MS = 7,  /**< how long a cleanup may wait. Default 5000 */
-    SOCKREF_OPT_START_TIMEOUT_MS = 8,    /**< how long a start may wait for another one. Default 5000 */
-    SOCKREF_OPT_MAX_SOCKETS = 9,         /**< names of a registry. Default 1024. Registry only */
-    SOCKREF_OPT_MAX_REFERENCES = 10,     /**< references to one name. Default 65536. Registry only */
-    SOCKREF_OPT_MAX_CONNECTIONS = 11,    /**< open connections of a served name; 0: no limit. Default 0 */
-    SOCKREF_OPT_MAX_BUFFERED = 12,       /**< unsent bytes kept for one connection. Default 16 MiB */
-    SOCKREF_OPT_UNIQUE = 13,             /**< 1: a name without a path is fresh at each call. Default 0 */
-    SOCKREF_OPT_EXCLUSIVE = 14,          /**< 1: own the name or fail. Default 0 */
-    SOCKREF_OPT_HANDOVER = 15            /**< 1: may pass the listener on at its end. Default 1; see docs/limits */
+    /** Permission bits of the socket file; -1: the umask decides. Default 0600. */
+    SOCKREF_OPT_MODE = 1,
+    /** Connections waiting to be accepted. Default 4096; the kernel may lower it. */
+    SOCKREF_OPT_BACKLOG = 2,
+    /** String: where names without a path are put. Registry only. */
+    SOCKREF_OPT_DIRECTORY = 3,
+    /** 1: join across processes. Default 1; see docs/limits. */
+    SOCKREF_OPT_SHARE = 4,
+    /** 0 no, 1 yes, 2: a start without guard fails. Default 1; see docs/limits. */
+    SOCKREF_OPT_GUARD = 5,
+    /** How long a listener outlives its last reference. Default 0. */
+    SOCKREF_OPT_CLEANUP_DELAY_MS = 6,
+    /** How long a cleanup may wait. Default 5000. */
+    SOCKREF_OPT_CLEANUP_TIMEOUT_MS = 7,
+    /** How long a start may wait for another one. Default 5000. */
+    SOCKREF_OPT_START_TIMEOUT_MS = 8,
+    /** Names of a registry. Default 1024. Registry only. */
+    SOCKREF_OPT_MAX_SOCKETS = 9,
+    /** References to one name. Default 65536. Registry only. */
+    SOCKREF_OPT_MAX_REFERENCES = 10,
+    /** Open connections of a served name; 0: no limit. Default 0. */
+    SOCKREF_OPT_MAX_CONNECTIONS = 11,
+    /** Unsent bytes kept for one connection. Default 16 MiB. */
+    SOCKREF_OPT_MAX_BUFFERED = 12,
+    /** 1: a name without a path is fresh at each call. Default 0. */
+    SOCKREF_OPT_UNIQUE = 13,
+    /** 1: own the name or fail. Default 0. */
+    SOCKREF_OPT_EXCLUSIVE = 14,
+    /** 1: may pass the listener on at its end. Default 1; see docs/limits. */
+    SOCKREF_OPT_HANDOVER = 15
 } sockref_option;
 
 /** How serious a log record is. */
@@ -110,29 +139,33 @@ typedef enum sockref_log_level {
 
 /** One log record; everything in it is borrowed for the call. Grows at its end only. */
 typedef struct sockref_log_record {
-    size_t size;            /**< bytes of this struct that the library filled */
-    int level;              /**< a ::sockref_log_level */
-    const char *event;      /**< a fixed word for machines, such as "listening" or "cleanup_failed" */
-    const char *message;    /**< one line for a person */
-    const char *path;       /**< the name concerned, or NULL */
-    int status;             /**< a status, or 0 */
-    uint64_t suppressed;    /**< records of this event that the rate limit held back before this one */
+    size_t size;         /**< bytes of this struct that the library filled */
+    int level;           /**< a ::sockref_log_level */
+    const char *event;   /**< a fixed word for machines, such as "listening" or "cleanup_failed" */
+    const char *message; /**< one line for a person */
+    const char *path;    /**< the name concerned, or NULL */
+    int status;          /**< a status, or 0 */
+    uint64_t suppressed; /**< records of this event that the rate limit held back before this one */
 } sockref_log_record;
 
 /**
  * @brief Receives log records.
  *
- * Runs on the thread that has something to tell, with no lock held. It may call any function of this
- * library but sockref_set_log().
+ * Runs on the thread that has something to tell, with no lock held. It may call any function of
+ * this library but sockref_set_log().
  */
 typedef void (*sockref_log_fn)(const sockref_log_record *record, void *user);
 
 /** What a watch tells. */
 typedef enum sockref_watch_event {
-    SOCKREF_WATCH_LOST = 1,       /**< the reference is no longer active: revoked, or its listener is gone */
-    SOCKREF_WATCH_DISPLACED = 2,  /**< another file stands at the path */
-    SOCKREF_WATCH_OWNER = 3,      /**< another process owns the name now */
-    SOCKREF_WATCH_SHUTDOWN = 4    /**< the registry shuts down: release soon */
+    /** The reference is no longer active: revoked, or its listener is gone. */
+    SOCKREF_WATCH_LOST = 1,
+    /** Another file stands at the path. */
+    SOCKREF_WATCH_DISPLACED = 2,
+    /** Another process owns the name now. */
+    SOCKREF_WATCH_OWNER = 3,
+    /** The registry shuts down: release soon. */
+    SOCKREF_WATCH_SHUTDOWN = 4
 } sockref_watch_event;
 
 /**
@@ -146,10 +179,11 @@ typedef void (*sockref_watch_fn)(sockref *ref, int event, void *user);
 /**
  * @brief Receives the outcome of a start.
  *
- * Runs once, on the loop of the start (default: the library's service thread), with no lock held. With
- * @p status 0 the callee owns the reference @p ref; otherwise @p ref is NULL and sockref_last_error()
- * describes the failure for the length of the call. It may call any function but drain, shutdown,
- * registry_free and sockref_loop_free.
+ * Runs once, on the loop of the start (default: the library's service thread), with no lock held.
+ * With
+ * @p status 0 the callee owns the reference @p ref; otherwise @p ref is NULL and
+ * sockref_last_error() describes the failure for the length of the call. It may call any function
+ * but drain, shutdown, registry_free and sockref_loop_free.
  */
 typedef void (*sockref_start_fn)(int status, sockref *ref, void *user);
 
@@ -202,7 +236,8 @@ SOCKREF_API const char *sockref_status_message(int status);
  *
  * Calls that succeed do not change it.
  *
- * Owner: borrowed until the next failing call of this thread, or its end. Threads: any, each its own.
+ * Owner: borrowed until the next failing call of this thread, or its end. Threads: any, each its
+ * own.
  *
  * @return the record; with status 0 and an empty message if nothing failed yet; never NULL.
  * @since 0.1
@@ -231,8 +266,8 @@ SOCKREF_API int sockref_set_log(sockref_log_fn fn, void *user, void (*free_user)
 /**
  * @brief Make a set of options, none of them set.
  *
- * Owner: the caller owns it and frees it with sockref_options_free(). Threads: any; one set is for one
- * thread at a time.
+ * Owner: the caller owns it and frees it with sockref_options_free(). Threads: any; one set is for
+ * one thread at a time.
  *
  * @return the set, or NULL when out of memory.
  * @since 0.1
@@ -294,13 +329,14 @@ SOCKREF_API int sockref_options_set_string(sockref_options *self, int option, co
  *   - -ENOMEM: out of memory
  * @since 0.1
  */
-SOCKREF_API int sockref_registry_new(const sockref_options *options, sockref_registry **out_registry);
+SOCKREF_API int sockref_registry_new(const sockref_options *options,
+                                     sockref_registry **out_registry);
 
 /**
  * @brief Free a registry.
  *
- * It refuses new references from now on; starts that are under way get SOCKREF_ECANCELED before this
- * returns. References that still live stay valid, and its memory goes with the last of them.
+ * It refuses new references from now on; starts that are under way get SOCKREF_ECANCELED before
+ * this returns. References that still live stay valid, and its memory goes with the last of them.
  *
  * Owner: takes @p self. Threads: any; not inside a callback of its own starts.
  *
@@ -314,8 +350,8 @@ SOCKREF_API void sockref_registry_free(sockref_registry *self);
  *
  * Spellings that lead to the same directory and leaf are one name.
  *
- * Owner: the caller owns one reference and gives it back with sockref_release(). Threads: any. Waits
- * while the name's last life is being removed, at most the start time-out.
+ * Owner: the caller owns one reference and gives it back with sockref_release(). Threads: any.
+ * Waits while the name's last life is being removed, at most the start time-out.
  *
  * @param self          the registry.
  * @param path          the name; copied. NULL: the registry's default name.
@@ -329,13 +365,14 @@ SOCKREF_API void sockref_registry_free(sockref_registry *self);
  *   - -ENOMEM: out of memory
  * @since 0.1
  */
-SOCKREF_API int sockref_registry_get_or_create(sockref_registry *self, const char *path, sockref **out_ref);
+SOCKREF_API int sockref_registry_get_or_create(sockref_registry *self, const char *path,
+                                               sockref **out_ref);
 
 /**
  * @brief Count a reference to a name that is active in this registry.
  *
- * Owner: the caller owns one reference and gives it back with sockref_release(). Threads: any; waits
- * for nobody.
+ * Owner: the caller owns one reference and gives it back with sockref_release(). Threads: any;
+ * waits for nobody.
  *
  * @param self          the registry.
  * @param path          the name.
@@ -348,16 +385,17 @@ SOCKREF_API int sockref_registry_get_or_create(sockref_registry *self, const cha
  *   - SOCKREF_ESHUTDOWN, SOCKREF_EFORKED: the registry is shut down, or the parent's
  * @since 0.1
  */
-SOCKREF_API int sockref_registry_get_existing(sockref_registry *self, const char *path, sockref **out_ref);
+SOCKREF_API int sockref_registry_get_existing(sockref_registry *self, const char *path,
+                                              sockref **out_ref);
 
 /**
  * @brief Take a socket that the caller bound and count its first reference.
  *
- * The descriptor must be a Unix stream socket that listens, and @p path must lead to its file. Its file
- * is removed with the last reference.
+ * The descriptor must be a Unix stream socket that listens, and @p path must lead to its file. Its
+ * file is removed with the last reference.
  *
- * Owner: takes @p fd and the file, on success only; the caller owns one reference and gives it back with
- * sockref_release(). Threads: any.
+ * Owner: takes @p fd and the file, on success only; the caller owns one reference and gives it back
+ * with sockref_release(). Threads: any.
  *
  * @param self          the registry.
  * @param path          where it is bound; copied.
@@ -373,17 +411,18 @@ SOCKREF_API int sockref_registry_get_existing(sockref_registry *self, const char
  *   - -errno: the directory could not be opened
  * @since 0.1
  */
-SOCKREF_API int sockref_registry_register_new(sockref_registry *self, const char *path, int fd, sockref **out_ref);
+SOCKREF_API int sockref_registry_register_new(sockref_registry *self, const char *path, int fd,
+                                              sockref **out_ref);
 
 /**
  * @brief Listen on a name: bind it, or share it where this registry listens already.
  *
- * Nothing is accepted: connections wait in the kernel's queue until sockref_serve() or a host that takes
- * the descriptor. With handlers in @p options the owner serves from the first moment.
+ * Nothing is accepted: connections wait in the kernel's queue until sockref_serve() or a host that
+ * takes the descriptor. With handlers in @p options the owner serves from the first moment.
  *
- * Owner: the caller owns one reference and gives it back with sockref_release(). Threads: any; not on a
- * thread that must not block: it waits for another start or removal of the same name, at most the start
- * time-out.
+ * Owner: the caller owns one reference and gives it back with sockref_release(). Threads: any; not
+ * on a thread that must not block: it waits for another start or removal of the same name, at most
+ * the start time-out.
  *
  * @param self          the registry.
  * @param path          the name; copied. NULL: the registry's default name.
@@ -402,18 +441,18 @@ SOCKREF_API int sockref_registry_register_new(sockref_registry *self, const char
  *   - -errno: of the system call that refused, such as -EACCES or -ENOENT
  * @since 0.1
  */
-SOCKREF_API int sockref_registry_listen(sockref_registry *self, const char *path, const sockref_options *options,
-                                        sockref **out_ref);
+SOCKREF_API int sockref_registry_listen(sockref_registry *self, const char *path,
+                                        const sockref_options *options, sockref **out_ref);
 
 /**
  * @brief Listen on a name without blocking; the outcome comes to a callback.
  *
  * After a 0 return @p on_start comes exactly once: with the outcome, with SOCKREF_ETIMEOUT, or with
- * SOCKREF_ECANCELED when it is cancelled or its loop or registry is freed first. After a negative return
- * it never comes.
+ * SOCKREF_ECANCELED when it is cancelled or its loop or registry is freed first. After a negative
+ * return it never comes.
  *
- * Owner: the callee of @p on_start owns the reference; @p user stays the caller's until then. Threads:
- * any.
+ * Owner: the callee of @p on_start owns the reference; @p user stays the caller's until then.
+ * Threads: any.
  *
  * @param self      the registry.
  * @param path      the name; copied. NULL: the registry's default name.
@@ -428,8 +467,8 @@ SOCKREF_API int sockref_registry_listen(sockref_registry *self, const char *path
  * @since 0.1
  */
 SOCKREF_API int sockref_registry_start_listener(sockref_registry *self, const char *path,
-                                                const sockref_options *options, sockref_start_fn on_start,
-                                                void *user);
+                                                const sockref_options *options,
+                                                sockref_start_fn on_start, void *user);
 
 /**
  * @brief Cancel a start that is under way.
@@ -445,12 +484,14 @@ SOCKREF_API int sockref_registry_start_listener(sockref_registry *self, const ch
  *   - SOCKREF_EFORKED
  * @since 0.1
  */
-SOCKREF_API int sockref_registry_cancel_start(sockref_registry *self, sockref_start_fn on_start, void *user);
+SOCKREF_API int sockref_registry_cancel_start(sockref_registry *self, sockref_start_fn on_start,
+                                              void *user);
 
 /**
  * @brief Tell whether a name is active in this registry.
  *
- * Active is a name from its first reference to its last release or its revocation, bound or not. O(1).
+ * Active is a name from its first reference to its last release or its revocation, bound or not.
+ * O(1).
  *
  * Owner: none. Threads: any; waits for nobody.
  *
@@ -482,8 +523,8 @@ SOCKREF_API uint64_t sockref_registry_active_socket_count(sockref_registry *self
  * @param self  the registry.
  * @param path  the name.
  * @return 0, or
- *   - SOCKREF_ENOTFOUND: neither active here nor waiting out its cleanup delay; whatever file stands there
- *     was not touched
+ *   - SOCKREF_ENOTFOUND: neither active here nor waiting out its cleanup delay; whatever file
+ * stands there was not touched
  *   - SOCKREF_EPATH, SOCKREF_EPATHLEN: not a usable name
  *   - SOCKREF_ETIMEOUT: a start of it took too long; nothing was revoked
  *   - SOCKREF_ESHUTDOWN, SOCKREF_EFORKED
@@ -509,8 +550,8 @@ SOCKREF_API int sockref_registry_cleanup_all(sockref_registry *self, uint64_t *o
 /**
  * @brief Remove the sockets that dead processes left in a directory under default names.
  *
- * Taken are only sockets of this user, with a name that sockref_registry_listen() makes for NULL, that no
- * process has bound. Anything else stays. Not bound by "a negative return changed nothing".
+ * Taken are only sockets of this user, with a name that sockref_registry_listen() makes for NULL,
+ * that no process has bound. Anything else stays. Not bound by "a negative return changed nothing".
  *
  * Owner: none. Threads: any; blocks for file-system calls.
  *
@@ -524,16 +565,17 @@ SOCKREF_API int sockref_registry_cleanup_all(sockref_registry *self, uint64_t *o
  *   - -errno: the directory could not be read, or the first removal that the system refused
  * @since 0.1
  */
-SOCKREF_API int sockref_registry_sweep(sockref_registry *self, const char *directory, uint64_t *out_count);
+SOCKREF_API int sockref_registry_sweep(sockref_registry *self, const char *directory,
+                                       uint64_t *out_count);
 
 /**
  * @brief Wait until nothing of this registry is on its way out.
  *
- * That is: no removal, closing descriptor, ending thread or undelivered on_start. Names in use, and names
- * that wait out their cleanup delay, are not waited for.
+ * That is: no removal, closing descriptor, ending thread or undelivered on_start. Names in use, and
+ * names that wait out their cleanup delay, are not waited for.
  *
- * Owner: none. Threads: any but a loop's; not inside a callback. A loop that the host drives must be
- * driven meanwhile.
+ * Owner: none. Threads: any but a loop's; not inside a callback. A loop that the host drives must
+ * be driven meanwhile.
  *
  * @param self        the registry.
  * @param timeout_ms  how long; -1: without end, 0: look only.
@@ -548,11 +590,12 @@ SOCKREF_API int sockref_registry_drain(sockref_registry *self, int timeout_ms);
 /**
  * @brief End a registry in order: refuse new references, tell holders, wait for them, then revoke.
  *
- * After it, references that still live are revoked and calls answer SOCKREF_ESHUTDOWN; for the default
- * registry the next call makes a fresh one. Not bound by "a negative return changed nothing".
+ * After it, references that still live are revoked and calls answer SOCKREF_ESHUTDOWN; for the
+ * default registry the next call makes a fresh one. Not bound by "a negative return changed
+ * nothing".
  *
- * Owner: none; a registry of one's own is still to be freed. Threads: any but a loop's; not inside a
- * callback.
+ * Owner: none; a registry of one's own is still to be freed. Threads: any but a loop's; not inside
+ * a callback.
  *
  * @param self        the registry.
  * @param timeout_ms  how long to wait for holders; -1: without end, 0: not at all.
@@ -571,11 +614,12 @@ SOCKREF_API int sockref_registry_shutdown(sockref_registry *self, int timeout_ms
  *
  * Works on a revoked reference as well, which stays revoked.
  *
- * Owner: the caller owns one more reference and gives it back with sockref_release(). Threads: any; no
- * lock.
+ * Owner: the caller owns one more reference and gives it back with sockref_release(). Threads: any;
+ * no lock.
  *
  * @param self  a reference that the caller holds, or NULL.
- * @return self; or NULL with sockref_last_error() SOCKREF_ELIMIT, SOCKREF_EFORKED, or -EINVAL for NULL.
+ * @return self; or NULL with sockref_last_error() SOCKREF_ELIMIT, SOCKREF_EFORKED, or -EINVAL for
+ * NULL.
  * @since 0.1
  */
 SOCKREF_API sockref *sockref_acquire(sockref *self);
@@ -583,8 +627,8 @@ SOCKREF_API sockref *sockref_acquire(sockref *self);
 /**
  * @brief Give one reference back.
  *
- * The last one closes the listener and removes its file before this returns, unless a cleanup delay was
- * asked for. It never fails; what the system refused is told to the log function.
+ * The last one closes the listener and removes its file before this returns, unless a cleanup delay
+ * was asked for. It never fails; what the system refused is told to the log function.
  *
  * Owner: takes one reference. Threads: any, in any order, also finalizers; waits for nobody.
  *
@@ -666,10 +710,11 @@ SOCKREF_API uint64_t sockref_holder_count(const sockref *self);
 /**
  * @brief Watch what happens to a name.
  *
- * There is one watch for all references of one life of a name; a new one replaces it. It ends with the
- * last release.
+ * There is one watch for all references of one life of a name; a new one replaces it. It ends with
+ * the last release.
  *
- * Owner: takes @p user, on success only; freed by @p free_user after the last call of @p fn. Threads: any.
+ * Owner: takes @p user, on success only; freed by @p free_user after the last call of @p fn.
+ * Threads: any.
  *
  * @param self       the reference.
  * @param fn         told on the service thread; NULL: nobody any more.
@@ -681,7 +726,8 @@ SOCKREF_API uint64_t sockref_holder_count(const sockref *self);
  *   - SOCKREF_EFORKED, -ENOMEM
  * @since 0.1
  */
-SOCKREF_API int sockref_set_watch(sockref *self, sockref_watch_fn fn, void *user, void (*free_user)(void *user));
+SOCKREF_API int sockref_set_watch(sockref *self, sockref_watch_fn fn, void *user,
+                                  void (*free_user)(void *user));
 
 /**
  * @brief Count what is alive in this process: the leak oracle of tests in every language.
@@ -695,7 +741,8 @@ SOCKREF_API int sockref_set_watch(sockref *self, sockref_watch_fn fn, void *user
  * @param[out] out_buffers     pieces of unsent data; may be NULL.
  * @since 0.1
  */
-SOCKREF_API void sockref_live_counts(uint64_t *out_references, uint64_t *out_entries, uint64_t *out_buffers);
+SOCKREF_API void sockref_live_counts(uint64_t *out_references, uint64_t *out_entries,
+                                     uint64_t *out_buffers);
 
 #ifdef __cplusplus
 }

@@ -2,10 +2,10 @@
 #ifndef SR_BASE_ATTR_H
 #define SR_BASE_ATTR_H
 
-#define SR_PRINTF(text, first)  __attribute__((format(printf, text, first)))
-#define SR_UNLIKELY(condition)   __builtin_expect(!!(condition), 0)
-#define SR_LIKELY(condition)     __builtin_expect(!!(condition), 1)
-#define SR_CACHE_LINE            64
+#define SR_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#define SR_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+#define SR_LIKELY(condition)   __builtin_expect(!!(condition), 1)
+#define SR_CACHE_LINE          64
 
 #if defined(__clang__)
 #define SR_CAPABILITY(name) __attribute__((capability(name)))

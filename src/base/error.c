@@ -1,6 +1,7 @@
 /*
- * The description of a thread's last failing call: one block behind a pthread key, strings copied. Where
- * there is no memory for a block, a static text is told instead, so that describing never fails.
+ * The description of a thread's last failing call: one block behind a pthread key, strings copied.
+ * Where there is no memory for a block, a static text is told instead, so that describing never
+ * fails.
  */
 #include "base/error.h"
 

@@ -1,6 +1,6 @@
 /*
- * The description of a thread's last failing call. A floor that fails describes it where it happened and
- * returns the status; the floors above pass the status on.
+ * The description of a thread's last failing call. A floor that fails describes it where it
+ * happened and returns the status; the floors above pass the status on.
  */
 #ifndef SR_BASE_ERROR_H
 #define SR_BASE_ERROR_H

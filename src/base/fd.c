@@ -1,6 +1,6 @@
 /*
- * Descriptors and the set of those that are ours: a bit for each number, in pages that are made on demand and
- * never given back, so that setting and clearing a bit takes no lock.
+ * Descriptors and the set of those that are ours: a bit for each number, in pages that are made on
+ * demand and never given back, so that setting and clearing a bit takes no lock.
  */
 #include "base/fd.h"
 

@@ -1,7 +1,7 @@
 /*
- * Descriptors: every one that the library opens is close-on-exec and non-blocking from birth, and noted in
- * one set, so that a forked child can close its copies. Opening and fork() exclude each other, so no
- * descriptor escapes the set.
+ * Descriptors: every one that the library opens is close-on-exec and non-blocking from birth, and
+ * noted in one set, so that a forked child can close its copies. Opening and fork() exclude each
+ * other, so no descriptor escapes the set.
  */
 #ifndef SR_BASE_FD_H
 #define SR_BASE_FD_H
@@ -12,7 +12,8 @@
 
 struct sockaddr;
 
-/* Each returns a descriptor that is noted, or -errno; nothing is described. Give it to sr_fd_close(). */
+/* Each returns a descriptor that is noted, or -errno; nothing is described. Give it to
+ * sr_fd_close(). */
 int sr_fd_open(int dir, const char *path, int flags);
 int sr_fd_socket(int domain, int type);
 int sr_fd_accept(int listener);
@@ -31,7 +32,8 @@ void sr_fd_close(int fd);
 /* How many are noted: the leak oracle of the tests. */
 size_t sr_fd_count(void);
 
-/* Around fork(): keep the opening of descriptors out; let it in again; and close all in the child. */
+/* Around fork(): keep the opening of descriptors out; let it in again; and close all in the child.
+ */
 void sr_fd_before_fork(void);
 void sr_fd_after_fork_in_parent(void);
 void sr_fd_after_fork_in_child(void);

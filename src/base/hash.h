@@ -1,4 +1,5 @@
-/* A fast keyed hash of short strings. The key is drawn once a process, so collisions can't be prepared. */
+/* A fast keyed hash of short strings. The key is drawn once a process, so collisions can't be
+ * prepared. */
 #ifndef SR_BASE_HASH_H
 #define SR_BASE_HASH_H
 

@@ -9,9 +9,12 @@ struct sr_list {
     struct sr_list *next, *prev;
 };
 
-#define SR_LIST_INIT(head)                  {&(head), &(head)}
-#define SR_LIST_OWNER(node, type, member)   ((type *)((char *)(node)-offsetof(type, member)))
-#define SR_LIST_EACH(node, head)            for (node = (head)->next; node != (head); node = node->next)
+#define SR_LIST_INIT(head)                                                                         \
+    {                                                                                              \
+        &(head), &(head)                                                                           \
+    }
+#define SR_LIST_OWNER(node, type, member) ((type *)((char *)(node)-offsetof(type, member)))
+#define SR_LIST_EACH(node, head)          for (node = (head)->next; node != (head); node = node->next)
 #define SR_LIST_EACH_SAFE(node, next_, head)                                                       \
     for (node = (head)->next, next_ = node->next; node != (head); node = next_, next_ = node->next)
 

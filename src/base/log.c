@@ -1,6 +1,7 @@
 /*
- * The log hook. A sink is counted: each record on its way holds one count, so that a replaced sink's user
- * data is freed when the last record is delivered, with no lock held while the host's function runs.
+ * The log hook. A sink is counted: each record on its way holds one count, so that a replaced
+ * sink's user data is freed when the last record is delivered, with no lock held while the host's
+ * function runs.
  */
 #include "base/log.h"
 

@@ -1,4 +1,5 @@
-/* What the library has to tell goes to the host's log function, limited in rate; nothing is printed. */
+/* What the library has to tell goes to the host's log function, limited in rate; nothing is
+ * printed. */
 #ifndef SR_BASE_LOG_H
 #define SR_BASE_LOG_H
 

@@ -1,10 +1,11 @@
 /*
  * Mutex and condition, annotated for clang's thread-safety analysis.
  *
- * Lock order, outermost first; a thread takes a later one while it holds an earlier one, never the reverse:
+ * Lock order, outermost first; a thread takes a later one while it holds an earlier one, never the
+ * reverse:
  *   1. registry list (ref/registry.c)    all registries of the process; also held across fork()
- *   2. registry      (ref/registry.h)    the table, free entries, waiters; a leaf over file calls: none is made
- *                                        while it is held
+ *   2. registry      (ref/registry.h)    the table, free entries, waiters; a leaf over file calls:
+ * none is made while it is held
  *   3. loop          (net/loop.h)        tasks posted to a loop
  *   4. cleanup       (ref/cleanup.c)     the deadlines of the worker
  *   5. log           (base/log.c)        who receives records
@@ -22,7 +23,10 @@ struct SR_CAPABILITY("mutex") sr_mutex {
     pthread_mutex_t raw;
 };
 
-#define SR_MUTEX_INIT {PTHREAD_MUTEX_INITIALIZER}
+#define SR_MUTEX_INIT                                                                              \
+    {                                                                                              \
+        PTHREAD_MUTEX_INITIALIZER                                                                  \
+    }
 
 struct sr_cond {
     pthread_cond_t raw;

@@ -1,6 +1,6 @@
 /*
- * Every allocation and every system call of the library goes through this one table, so that a test can
- * make the n-th of each kind fail. free() is not in it: giving memory back can't fail.
+ * Every allocation and every system call of the library goes through this one table, so that a test
+ * can make the n-th of each kind fail. free() is not in it: giving memory back can't fail.
  */
 #ifndef SR_BASE_SYS_H
 #define SR_BASE_SYS_H

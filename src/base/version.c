@@ -1,4 +1,5 @@
-/* The version of the library that runs, which may be newer than the headers a program was built with. */
+/* The version of the library that runs, which may be newer than the headers a program was built
+ * with. */
 #include <sockref/sockref.h>
 
 const char *sockref_version(void)

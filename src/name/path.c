@@ -1,10 +1,10 @@
 /*
  * Path rules.
  *
- * A name is an absolute path to a file, or '@' and a name of the abstract namespace. Refused before any side
- * effect: what would reach another file than it says (relative, ".."), what is no file name (empty, trailing
- * slash, "."), what breaks logs and scripts (control bytes), and what this platform can't name. Spaces and bytes
- * from 0x80 are allowed: paths are bytes.
+ * A name is an absolute path to a file, or '@' and a name of the abstract namespace. Refused before
+ * any side effect: what would reach another file than it says (relative, ".."), what is no file
+ * name (empty, trailing slash, "."), what breaks logs and scripts (control bytes), and what this
+ * platform can't name. Spaces and bytes from 0x80 are allowed: paths are bytes.
  */
 #include "name/path.h"
 
@@ -16,8 +16,9 @@
 #include <string.h>
 
 /*
- * The longest leaf that can be bound by way of its directory's descriptor, "/proc/self/fd/NNNNNNN/LEAF": seven
- * digits are the most that a descriptor can have where the kernel's ceiling is at its default.
+ * The longest leaf that can be bound by way of its directory's descriptor,
+ * "/proc/self/fd/NNNNNNN/LEAF": seven digits are the most that a descriptor can have where the
+ * kernel's ceiling is at its default.
  */
 #define LEAF_BY_FD_MAX (SR_SUN_PATH_MAX - (int)sizeof "/proc/self/fd/1048576/" + 1)
 
@@ -97,10 +98,9 @@ int sr_path_check(const char *path)
                             "one has %zu: shorten the last component",
                             SR_SUN_PATH_MAX, limit, strlen(sr_path_leaf(path)));
     if (limit)
-        return sr_error_set(SOCKREF_EPATHLEN, path,
-                            "%s may have at most %zu bytes; this one has %zu: shorten it",
-                            sr_path_is_abstract(path) ? "an abstract name" : "a path", limit,
-                            strlen(path));
+        return sr_error_set(
+            SOCKREF_EPATHLEN, path, "%s may have at most %zu bytes; this one has %zu: shorten it",
+            sr_path_is_abstract(path) ? "an abstract name" : "a path", limit, strlen(path));
     return 0;
 }
 

@@ -5,10 +5,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SR_PATH_MAX 4095
+#define SR_PATH_MAX     4095
 #define SR_SUN_PATH_MAX 107 /* bytes before the NUL that every program can name */
 
-/* Check a name: absolute path or '@' and an abstract one. Returns 0, or a described SOCKREF_EPATH, EPATHLEN, -EINVAL for NULL. */
+/* Check a name: absolute path or '@' and an abstract one. Returns 0, or a described SOCKREF_EPATH,
+ * EPATHLEN, -EINVAL for NULL. */
 int sr_path_check(const char *path);
 /* The same rules, but only the answer, and nothing is described. */
 bool sr_path_is_usable(const char *path);

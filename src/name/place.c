@@ -1,9 +1,10 @@
 /*
  * A place: the directory of a name, pinned by a descriptor.
  *
- * Whoever can write to the directory can put another file in the socket's place, so a directory is trusted only
- * where nobody but this user and root can: owned by one of them, and not writable by group or others, or
- * sticky and owned by root (as /tmp is), where others may add files but not replace ours.
+ * Whoever can write to the directory can put another file in the socket's place, so a directory is
+ * trusted only where nobody but this user and root can: owned by one of them, and not writable by
+ * group or others, or sticky and owned by root (as /tmp is), where others may add files but not
+ * replace ours.
  */
 #include "name/place.h"
 

@@ -9,9 +9,9 @@
 #define SR_LEAF_MAX 255
 
 struct sr_place {
-    int dir;             /* O_PATH, noted; -1 for an abstract name */
-    bool shared;         /* others may create files there (sticky): remove by rename-aside */
-    dev_t device;        /* of the directory */
+    int dir;      /* O_PATH, noted; -1 for an abstract name */
+    bool shared;  /* others may create files there (sticky): remove by rename-aside */
+    dev_t device; /* of the directory */
     ino_t inode;
 };
 
@@ -23,8 +23,9 @@ int sr_place_find(const char *path, dev_t *out_device, ino_t *out_inode);
 
 /*
  * The default directory, made if it is missing: the first of preferred (may be NULL), $SOCKREF_DIR,
- * $XDG_RUNTIME_DIR/sockref, /run/user/UID/sockref, $TMPDIR/sockref-UID, /tmp/sockref-UID that is ours alone,
- * writable and short enough. Returns 0 and a malloc'ed path without trailing slash, or a described status.
+ * $XDG_RUNTIME_DIR/sockref, /run/user/UID/sockref, $TMPDIR/sockref-UID, /tmp/sockref-UID that is
+ * ours alone, writable and short enough. Returns 0 and a malloc'ed path without trailing slash, or
+ * a described status.
  */
 int sr_place_default(const char *preferred, char **out_path);
 

@@ -1,14 +1,16 @@
 /*
  * The socket and its file.
  *
- * Bind. The kernel's bind() creates the file and follows or replaces nothing, so it is the exclusion. fchmod() on
- * the descriptor before it gives the file its narrow mode from birth; a mode wider than the umask allows is given
- * through the file's own descriptor, before listen(), so that nobody can connect earlier. The caller's spelling is
- * bound where it fits, since that is what people read in `ss`; longer ones go by way of the directory's descriptor.
+ * Bind. The kernel's bind() creates the file and follows or replaces nothing, so it is the
+ * exclusion. fchmod() on the descriptor before it gives the file its narrow mode from birth; a mode
+ * wider than the umask allows is given through the file's own descriptor, before listen(), so that
+ * nobody can connect earlier. The caller's spelling is bound where it fits, since that is what
+ * people read in `ss`; longer ones go by way of the directory's descriptor.
  *
- * Remove. What is removed is the inode that was bound, never a path. In a directory that only we can change, look
- * and unlink; where others may add files, the file is first renamed aside to a name of ours, looked at there, and
- * put back if it is another one: there is no call that unlinks by inode.
+ * Remove. What is removed is the inode that was bound, never a path. In a directory that only we
+ * can change, look and unlink; where others may add files, the file is first renamed aside to a
+ * name of ours, looked at there, and put back if it is another one: there is no call that unlinks
+ * by inode.
  */
 #include "name/sockfile.h"
 
@@ -28,7 +30,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The address to bind or dial: the spelling, or by the directory's descriptor where that is too long. */
+/* The address to bind or dial: the spelling, or by the directory's descriptor where that is too
+ * long. */
 static socklen_t make_address(const struct sr_place *place, const char *path,
                               struct sockaddr_un *out)
 {
@@ -107,8 +110,9 @@ static int widen(const struct sr_sockfile *file, const char *path, mode_t mode)
 }
 
 /*
- * A bind that succeeded, but whose file was not found by the pinned directory: look where the spelling leads now
- * and remove what was created there since, if it is a socket of ours. The descriptor still pins its inode.
+ * A bind that succeeded, but whose file was not found by the pinned directory: look where the
+ * spelling leads now and remove what was created there since, if it is a socket of ours. The
+ * descriptor still pins its inode.
  */
 static void undo_lost_bind(const char *path, const struct timespec *since)
 {
@@ -116,7 +120,8 @@ static void undo_lost_bind(const char *path, const struct timespec *since)
 
     if (sr_sys.fstatat(AT_FDCWD, path, &info, AT_SYMLINK_NOFOLLOW) < 0)
         return;
-    if (!S_ISSOCK(info.st_mode) || info.st_uid != geteuid() || info.st_ctim.tv_sec < since->tv_sec ||
+    if (!S_ISSOCK(info.st_mode) || info.st_uid != geteuid() ||
+        info.st_ctim.tv_sec < since->tv_sec ||
         (info.st_ctim.tv_sec == since->tv_sec && info.st_ctim.tv_nsec < since->tv_nsec))
         return;
     sr_sys.unlinkat(AT_FDCWD, path, 0);
@@ -181,7 +186,8 @@ undo:
     return status;
 }
 
-/* Whether a descriptor is a Unix stream socket that listens, bound to a file or to this abstract name. */
+/* Whether a descriptor is a Unix stream socket that listens, bound to a file or to this abstract
+ * name. */
 static bool is_listener(int fd, const char *path)
 {
     struct sockaddr_un address = {0};
@@ -250,7 +256,8 @@ static bool is_same(const struct sr_sockfile *self, const struct stat *info)
     return info->st_dev == self->device && info->st_ino == self->inode;
 }
 
-/* The file has been renamed aside and is not ours: put it back, or keep it where it is and say so. */
+/* The file has been renamed aside and is not ours: put it back, or keep it where it is and say so.
+ */
 static int put_back(const struct sr_sockfile *self, const char *path, const char *aside)
 {
     if (sr_sys.rename_new(self->place.dir, aside, sr_path_leaf(path)) == 0)

@@ -10,8 +10,8 @@
 #include <sys/types.h>
 
 /*
- * A bound, listening socket. The inode of its file is pinned by the descriptor, so (device, inode) is its
- * identity as long as fd is open: the file is removed before the descriptor is closed.
+ * A bound, listening socket. The inode of its file is pinned by the descriptor, so (device, inode)
+ * is its identity as long as fd is open: the file is removed before the descriptor is closed.
  */
 struct sr_sockfile {
     int fd;                /* noted; -1 when there is none */
@@ -23,8 +23,9 @@ struct sr_sockfile {
 };
 
 /*
- * Bind and listen at a checked path; takes place on success only. mode -1: the umask decides. The file has no
- * wider permissions than that at any moment. Returns 0 or a described status, with nothing left behind.
+ * Bind and listen at a checked path; takes place on success only. mode -1: the umask decides. The
+ * file has no wider permissions than that at any moment. Returns 0 or a described status, with
+ * nothing left behind.
  */
 int sr_sockfile_bind(struct sr_place *place, const char *path, int mode, int backlog,
                      struct sr_sockfile *out_file);
@@ -32,8 +33,8 @@ int sr_sockfile_bind(struct sr_place *place, const char *path, int mode, int bac
 int sr_sockfile_adopt(struct sr_place *place, const char *path, int fd,
                       struct sr_sockfile *out_file);
 /*
- * Remove the file if it is still this one. A file that is gone, or another one in its place, is no error.
- * Returns 0 or a described status.
+ * Remove the file if it is still this one. A file that is gone, or another one in its place, is no
+ * error. Returns 0 or a described status.
  */
 int sr_sockfile_remove(struct sr_sockfile *self, const char *path);
 /* Close the descriptor and the directory; the file must have been removed. */

@@ -1,8 +1,8 @@
 /*
- * Sweep: in a directory that is ours alone, a socket of this user, under a name that only sockref makes, that no
- * process has bound was left by a process that died. Whether one has it bound is asked by connecting a datagram
- * socket: the kernel looks the socket up before it sees that the types differ, so nothing is queued and no listener
- * notices; ECONNREFUSED says that nobody has it.
+ * Sweep: in a directory that is ours alone, a socket of this user, under a name that only sockref
+ * makes, that no process has bound was left by a process that died. Whether one has it bound is
+ * asked by connecting a datagram socket: the kernel looks the socket up before it sees that the
+ * types differ, so nothing is queued and no listener notices; ECONNREFUSED says that nobody has it.
  */
 #include "name/sweep.h"
 

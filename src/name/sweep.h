@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 /*
- * Remove sockets of this user with a default leaf that no process has bound. Returns 0, or the first described
- * failure; goes on after one. The path must be a checked directory path.
+ * Remove sockets of this user with a default leaf that no process has bound. Returns 0, or the
+ * first described failure; goes on after one. The path must be a checked directory path.
  */
 int sr_sweep_directory(const char *directory, uint64_t *inout_count);
 

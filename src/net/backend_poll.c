@@ -35,13 +35,15 @@
 
 struct poll_backend {
     struct sr_backend base;
-    struct pollfd *fds; /* the first is the wake pipe */
+    struct pollfd *fds; /* the first ones are the pipes' */
     struct sr_source **sources;
     unsigned used, room;
     unsigned *slots; /* by descriptor: its place in fds */
     unsigned slot_room;
     unsigned next; /* where to begin to look, so that all get their turn */
     int wake[2];
+    int kick[2];  /* gets the helper out of poll */
+    unsigned own; /* how many of fds are pipes */
 
     int notify[2]; /* -1: there is no host and no helper */
     bool has_thread;
@@ -130,10 +132,12 @@ static bool take_set(struct poll_backend *self)
     sr_mutex_lock(&self->mutex);
     had = self->armed;
     self->armed = false;
-    if (self->polling)
-        put_byte(self->wake[1]);
-    while (self->polling)
-        sr_cond_wait(&self->cond, &self->mutex, SR_CLOCK_NEVER);
+    if (self->polling) {
+        put_byte(self->kick[1]);
+        while (self->polling)
+            sr_cond_wait(&self->cond, &self->mutex, SR_CLOCK_NEVER);
+        drain_pipe(self->kick[0]);
+    }
     sr_mutex_unlock(&self->mutex);
     return had;
 }
@@ -277,7 +281,7 @@ static int wait(struct sr_backend *base, struct sr_event *events, int count, int
 {
     struct poll_backend *self = of(base);
     int found = sr_sys.poll(self->fds, self->used, timeout_ms), given = 0;
-    unsigned at;
+    unsigned at, sources = self->used - self->own;
 
     if (found < 0)
         return -errno;
@@ -285,12 +289,12 @@ static int wait(struct sr_backend *base, struct sr_event *events, int count, int
         drain_pipe(self->wake[0]);
         atomic_exchange(&self->base.woken, false);
     }
-    for (unsigned i = 0; found > 0 && i + 1 < self->used && given < count; i++) {
-        at = 1 + (self->next + i) % (self->used - 1);
+    for (unsigned i = 0; found > 0 && i < sources && given < count; i++) {
+        at = self->own + (self->next + i) % sources;
         if (self->fds[at].revents)
             events[given++] = (struct sr_event){self->sources[at], ready_of(self->fds[at].revents)};
         if (given == count)
-            self->next = at;
+            self->next = at - self->own + 1;
     }
     return given;
 }
@@ -305,7 +309,7 @@ static void stop_helper(struct poll_backend *self)
     sr_mutex_lock(&self->mutex);
     self->quit = true;
     sr_cond_broadcast(&self->cond);
-    put_byte(self->wake[1]);
+    put_byte(self->kick[1]);
     sr_mutex_unlock(&self->mutex);
     pthread_join(self->thread, NULL);
 }
@@ -328,6 +332,7 @@ static void free_all(struct sr_backend *base)
         stop_helper(self);
     for (int i = 0; i < 2; i++) {
         sr_fd_close(self->wake[i]);
+        sr_fd_close(self->kick[i]);
         sr_fd_close(self->notify[i]);
     }
     sr_mutex_destroy(&self->mutex);
@@ -345,17 +350,28 @@ static const struct sr_backend_ops ops = {
     .free_in_child = free_in_child,
 };
 
-static int open_all(struct poll_backend *self, bool lent)
+/* A pipe whose reading end is in the set for good. */
+static int add_pipe(struct poll_backend *self, int ends[2])
 {
-    int status = sr_fd_pipe(self->wake);
+    int status = sr_fd_pipe(ends);
 
     if (status < 0)
         return sr_error_system(-status, "pipe2", NULL);
-    if (insert(self, self->wake[0], NULL) < 0)
+    if (insert(self, ends[0], NULL) < 0)
         return sr_error_no_memory();
-    self->fds[0].events = POLLIN;
-    if (!lent)
-        return 0;
+    self->fds[self->own++].events = POLLIN;
+    return 0;
+}
+
+static int open_all(struct poll_backend *self, bool lent)
+{
+    int status = add_pipe(self, self->wake);
+
+    if (status < 0 || !lent)
+        return status;
+    status = add_pipe(self, self->kick);
+    if (status < 0)
+        return status;
     status = sr_fd_pipe(self->notify);
     if (status < 0)
         return sr_error_system(-status, "pipe2", NULL);
@@ -372,7 +388,8 @@ int sr_backend_poll(bool lent, struct sr_backend **out_backend)
     if (!self)
         return sr_error_no_memory();
     self->base.ops = &ops;
-    self->wake[0] = self->wake[1] = self->notify[0] = self->notify[1] = -1;
+    for (int i = 0; i < 2; i++)
+        self->wake[i] = self->kick[i] = self->notify[i] = -1;
     self->deadline_ns = SR_CLOCK_NEVER;
     self->armed = true;
     sr_mutex_init(&self->mutex);

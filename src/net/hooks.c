@@ -1,10 +1,11 @@
 /* What this floor does for the one below, put into its table when the library is loaded. */
-#include "ref/hooks.h"
+#include "net/hooks.h"
 
 #include "net/count.h"
 #include "net/serve.h"
 #include "net/service.h"
 #include "net/start.h"
+#include "ref/hooks.h"
 
 static void count(uint64_t *inout_handles, uint64_t *inout_buffers)
 {
@@ -18,9 +19,7 @@ static void after_fork_in_child(void)
     sr_service_after_fork_in_child();
 }
 
-static void install(void) __attribute__((constructor));
-
-static void install(void)
+void sr_hooks_install(void)
 {
     sr_hooks = (struct sr_hooks){
         .serve = sr_serve_options,

@@ -198,7 +198,10 @@ static bool accept_one(struct sr_listener *self)
 
     if (fd < 0)
         return accept_failed(self, -fd);
-    self->backoff_ms = 0;
+    if (self->backoff_ms > 0) {
+        self->backoff_ms = 0;
+        sr_log(SR_LOG_ACCEPT_RESUMED, SOCKREF_LOG_INFO, 0, NULL, "connections are accepted again");
+    }
     status = sr_conn_make(owner, fd, &conn);
     if (status < 0) {
         sr_fd_close(fd);

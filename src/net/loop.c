@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/sys.h"
+#include "net/hooks.h"
 #include "net/listener.h"
 #include "net/start.h"
 #include "ref/fork.h"
@@ -14,6 +15,9 @@
 #include <string.h>
 
 static _Thread_local unsigned callback_depth;
+
+/* Whoever needs a loop needs the hooks as well. */
+__attribute__((used)) static void (*const with_hooks)(void) = sr_hooks_install;
 
 void sr_loop_enter(void)
 {
@@ -130,6 +134,8 @@ int sockref_loop_new(sockref_loop **out_loop)
 {
     if (!out_loop)
         return sr_error_argument("out_loop is NULL");
+    if (atomic_load(&sr_exiting))
+        return sr_error_set(SOCKREF_ESHUTDOWN, NULL, "the process is ending");
     return sr_loop_make(false, out_loop);
 }
 

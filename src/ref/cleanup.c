@@ -1,6 +1,7 @@
 /*
- * The worker that ends cleanup delays: one thread for the process, started with the first delay and gone with the
- * last. Delays stand in a list by their end; since most are of one length, a new one belongs at the tail.
+ * The worker that ends cleanup delays: one thread for the process, started with the first delay and
+ * gone with the last. Delays stand in a list by their end; since most are of one length, a new one
+ * belongs at the tail.
  */
 #include "ref/cleanup.h"
 

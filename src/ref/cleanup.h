@@ -17,11 +17,12 @@ struct sr_deadline {
 };
 
 /*
- * Begin a delay. Called with the registry's mutex held; the caller has counted a hold of the registry for it.
- * Returns false where there is no thread to end it.
+ * Begin a delay. Called with the registry's mutex held; the caller has counted a hold of the
+ * registry for it. Returns false where there is no thread to end it.
  */
 bool sr_cleanup_begin(struct sr_deadline *deadline);
-/* Returns whether it was running: then it will not end by itself, and the hold is the caller's again. */
+/* Returns whether it was running: then it will not end by itself, and the hold is the caller's
+ * again. */
 bool sr_cleanup_cancel(struct sr_deadline *deadline);
 void sr_cleanup_after_fork(void);
 /* How often a worker was started: for tests. */

@@ -116,8 +116,7 @@ int sockref_registry_cleanup_all(sockref_registry *self, uint64_t *out_count)
 
     if (status < 0)
         return status;
-    deadline =
-        sr_clock_after_ms(sr_registry_option(self, NULL, SOCKREF_OPT_CLEANUP_TIMEOUT_MS));
+    deadline = sr_clock_after_ms(sr_registry_option(self, NULL, SOCKREF_OPT_CLEANUP_TIMEOUT_MS));
     status = revoke_all(self, deadline, false, &count);
     if (out_count)
         *out_count = count;

@@ -14,15 +14,17 @@
  *     REMOVING  somebody removes it; its name stays taken meanwhile
  *     REVOKED   taken out of the registry; handles are left
  *
- * Who moves between them. FRESH, STARTING and REMOVING have one thread that has the right to change the entry and
- * holds one count of it (a removal by the last release: none); all others wait, or look elsewhere. Whoever takes
- * the count to 0 in NAMED, LISTENING or REVOKED has the duty to end the life; nobody else touches an entry of these
- * states with count 0, and no count is ever added to it. GRACE ends by the worker, or by whoever wants the name
- * again; both decide under the registry's mutex.
+ * Who moves between them. FRESH, STARTING and REMOVING have one thread that has the right to change
+ * the entry and holds one count of it (a removal by the last release: none); all others wait, or
+ * look elsewhere. Whoever takes the count to 0 in NAMED, LISTENING or REVOKED has the duty to end
+ * the life; nobody else touches an entry of these states with count 0, and no count is ever added
+ * to it. GRACE ends by the worker, or by whoever wants the name again; both decide under the
+ * registry's mutex.
  *
- * Adding to a count that is not 0 in an active state needs no lock, everything else is done with the registry's
- * mutex held, but for the file calls of a start or removal, which run with no lock. Entries stay in memory until
- * their registry goes, so a reader that comes too late still reads an entry: a FREE one, or one of a later life.
+ * Adding to a count that is not 0 in an active state needs no lock, everything else is done with
+ * the registry's mutex held, but for the file calls of a start or removal, which run with no lock.
+ * Entries stay in memory until their registry goes, so a reader that comes too late still reads an
+ * entry: a FREE one, or one of a later life.
  */
 #ifndef SR_REF_ENTRY_H
 #define SR_REF_ENTRY_H
@@ -66,7 +68,7 @@ struct sr_watch;
 
 /* What most entries never have. */
 struct sr_entry_more {
-    char *display;            /* the caller's spelling, where it is not the key */
+    char *display; /* the caller's spelling, where it is not the key */
     struct sr_alias *aliases;
     struct sr_watch *watch;
     struct sr_deadline deadline; /* delay_ms is 0 where no cleanup delay was asked for */
@@ -133,7 +135,8 @@ static inline const char *sr_entry_path(const sockref *entry)
     return more && more->display ? more->display : sr_entry_key(entry);
 }
 
-/* Move to another state and add to the count in one step, whatever the count is. Returns the word after. */
+/* Move to another state and add to the count in one step, whatever the count is. Returns the word
+ * after. */
 uint64_t sr_entry_change(sockref *entry, enum sr_state state, int64_t add);
 
 #endif

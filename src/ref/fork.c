@@ -1,12 +1,13 @@
 /*
  * fork() and exit.
  *
- * In a forked child the parent's threads, locks and descriptors are not ours: the descriptors are closed (without
- * unlocking or unlinking anything), every entry gets the bit that says so, and the registries are forgotten; their
- * memory stays, for handles point into it. The child begins with an empty default registry.
+ * In a forked child the parent's threads, locks and descriptors are not ours: the descriptors are
+ * closed (without unlocking or unlinking anything), every entry gets the bit that says so, and the
+ * registries are forgotten; their memory stays, for handles point into it. The child begins with an
+ * empty default registry.
  *
- * At the orderly end of the process the files of all names that are still held are removed. Nothing is freed and
- * nobody is waited for.
+ * At the orderly end of the process the files of all names that are still held are removed. Nothing
+ * is freed and nobody is waited for.
  */
 #include "ref/fork.h"
 
@@ -46,7 +47,8 @@ static void in_child(void) SR_UNCHECKED
     struct sr_list *node;
 
     atomic_fetch_add(&sr_fork_generation, 1);
-    SR_LIST_EACH(node, &sr_registry_list) {
+    SR_LIST_EACH(node, &sr_registry_list)
+    {
         mark_entries(SR_LIST_OWNER(node, sockref_registry, node));
     }
     sr_registry_forget_all();

@@ -1,6 +1,6 @@
 /*
- * What the net floor does for the ref floor, which knows nothing of it. Every hook may be NULL: a program
- * that uses no loop has none of them.
+ * What the net floor does for the ref floor, which knows nothing of it. Every hook may be NULL: a
+ * program that uses no loop has none of them.
  */
 #ifndef SR_REF_HOOKS_H
 #define SR_REF_HOOKS_H
@@ -11,16 +11,19 @@
 
 struct sr_hooks {
     /*
-     * Make the service that options ask for (options->net), attach it to a life that nobody can see yet (set
-     * life->service, acquire the life) and begin to accept. Returns 0 or a described status. Called by the
-     * thread that starts, with no lock held.
+     * Make the service that options ask for (options->net), attach it to a life that nobody can see
+     * yet (set life->service, acquire the life) and begin to accept. Returns 0 or a described
+     * status. Called by the thread that starts, with no lock held.
      */
     int (*serve)(const sockref_options *options, struct sr_life *life);
-    /* A start with handlers ends without a service of its own: have on_stop called on the options' loop. */
+    /* A start with handlers ends without a service of its own: have on_stop called on the options'
+     * loop. */
     void (*serve_unused)(const sockref_options *options);
-    /* The registry ends: every start of it that is under way gets SOCKREF_ECANCELED before this returns. */
+    /* The registry ends: every start of it that is under way gets SOCKREF_ECANCELED before this
+     * returns. */
     void (*cancel_starts)(sockref_registry *registry);
-    /* Call fn(ref, event, user), then release ref, on the service thread. Never fails: without memory it is logged. */
+    /* Call fn(ref, event, user), then release ref, on the service thread. Never fails: without
+     * memory it is logged. */
     void (*notify)(sockref *ref, int event, sockref_watch_fn fn, void *user);
     /* Wait until no thread of the net floor is ending. Returns 0 or -ETIMEDOUT. */
     int (*drain)(uint64_t deadline_ns);
@@ -28,7 +31,8 @@ struct sr_hooks {
     bool (*in_callback)(void);
     /* Add connection handles and queued buffers. */
     void (*count)(uint64_t *inout_handles, uint64_t *inout_buffers);
-    /* In a forked child, after its descriptors are closed: threads and loops of the parent are gone. */
+    /* In a forked child, after its descriptors are closed: threads and loops of the parent are
+     * gone. */
     void (*after_fork_in_child)(void);
 };
 

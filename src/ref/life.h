@@ -1,8 +1,8 @@
 /*
  * The life of a bound name: its listening descriptor, where its file stands, and who serves it.
  *
- * A life is counted: its entry holds one count, a service that accepts from it another. The descriptor is
- * closed with the last of them; the file has been removed by the entry before.
+ * A life is counted: its entry holds one count, a service that accepts from it another. The
+ * descriptor is closed with the last of them; the file has been removed by the entry before.
  */
 #ifndef SR_REF_LIFE_H
 #define SR_REF_LIFE_H
@@ -14,10 +14,11 @@
 #include <stdatomic.h>
 
 /*
- * Something of a higher floor that serves a listener. While it is attached it holds one count of the life.
- * stop is called at most once, by whoever ends the life (last release or revocation), on any thread, with no
- * lock held; it must not block. From then on the service is detached: it may use the life, which it still
- * counts, to take the descriptor out of its loop, and gives its count back with sr_life_release().
+ * Something of a higher floor that serves a listener. While it is attached it holds one count of
+ * the life. stop is called at most once, by whoever ends the life (last release or revocation), on
+ * any thread, with no lock held; it must not block. From then on the service is detached: it may
+ * use the life, which it still counts, to take the descriptor out of its loop, and gives its count
+ * back with sr_life_release().
  */
 struct sr_service {
     void (*stop)(struct sr_service *self);
@@ -25,7 +26,7 @@ struct sr_service {
 
 struct sr_life {
     _Atomic uint32_t count;
-    struct sr_sockfile file; /* fd, directory, identity */
+    struct sr_sockfile file;  /* fd, directory, identity */
     uint64_t max_connections; /* 0: no limit */
     uint64_t max_buffered;
     sockref_registry *registry; /* alive while the service is pending (sr_registry_pending_add) */

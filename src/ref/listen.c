@@ -1,8 +1,9 @@
 /*
  * Starting a listener, or sharing the one that is there.
  *
- * One thread at a time has the right to start a name (FRESH, STARTING); it makes the file calls with no lock held.
- * Others are parked until it is done: then they share what it started, or, if it failed, one of them tries.
+ * One thread at a time has the right to start a name (FRESH, STARTING); it makes the file calls
+ * with no lock held. Others are parked until it is done: then they share what it started, or, if it
+ * failed, one of them tries.
  */
 #include "base/clock.h"
 #include "base/error.h"
@@ -24,8 +25,9 @@ struct attempt {
     struct sr_settings settings;
     struct sr_name name;
     struct sr_place place;
-    struct sr_waiter *waiter; /* parked where somebody else is at it; NULL: the caller watches changes */
-    int fd;                   /* to adopt instead of binding, or -1 */
+    struct sr_waiter
+        *waiter; /* parked where somebody else is at it; NULL: the caller watches changes */
+    int fd;      /* to adopt instead of binding, or -1 */
 };
 
 static bool is_exclusive(const struct attempt *attempt)
@@ -34,9 +36,8 @@ static bool is_exclusive(const struct attempt *attempt)
 }
 
 /* The entry of the name, with the directory's identity of this moment. */
-static sockref *find(struct attempt *attempt) SR_REQUIRES(attempt->registry->mutex)
+static sockref *find(sockref_registry *self, struct attempt *attempt) SR_REQUIRES(self->mutex)
 {
-    sockref_registry *self = attempt->registry;
     struct sr_name *name = &attempt->name;
     sockref *entry = sr_names_find_key(self, name);
 
@@ -53,16 +54,18 @@ static sockref *find(struct attempt *attempt) SR_REQUIRES(attempt->registry->mut
     return entry;
 }
 
-static int park(struct attempt *attempt, sockref *entry) SR_REQUIRES(attempt->registry->mutex)
+static int park(sockref_registry *self, struct attempt *attempt, sockref *entry)
+    SR_REQUIRES(self->mutex)
 {
     if (attempt->waiter) {
         attempt->waiter->entry = entry;
-        sr_list_append(&attempt->registry->waiters, &attempt->waiter->node);
+        sr_list_append(&self->waiters, &attempt->waiter->node);
     }
     return SR_PARKED;
 }
 
-static int share(struct attempt *attempt, sockref *entry) SR_REQUIRES(attempt->registry->mutex)
+static int share(sockref_registry *self, struct attempt *attempt, sockref *entry)
+    SR_REQUIRES(self->mutex)
 {
     uint64_t word = atomic_load(&entry->word);
 
@@ -71,24 +74,24 @@ static int share(struct attempt *attempt, sockref *entry) SR_REQUIRES(attempt->r
                             "this registry listens on the name already");
     do {
         if (sr_word_count(word) == 0)
-            return park(attempt, entry);
-        if (sr_word_count(word) >= attempt->registry->max_references)
+            return park(self, attempt, entry);
+        if (sr_word_count(word) >= self->max_references)
             return sr_error_set(SOCKREF_ELIMIT, attempt->name.path,
                                 "the name has %llu references, its limit: release one, or raise "
                                 "the limit",
-                                (unsigned long long)attempt->registry->max_references);
+                                (unsigned long long)self->max_references);
     } while (!atomic_compare_exchange_weak(&entry->word, &word, word + 1));
     return 0;
 }
 
 #define START 2 /* begin: the caller has the right to start the entry */
 
-/* Look at the entry that was found, or make one. Returns 0: shared, START, SR_PARKED, or a described status. */
-static int begin(struct attempt *attempt, sockref **out_entry)
-    SR_REQUIRES(attempt->registry->mutex)
+/* Look at the entry that was found, or make one. Returns 0: shared, START, SR_PARKED, or a
+ * described status. */
+static int begin(sockref_registry *self, struct attempt *attempt, sockref **out_entry)
+    SR_REQUIRES(self->mutex)
 {
-    sockref_registry *self = attempt->registry;
-    sockref *entry = find(attempt);
+    sockref *entry = find(self, attempt);
     uint64_t word;
     int status;
 
@@ -103,7 +106,7 @@ static int begin(struct attempt *attempt, sockref **out_entry)
     word = atomic_load(&entry->word);
     switch (sr_word_state(word)) {
     case SR_LISTENING:
-        return share(attempt, entry);
+        return share(self, attempt, entry);
     case SR_GRACE:
         sr_remove_stop_delay(self, entry);
         sr_entry_change(entry, SR_LISTENING, 1);
@@ -112,12 +115,12 @@ static int begin(struct attempt *attempt, sockref **out_entry)
     case SR_NAMED:
         do {
             if (sr_word_count(word) == 0)
-                return park(attempt, entry);
+                return park(self, attempt, entry);
         } while (!atomic_compare_exchange_weak(&entry->word, &word,
                                                sr_word_with_state(word, SR_STARTING) + 1));
         return START;
     default:
-        return park(attempt, entry);
+        return park(self, attempt, entry);
     }
 }
 
@@ -184,8 +187,7 @@ static void give_up(struct attempt *attempt, sockref *entry)
     sr_registry_wake(&woken);
 }
 
-static int prepare_delay(struct attempt *attempt, sockref *entry)
-    SR_REQUIRES(attempt->registry->mutex)
+static int prepare_delay(const struct attempt *attempt, sockref *entry)
 {
     int64_t delay = attempt->settings.values[SOCKREF_OPT_CLEANUP_DELAY_MS];
     struct sr_entry_more *more;
@@ -292,7 +294,7 @@ static int run(struct attempt *attempt, sockref **out_ref)
     if (atomic_load(&self->phase) != SR_OPEN)
         status = sr_error_set(SOCKREF_ESHUTDOWN, NULL, "the registry is shut down");
     else
-        status = begin(attempt, &entry);
+        status = begin(self, attempt, &entry);
     sr_mutex_unlock(&self->mutex);
     if (status == START) {
         status = start(attempt, entry);
@@ -343,9 +345,8 @@ static void attempt_clear(struct attempt *attempt)
     sr_name_clear(&attempt->name);
 }
 
-int sr_registry_try_listen(sockref_registry *self, const char *path,
-                           const sockref_options *options, struct sr_waiter *waiter,
-                           sockref **out_ref)
+int sr_registry_try_listen(sockref_registry *self, const char *path, const sockref_options *options,
+                           struct sr_waiter *waiter, sockref **out_ref)
 {
     char buffer[SR_PATH_MAX + 1];
     struct attempt attempt;
@@ -422,11 +423,13 @@ int sockref_registry_register_new(sockref_registry *self, const char *path, int 
                                   sockref **out_ref)
 {
     struct attempt attempt;
+    struct stat info;
     int status;
 
     if (!path || !out_ref)
         return sr_error_argument("%s is NULL", path ? "out_ref" : "path");
-    if (fd < 0)
+    /* Now: the directory, opened below, could get the number. */
+    if (fd < 0 || sr_sys.fstat(fd, &info) < 0)
         return sr_error_argument("%d is not an open descriptor", fd);
     status = sr_registry_enter(&self);
     if (status == 0)

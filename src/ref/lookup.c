@@ -1,9 +1,10 @@
 /*
  * Finding a name that is active, and counting a reference to it.
  *
- * The common case touches one slot of the index and one entry, and takes no lock: the caller's spelling is looked up
- * as it is, for only checked and folded spellings are ever in the index. What is not found so goes the long way:
- * check, fold, look under the mutex, look by the identity of the directory.
+ * The common case touches one slot of the index and one entry, and takes no lock: the caller's
+ * spelling is looked up as it is, for only checked and folded spellings are ever in the index. What
+ * is not found so goes the long way: check, fold, look under the mutex, look by the identity of the
+ * directory.
  */
 #include "base/clock.h"
 #include "base/error.h"
@@ -23,7 +24,8 @@ static int describe_limit(const sockref_registry *self, const char *path)
                         (unsigned long long)self->max_references);
 }
 
-/* Add one to the count of an active entry; the hash says whether it is (still) the one that is wanted. */
+/* Add one to the count of an active entry; the hash says whether it is (still) the one that is
+ * wanted. */
 static enum outcome count_one(sockref *entry, uint64_t hash)
 {
     uint64_t word = atomic_load_explicit(&entry->word, memory_order_acquire);
@@ -39,7 +41,8 @@ static enum outcome count_one(sockref *entry, uint64_t hash)
     return COUNTED;
 }
 
-/* Short keys are padded with zeros, and compared a word at a time; the path's own end is not read past. */
+/* Short keys are padded with zeros, and compared a word at a time; the path's own end is not read
+ * past. */
 static bool is_key(const sockref *entry, const char *path, size_t length)
 {
     const char *key = sr_entry_key(entry);
@@ -60,7 +63,8 @@ static bool is_key(const sockref *entry, const char *path, size_t length)
     return a == b;
 }
 
-/* A reference to the active entry of exactly this spelling, without a lock; NULL: look the long way. */
+/* A reference to the active entry of exactly this spelling, without a lock; NULL: look the long
+ * way. */
 static sockref *find_fast(sockref_registry *self, const char *path)
 {
     size_t length = strlen(path);
@@ -109,9 +113,7 @@ static enum found count_found(sockref_registry *self, sockref *entry, bool creat
         return FOUND_COUNTED;
     default:
         outcome = count_one(entry, atomic_load_explicit(&entry->hash, memory_order_relaxed));
-        return outcome == COUNTED    ? FOUND_COUNTED
-               : outcome == AT_LIMIT ? FOUND_LIMIT
-                                     : FOUND_DYING;
+        return outcome == COUNTED ? FOUND_COUNTED : outcome == AT_LIMIT ? FOUND_LIMIT : FOUND_DYING;
     }
 }
 

@@ -1,6 +1,7 @@
 /*
- * Entries by name. An entry is known by its folded spelling, by the place of its file (identity of the directory and
- * leaf) where that could be looked up, and by any other spelling that was found to lead to that place.
+ * Entries by name. An entry is known by its folded spelling, by the place of its file (identity of
+ * the directory and leaf) where that could be looked up, and by any other spelling that was found
+ * to lead to that place.
  */
 #include "base/error.h"
 #include "base/hash.h"

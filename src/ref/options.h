@@ -7,14 +7,15 @@
 #define SR_OPTION_COUNT 16 /* one more than the highest number of an option */
 
 /*
- * What the net floor hangs on a set of options: the loop of a start and the handlers of a service. The ref
- * floor copies it and looks at nothing in it.
+ * What the net floor hangs on a set of options: the loop of a start and the handlers of a service.
+ * The ref floor copies it and looks at nothing in it.
  */
 struct sr_options_net {
-    void *loop;       /* sockref_loop, or NULL for the library's own */
+    void *loop; /* sockref_loop, or NULL for the library's own */
     bool has_handlers;
     void *user;
-    uint64_t handlers[16]; /* room for a sockref_handlers of this version; net/service.c asserts the size */
+    uint64_t handlers[16]; /* room for a sockref_handlers of this version; net/service.c asserts the
+                              size */
 };
 
 struct sockref_options {

@@ -1,8 +1,9 @@
 /*
  * Registries: their life, the list of all, what keeps one in memory, waiting for it and ending it.
  *
- * The default registry is made at the first need and stays for the length of the process; a shutdown ends what it
- * holds and opens it again. Others go when their owner has freed them and nothing of them is left.
+ * The default registry is made at the first need and stays for the length of the process; a
+ * shutdown ends what it holds and opens it again. Others go when their owner has freed them and
+ * nothing of them is left.
  */
 #include "base/clock.h"
 #include "base/error.h"
@@ -205,7 +206,8 @@ void sr_registry_changed_locked(sockref_registry *self, const sockref *entry,
 
     self->changes++;
     sr_cond_broadcast(&self->changed);
-    SR_LIST_EACH_SAFE(node, next, &self->waiters) {
+    SR_LIST_EACH_SAFE(node, next, &self->waiters)
+    {
         struct sr_waiter *waiter = SR_LIST_OWNER(node, struct sr_waiter, node);
 
         if (entry && waiter->entry != entry)
@@ -315,7 +317,8 @@ bool sr_registry_has_file(dev_t device, ino_t inode, const sockref_registry *exc
     bool found = false;
 
     sr_mutex_lock(&sr_registry_list_mutex);
-    SR_LIST_EACH(node, &sr_registry_list) {
+    SR_LIST_EACH(node, &sr_registry_list)
+    {
         sockref_registry *self = SR_LIST_OWNER(node, sockref_registry, node);
         uint32_t made = atomic_load(&self->slab.made);
 
@@ -348,7 +351,8 @@ void sockref_live_counts(uint64_t *out_references, uint64_t *out_entries, uint64
     struct sr_list *node;
 
     sr_mutex_lock(&sr_registry_list_mutex);
-    SR_LIST_EACH(node, &sr_registry_list) {
+    SR_LIST_EACH(node, &sr_registry_list)
+    {
         sockref_registry *self = SR_LIST_OWNER(node, sockref_registry, node);
         uint32_t made = atomic_load(&self->slab.made);
 

@@ -9,8 +9,9 @@
 #include <sockref/sockref.h>
 
 /*
- * A start that has to wait for another start or a removal of the same name. It is parked on the registry and
- * woken when that is over: wake is called at most once, on any thread, with no lock held, and must not block.
+ * A start that has to wait for another start or a removal of the same name. It is parked on the
+ * registry and woken when that is over: wake is called at most once, on any thread, with no lock
+ * held, and must not block.
  */
 struct sr_waiter {
     struct sr_list node; /* of the registry's waiters; linked to itself when it is not parked */
@@ -18,39 +19,43 @@ struct sr_waiter {
     void (*wake)(struct sr_waiter *self);
 };
 
-#define SR_PARKED 1 /* sr_registry_try_listen: nothing happened yet; the waiter will be woken, try again then */
+#define SR_PARKED                                                                                  \
+    1 /* sr_registry_try_listen: nothing happened yet; the waiter will be woken, try again then */
 
 /* NULL becomes the default registry, made if need be. Returns 0 or a described status. */
 int sr_registry_resolve(sockref_registry **inout_registry);
 
 /*
- * Listen on a name without waiting. Returns 0 and a reference; a negative status, described; or SR_PARKED.
- * With options that have handlers, the service is attached before the name can be seen by others.
+ * Listen on a name without waiting. Returns 0 and a reference; a negative status, described; or
+ * SR_PARKED. With options that have handlers, the service is attached before the name can be seen
+ * by others.
  */
 int sr_registry_try_listen(sockref_registry *self, const char *path, const sockref_options *options,
                            struct sr_waiter *waiter, sockref **out_ref);
 /* Take a waiter back. Returns whether it was still parked: then its wake never comes. */
 bool sr_registry_unpark(sockref_registry *self, struct sr_waiter *waiter);
 
-/* Validate a name before anything is promised for it. NULL is the default name. Returns 0 or a described status. */
+/* Validate a name before anything is promised for it. NULL is the default name. Returns 0 or a
+ * described status. */
 int sr_registry_check_path(sockref_registry *self, const char *path);
 int64_t sr_registry_option(const sockref_registry *self, const sockref_options *call, int option);
 
 /*
- * What drain waits for, and what keeps the memory of a freed registry: each add is owed one done. An add is
- * allowed while a reference, a life of this registry or another pending count is held.
+ * What drain waits for, and what keeps the memory of a freed registry: each add is owed one done.
+ * An add is allowed while a reference, a life of this registry or another pending count is held.
  */
 void sr_registry_pending_add(sockref_registry *self);
 void sr_registry_pending_done(sockref_registry *self);
 
 /*
- * Attach a service to a listener. Returns 0 and the life, counted for the service; or a described status:
- * SOCKREF_EBUSY it is served already, SOCKREF_ECLOSED it does not listen here or was revoked, SOCKREF_EFORKED.
+ * Attach a service to a listener. Returns 0 and the life, counted for the service; or a described
+ * status: SOCKREF_EBUSY it is served already, SOCKREF_ECLOSED it does not listen here or was
+ * revoked, SOCKREF_EFORKED.
  */
 int sr_registry_attach(sockref *ref, struct sr_service *service, struct sr_life **out_life);
 /*
- * Detach a service whose loop ends. Returns whether it was attached still: then its stop never comes. The
- * service keeps its count of the life until it gives it back.
+ * Detach a service whose loop ends. Returns whether it was attached still: then its stop never
+ * comes. The service keeps its count of the life until it gives it back.
  */
 bool sr_registry_detach(struct sr_life *life, struct sr_service *service);
 

@@ -1,8 +1,10 @@
 /*
- * The end of a name: by its last release, by revocation, after a delay, and at the exit of the process.
+ * The end of a name: by its last release, by revocation, after a delay, and at the exit of the
+ * process.
  *
- * The file goes first, while the descriptor still pins its inode; then the service is told, then the descriptor is
- * closed (a served one by its loop), then the entry leaves the index and those who wait for the name are woken.
+ * The file goes first, while the descriptor still pins its inode; then the service is told, then
+ * the descriptor is closed (a served one by its loop), then the entry leaves the index and those
+ * who wait for the name are woken.
  */
 #include "base/clock.h"
 #include "base/error.h"
@@ -25,8 +27,8 @@ uint64_t sr_entry_change(sockref *entry, enum sr_state state, int64_t add)
 }
 
 /*
- * Take the right to change an entry that is held: to another state, and one count for us. Returns false when its
- * last reference has just gone: then whoever released it ends it.
+ * Take the right to change an entry that is held: to another state, and one count for us. Returns
+ * false when its last reference has just gone: then whoever released it ends it.
  */
 static bool take_held(sockref *entry, enum sr_state state)
 {
@@ -178,8 +180,8 @@ void sr_remove_after_delay(sockref *entry)
 
     sr_mutex_lock(&self->mutex);
     more = entry->rest->more;
-    over = sr_word_state(atomic_load(&entry->word)) == SR_GRACE &&
-           more->deadline.at <= sr_clock_ns();
+    over =
+        sr_word_state(atomic_load(&entry->word)) == SR_GRACE && more->deadline.at <= sr_clock_ns();
     if (over)
         sr_entry_change(entry, SR_REMOVING, 0);
     sr_mutex_unlock(&self->mutex);
@@ -207,8 +209,7 @@ static void finish_revoke_unlock(sockref_registry *self, sockref *entry, struct 
     sockref_release(entry);
 }
 
-static int revoke_listening_unlock(sockref_registry *self, sockref *entry)
-    SR_RELEASES(self->mutex)
+static int revoke_listening_unlock(sockref_registry *self, sockref *entry) SR_RELEASES(self->mutex)
 {
     struct sr_life *life = entry->rest->life;
     int status;
@@ -220,7 +221,8 @@ static int revoke_listening_unlock(sockref_registry *self, sockref *entry)
     return status;
 }
 
-/* Wait for the start that is under way on an entry. Returns 0, ENOTFOUND when the life is another one, or ETIMEOUT. */
+/* Wait for the start that is under way on an entry. Returns 0, ENOTFOUND when the life is another
+ * one, or ETIMEOUT. */
 static int wait_for_start(sockref_registry *self, sockref *entry, uint64_t deadline)
     SR_REQUIRES(self->mutex)
 {
@@ -337,7 +339,8 @@ void sr_remove_at_exit(void) SR_UNCHECKED
 
     if (!lock_soon(&sr_registry_list_mutex, deadline))
         return;
-    SR_LIST_EACH(node, &sr_registry_list) {
+    SR_LIST_EACH(node, &sr_registry_list)
+    {
         remove_files_of(SR_LIST_OWNER(node, sockref_registry, node), deadline);
     }
     sr_mutex_unlock(&sr_registry_list_mutex);

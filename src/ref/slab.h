@@ -1,4 +1,5 @@
-/* Where the entries of a registry live: chunks that double in size and stay until the registry goes. */
+/* Where the entries of a registry live: chunks that double in size and stay until the registry
+ * goes. */
 #ifndef SR_REF_SLAB_H
 #define SR_REF_SLAB_H
 

@@ -20,7 +20,8 @@ struct sockref_registry {
     struct sr_slab slab;
     uint64_t max_references;
     uint64_t seed; /* of the hashes of its names */
-    /* Not 0 where calls must look closer: not open, the process is ending, or this is a forked child. */
+    /* Not 0 where calls must look closer: not open, the process is ending, or this is a forked
+     * child. */
     atomic_bool is_barred;
     bool is_default;
     unsigned fork_generation;
@@ -28,13 +29,13 @@ struct sockref_registry {
     struct sockref_options options;
 
     _Alignas(SR_CACHE_LINE) struct sr_mutex mutex;
-    struct sr_cond changed;      /* an entry changed its state, or a pending count or an entry went */
-    uint64_t changes;            /* goes up with each of these */
-    struct sr_list waiters;      /* struct sr_waiter */
-    uint32_t entries;            /* in any state but FREE */
-    uint32_t holds;              /* what keeps the memory: the owner, entries, pending, delays */
-    uint32_t pending;            /* what drain waits for */
-    char *default_path;          /* drawn at the first need */
+    struct sr_cond changed; /* an entry changed its state, or a pending count or an entry went */
+    uint64_t changes;       /* goes up with each of these */
+    struct sr_list waiters; /* struct sr_waiter */
+    uint32_t entries;       /* in any state but FREE */
+    uint32_t holds;         /* what keeps the memory: the owner, entries, pending, delays */
+    uint32_t pending;       /* what drain waits for */
+    char *default_path;     /* drawn at the first need */
     _Atomic uint64_t active;
     struct sr_list node; /* of the list of all registries, guarded by its mutex */
 };
@@ -69,11 +70,11 @@ void sr_registry_hold_locked(sockref_registry *self) SR_REQUIRES(self->mutex);
 /* Let go, unlock, and free a registry that nothing keeps any more: self may be gone afterwards. */
 void sr_registry_unhold_unlock(sockref_registry *self) SR_RELEASES(self->mutex);
 /*
- * Say that an entry changed: its waiters move to a list, to be woken by sr_registry_wake() once the mutex is
- * free. NULL wakes all waiters.
+ * Say that an entry changed: its waiters move to a list, to be woken by sr_registry_wake() once the
+ * mutex is free. NULL wakes all waiters.
  */
-void sr_registry_changed_locked(sockref_registry *self, const sockref *entry, struct sr_list *out_woken)
-    SR_REQUIRES(self->mutex);
+void sr_registry_changed_locked(sockref_registry *self, const sockref *entry,
+                                struct sr_list *out_woken) SR_REQUIRES(self->mutex);
 void sr_registry_wake(struct sr_list *woken);
 /* The path of a name that was given as NULL: copied into out, SR_PATH_MAX + 1 bytes. */
 int sr_registry_default_path(sockref_registry *self, bool unique, char *out);
@@ -88,7 +89,8 @@ bool sr_registry_has_file(dev_t device, ino_t inode, const sockref_registry *exc
 
 /* ---- names.c: entries by name; all with the mutex held ---- */
 
-/* A name as it is looked up: the folded key, its hash, and where its directory is, if that is known. */
+/* A name as it is looked up: the folded key, its hash, and where its directory is, if that is
+ * known. */
 struct sr_name {
     const char *path; /* the caller's spelling */
     const char *key;  /* folded; path itself where there was nothing to fold */
@@ -122,7 +124,8 @@ int sr_names_create(sockref_registry *self, const struct sr_name *name, enum sr_
                     sockref **out_entry) SR_REQUIRES(self->mutex);
 /* Out of the index: nobody finds it any more. */
 void sr_names_hide(sockref_registry *self, sockref *entry) SR_REQUIRES(self->mutex);
-/* Hidden, with count 0: back to the slab; drops the entry's hold. Its life is the caller's to give back. */
+/* Hidden, with count 0: back to the slab; drops the entry's hold. Its life is the caller's to give
+ * back. */
 void sr_names_free_unlock(sockref_registry *self, sockref *entry, struct sr_list *woken)
     SR_RELEASES(self->mutex);
 /* The entry's additions, made if need be; NULL: no memory. */
@@ -133,16 +136,17 @@ struct sr_entry_more *sr_names_more(sockref *entry);
 /* The thread that took the count to 0 ends the life; word is what it left. */
 void sr_remove_last(sockref *entry, uint64_t word);
 /*
- * Revoke an entry that was just found, or remove one whose delay runs. Called with the mutex held, leaves it free.
- * Waits for a start of it until the deadline. SOCKREF_ENOTFOUND: it is on its way out already.
+ * Revoke an entry that was just found, or remove one whose delay runs. Called with the mutex held,
+ * leaves it free. Waits for a start of it until the deadline. SOCKREF_ENOTFOUND: it is on its way
+ * out already.
  */
 int sr_remove_revoke_unlock(sockref_registry *self, sockref *entry, uint64_t deadline)
     SR_RELEASES(self->mutex);
 /* The process ends: remove files, wait for nobody. */
 void sr_remove_at_exit(void);
 /*
- * A cleanup delay is over (the worker). The entry may have left it meanwhile; the delay's hold keeps its memory, and
- * is given back.
+ * A cleanup delay is over (the worker). The entry may have left it meanwhile; the delay's hold
+ * keeps its memory, and is given back.
  */
 void sr_remove_after_delay(sockref *entry);
 /* Take an entry out of its delay, to be used again; with the mutex held. */

@@ -9,7 +9,8 @@
 #include <sys/mman.h>
 
 #define FIRST_SLOTS 16u
-#define MAPPED_FROM 1024u /* slots from which a table is mapped, so that its pages can be given back */
+#define MAPPED_FROM                                                                                \
+    1024u /* slots from which a table is mapped, so that its pages can be given back */
 
 static size_t size_of(uint32_t count)
 {

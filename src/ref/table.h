@@ -1,11 +1,13 @@
 /*
- * The index of a registry: hashes to entries, read without a lock, written with the registry's mutex held.
+ * The index of a registry: hashes to entries, read without a lock, written with the registry's
+ * mutex held.
  *
- * Open addressing with linear probing; a slot is one word: 32 bits of hash, 2 of kind, 30 of the entry's number plus
- * one. Removing shifts followers back, so there are no tombstones. A hit is proved by the entry itself. A reader
- * without the mutex may miss a slot while another is shifted, or look at a table that has just been replaced: it
- * takes a miss for "not found so easily" and looks again with the mutex held. A table that has grown stays readable
- * until the registry goes, but its pages are given back: what is left reads as empty.
+ * Open addressing with linear probing; a slot is one word: 32 bits of hash, 2 of kind, 30 of the
+ * entry's number plus one. Removing shifts followers back, so there are no tombstones. A hit is
+ * proved by the entry itself. A reader without the mutex may miss a slot while another is shifted,
+ * or look at a table that has just been replaced: it takes a miss for "not found so easily" and
+ * looks again with the mutex held. A table that has grown stays readable until the registry goes,
+ * but its pages are given back: what is left reads as empty.
  */
 #ifndef SR_REF_TABLE_H
 #define SR_REF_TABLE_H
@@ -60,8 +62,7 @@ static inline bool sr_table_next(struct sr_table_walk *walk, enum sr_table_kind 
                                  uint32_t *out_index)
 {
     while (walk->left > 0) {
-        uint64_t slot =
-            atomic_load_explicit(&walk->slots->slot[walk->at], memory_order_acquire);
+        uint64_t slot = atomic_load_explicit(&walk->slots->slot[walk->at], memory_order_acquire);
 
         if (slot == 0)
             return false;
