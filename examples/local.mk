@@ -5,4 +5,5 @@ examples_echo_LDADD = libsockref.la
 exampledir = $(docdir)/examples
 dist_example_DATA = \
 	examples/Echo.java \
-	examples/echo.c
+	examples/echo.c \
+	examples/echo.py

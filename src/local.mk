@@ -35,10 +35,13 @@ libsockref_internal_la_SOURCES = \
 	src/net/backend_poll.c \
 	src/net/conn.c \
 	src/net/conn.h \
+	src/net/conn_state.h \
+	src/net/conn_turn.c \
 	src/net/count.c \
 	src/net/count.h \
 	src/net/echo.c \
 	src/net/hooks.c \
+	src/net/hooks.h \
 	src/net/listener.c \
 	src/net/listener.h \
 	src/net/loop.c \

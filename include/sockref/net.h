@@ -185,7 +185,7 @@ SOCKREF_API int sockref_options_set_handlers(sockref_options *self,
  * @return 0, or
  *   - -EINVAL: @p self or @p handlers is NULL, or the size is 0 or larger than this library knows
  *   - SOCKREF_EBUSY: it is served already
- *   - SOCKREF_ECLOSED: it is not listening here, or was revoked
+ *   - SOCKREF_ECLOSED: it is not listening here, was revoked, or @p loop is being freed
  *   - SOCKREF_EFORKED, -ENOMEM
  *   - -EAGAIN: the service thread could not be started
  *   - -errno: of the system call that refused

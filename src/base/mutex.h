@@ -3,12 +3,14 @@
  *
  * Lock order, outermost first; a thread takes a later one while it holds an earlier one, never the
  * reverse:
- *   1. registry list (ref/registry.c)    all registries of the process; also held across fork()
- *   2. registry      (ref/registry.h)    the table, free entries, waiters; a leaf over file calls:
- * none is made while it is held
- *   3. loop          (net/loop.h)        tasks posted to a loop
- *   4. cleanup       (ref/cleanup.c)     the deadlines of the worker
- *   5. log           (base/log.c)        who receives records
+ *   1. registry list (ref/registry.c)  all registries of the process; also held across fork()
+ *   2. registry      (ref/state.h)     the table, free entries, waiters; no file call is made with it
+ *   3. start         (net/start.c)     the starts that are under way
+ *   4. service       (net/service.c)   the library's own loop; loops are made with it held
+ *   5. loop          (net/loop.h)      tasks posted to a loop
+ *   6. cleanup       (ref/cleanup.c)   the deadlines of the worker
+ *   7. log           (base/log.c)      who receives records
+ * The poll backend's own mutex is a leaf.
  * No callback of a user runs with any of them held.
  */
 #ifndef SR_BASE_MUTEX_H

@@ -88,6 +88,26 @@ static int identify(struct sr_sockfile *file, const char *path, struct stat *out
     return 0;
 }
 
+/*
+ * The same for a spelling that was bound: it must lead to the file that stands in the pinned directory. Where that
+ * directory was replaced meanwhile, the one found there is another one's.
+ */
+static int identify_bound(struct sr_sockfile *file, const char *path, struct stat *out_info)
+{
+    struct stat there;
+    int status = identify(file, path, out_info);
+
+    if (status < 0 || strlen(path) > SR_SUN_PATH_MAX)
+        return status;
+    if (sr_sys.fstatat(AT_FDCWD, path, &there, AT_SYMLINK_NOFOLLOW) < 0)
+        status = sr_error_system(errno, "fstatat", path);
+    else if (there.st_dev != file->device || there.st_ino != file->inode)
+        status = sr_error_set(SOCKREF_EFOREIGN, path,
+                              "the directory was replaced while the socket was bound");
+    file->has_file = status == 0;
+    return status;
+}
+
 /* Give the file a mode that the umask has narrowed, through a descriptor of the file itself. */
 static int widen(const struct sr_sockfile *file, const char *path, mode_t mode)
 {
@@ -145,7 +165,7 @@ static int bind_checked(struct sr_sockfile *file, const char *path, int mode)
     }
     if (file->place.dir < 0)
         return 0;
-    status = identify(file, path, &info);
+    status = identify_bound(file, path, &info);
     if (status < 0)
         undo_lost_bind(address.sun_path, &since);
     else if (mode >= 0 && (info.st_mode & 07777) != (mode_t)mode)

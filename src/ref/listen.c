@@ -192,7 +192,7 @@ static int prepare_delay(const struct attempt *attempt, sockref *entry)
     int64_t delay = attempt->settings.values[SOCKREF_OPT_CLEANUP_DELAY_MS];
     struct sr_entry_more *more;
 
-    if (delay == 0)
+    if (delay == 0 && !entry->rest->more) /* else one may be left of a start that failed */
         return 0;
     more = sr_names_more(entry);
     if (!more)

@@ -141,10 +141,8 @@ void sr_names_drop_key(sockref_registry *self, sockref *entry, const struct sr_n
 {
     struct sr_alias **at = entry->rest->more ? &entry->rest->more->aliases : NULL;
 
-    if (strcmp(sr_entry_key(entry), name->key) == 0) {
+    if (strcmp(sr_entry_key(entry), name->key) == 0)
         sr_table_remove(&self->table, (uint32_t)name->hash, SR_TABLE_KEY, entry->rest->index);
-        return;
-    }
     for (; at && *at; at = &(*at)->next) {
         struct sr_alias *alias = *at;
 
@@ -244,7 +242,6 @@ int sr_names_create(sockref_registry *self, const struct sr_name *name, enum sr_
     rest->has_place = false;
     rest->life = NULL;
     rest->in_table = true;
-    entry->registry = self;
     atomic_store_explicit(&entry->hash, name->hash, memory_order_relaxed);
     word = atomic_load_explicit(&entry->word, memory_order_relaxed) >> SR_GENERATION_SHIFT;
     word = (word + 1) << SR_GENERATION_SHIFT | (uint64_t)state << SR_STATE_SHIFT | 1;

@@ -50,6 +50,7 @@ static int make(const sockref_options *options, sockref_registry **out_registry)
     sr_cond_init(&self->changed);
     sr_list_init(&self->waiters);
     self->holds = 1;
+    self->slab.registry = self;
     *out_registry = self;
     return 0;
 

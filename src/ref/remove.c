@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "name/path.h"
 #include "ref/fork.h"
 #include "ref/state.h"
 
@@ -182,8 +183,10 @@ void sr_remove_after_delay(sockref *entry)
     more = entry->rest->more;
     over =
         sr_word_state(atomic_load(&entry->word)) == SR_GRACE && more->deadline.at <= sr_clock_ns();
-    if (over)
+    if (over) {
+        sr_remove_stop_delay(self, entry); /* the worker came late, and a later delay is over too */
         sr_entry_change(entry, SR_REMOVING, 0);
+    }
     sr_mutex_unlock(&self->mutex);
     if (over)
         remove_dying(entry);
@@ -281,7 +284,7 @@ int sockref_registry_cleanup(sockref_registry *self, const char *path)
         status = sr_name_init(&name, self, path);
     if (status < 0)
         return status;
-    if (sr_place_find(name.key, &device, &inode) == 0)
+    if (!sr_path_is_abstract(name.key) && sr_place_find(name.key, &device, &inode) == 0)
         sr_name_set_place(&name, device, inode);
     sr_mutex_lock(&self->mutex);
     entry = sr_names_find_key(self, &name);

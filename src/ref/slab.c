@@ -46,6 +46,7 @@ static sockref *take_fresh(struct sr_slab *self)
     entry = &first[at];
     entry->rest = (struct sr_entry_rest *)(first + entries_of(chunk)) + at;
     entry->rest->index = index;
+    entry->registry = self->registry;
     atomic_store_explicit(&self->made, index + 1, memory_order_release);
     return entry;
 }

@@ -12,6 +12,7 @@ struct sr_slab {
     sockref *_Atomic chunk[SR_SLAB_CHUNKS];
     _Atomic uint32_t made; /* entries that were ever used */
     uint32_t free_head;    /* index + 1 of a FREE one, or 0 */
+    sockref_registry *registry; /* of all its entries */
 };
 
 void sr_slab_destroy(struct sr_slab *self);

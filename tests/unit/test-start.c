@@ -1,0 +1,403 @@
+/* Starts that do not block: src/net/start.c */
+#include "test-loop-helpers.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+struct outcome {
+    atomic_int calls;
+    int status, told; /* told: what sockref_last_error() said inside */
+    sockref *ref;
+    pthread_t thread;
+};
+
+static void on_start(int status, sockref *ref, void *user)
+{
+    struct outcome *outcome = user;
+
+    outcome->status = status;
+    outcome->ref = ref;
+    outcome->told = sockref_last_error()->status;
+    outcome->thread = pthread_self();
+    outcome->calls++;
+}
+
+static struct record handled; /* of the options' handlers */
+
+static sockref_options *options_here(bool with_handlers)
+{
+    sockref_options *options = sockref_options_new();
+
+    ck_assert_int_eq(sockref_options_set_loop(options, loop), 0);
+    memset(&handled, 0, sizeof handled);
+    if (with_handlers)
+        ck_assert_int_eq(sockref_options_set_handlers(options, &recording, &handled), 0);
+    return options;
+}
+
+/* ---- a start that is held in the middle of its bind, so that others must wait ---- */
+
+static sem_t inside, go_on;
+static pthread_t holder;
+static sockref *held_ref;
+static int held_status;
+
+static int held_bind(int fd, const struct sockaddr *address, socklen_t length)
+{
+    sem_post(&inside);
+    sem_wait(&go_on);
+    return bind(fd, address, length);
+}
+
+static void *hold_start(void *arg)
+{
+    held_ref = NULL;
+    held_status = sockref_registry_listen(arg, path, NULL, &held_ref);
+    return NULL;
+}
+
+static void begin_holding(sockref_registry *registry)
+{
+    sem_init(&inside, 0, 0);
+    sem_init(&go_on, 0, 0);
+    sr_sys.bind = held_bind;
+    pthread_create(&holder, NULL, hold_start, registry);
+    sem_wait(&inside);
+    sr_sys.bind = bind;
+}
+
+static void end_holding(void)
+{
+    sem_post(&go_on);
+    pthread_join(holder, NULL);
+}
+
+/* ---- the ways that a start may end ---- */
+
+START_TEST(a_start_succeeds_on_its_loop)
+{
+    struct outcome outcome = {0};
+    sockref_options *options = options_here(false);
+
+    ck_assert_int_eq(sockref_registry_start_listener(NULL, path, options, on_start, &outcome), 0);
+    sockref_options_free(options);
+    ck_assert_int_eq(outcome.calls, 0);
+    DRIVE_UNTIL(outcome.calls == 1);
+    ck_assert_int_eq(outcome.status, 0);
+    ck_assert(sockref_is_owner(outcome.ref));
+    ck_assert(pthread_equal(outcome.thread, pthread_self()));
+    drive_all();
+    ck_assert_int_eq(outcome.calls, 1);
+    ck_assert_int_eq(sockref_registry_cancel_start(NULL, on_start, &outcome), SOCKREF_ENOTFOUND);
+    sockref_release(outcome.ref);
+}
+END_TEST
+
+START_TEST(a_start_fails_with_its_description)
+{
+    struct outcome outcome = {0};
+    sockref_options *options = options_here(true);
+    int fd = open(path, O_CREAT | O_WRONLY, 0600);
+
+    close(fd);
+    sockref_loop_dispatch(NULL, 0); /* some other failure of this thread */
+    ck_assert_int_eq(sockref_registry_start_listener(NULL, path, options, on_start, &outcome), 0);
+    ck_assert_int_eq(sockref_last_error()->status, -EINVAL);
+    sockref_options_free(options);
+    DRIVE_UNTIL(outcome.calls == 1);
+    ck_assert_int_eq(outcome.status, SOCKREF_EFOREIGN);
+    ck_assert_int_eq(outcome.told, SOCKREF_EFOREIGN);
+    ck_assert_ptr_null(outcome.ref);
+    DRIVE_UNTIL(handled.stops == 1);
+    drive_all();
+    ck_assert_str_eq(handled.events, "S");
+    ck_assert_int_eq(unlink(path), 0);
+}
+END_TEST
+
+START_TEST(a_start_waits_for_another_one)
+{
+    struct outcome outcome = {0};
+    sockref_options *options = options_here(true);
+
+    begin_holding(NULL);
+    ck_assert_int_eq(sockref_registry_start_listener(NULL, path, options, on_start, &outcome), 0);
+    sockref_options_free(options);
+    drive_all();
+    ck_assert_int_eq(outcome.calls, 0);
+    end_holding();
+    DRIVE_UNTIL(outcome.calls == 1);
+    ck_assert_int_eq(outcome.status, 0);
+    ck_assert_ptr_eq(outcome.ref, held_ref);
+    DRIVE_UNTIL(handled.stops == 1); /* the other one listens, and our handlers are not used */
+    sockref_release(outcome.ref);
+    sockref_release(held_ref);
+}
+END_TEST
+
+START_TEST(a_start_times_out)
+{
+    struct outcome outcome = {0};
+    sockref_options *options = options_here(true);
+
+    ck_assert_int_eq(sockref_options_set_int(options, SOCKREF_OPT_START_TIMEOUT_MS, 30), 0);
+    begin_holding(NULL);
+    ck_assert_int_eq(sockref_registry_start_listener(NULL, path, options, on_start, &outcome), 0);
+    sockref_options_free(options);
+    DRIVE_UNTIL(outcome.calls == 1);
+    ck_assert_int_eq(outcome.status, SOCKREF_ETIMEOUT);
+    ck_assert_int_eq(outcome.told, SOCKREF_ETIMEOUT);
+    ck_assert_int_eq(handled.stops, 1);
+    end_holding();
+    drive_all();
+    ck_assert_int_eq(outcome.calls, 1);
+    sockref_release(held_ref);
+}
+END_TEST
+
+START_TEST(a_waiting_start_is_cancelled)
+{
+    struct outcome outcome = {0};
+    sockref_options *options = options_here(true);
+
+    begin_holding(NULL);
+    ck_assert_int_eq(sockref_registry_start_listener(NULL, path, options, on_start, &outcome), 0);
+    sockref_options_free(options);
+    if (_i == 1)
+        drive_all(); /* its timer runs */
+    ck_assert_int_eq(sockref_registry_cancel_start(NULL, on_start, NULL), SOCKREF_ENOTFOUND);
+    ck_assert_int_eq(sockref_registry_cancel_start(NULL, on_start, &outcome), 0);
+    ck_assert_int_eq(sockref_registry_cancel_start(NULL, on_start, &outcome), SOCKREF_ENOTFOUND);
+    ck_assert_int_eq(outcome.calls, 0);
+    DRIVE_UNTIL(outcome.calls == 1);
+    ck_assert_int_eq(outcome.status, SOCKREF_ECANCELED);
+    ck_assert_int_eq(outcome.told, SOCKREF_ECANCELED);
+    ck_assert_int_eq(handled.stops, 1);
+    end_holding();
+    drive_all();
+    ck_assert_int_eq(outcome.calls, 1);
+    sockref_release(held_ref);
+}
+END_TEST
+
+START_TEST(a_cancelled_start_that_had_succeeded_is_released)
+{
+    struct outcome outcome = {0};
+    sockref_options *options = options_here(true);
+
+    ck_assert_int_eq(sockref_registry_start_listener(NULL, path, options, on_start, &outcome), 0);
+    sockref_options_free(options);
+    ck_assert_int_eq(access(path, F_OK), 0); /* it was tried at once */
+    ck_assert_int_eq(sockref_registry_cancel_start(NULL, on_start, &outcome), 0);
+    DRIVE_UNTIL(outcome.calls == 1);
+    ck_assert_int_eq(outcome.status, SOCKREF_ECANCELED);
+    ck_assert_int_eq(access(path, F_OK), -1);
+    DRIVE_UNTIL(handled.stops == 1);
+    drive_all();
+    ck_assert_int_eq(handled.stops, 1);
+}
+END_TEST
+
+START_TEST(freeing_its_loop_cancels_a_start)
+{
+    struct outcome outcome = {0};
+    sockref_options *options = options_here(true);
+
+    if (_i == 1)
+        begin_holding(NULL);
+    ck_assert_int_eq(sockref_registry_start_listener(NULL, path, options, on_start, &outcome), 0);
+    sockref_options_free(options);
+    if (_i == 1)
+        drive_all();
+    sockref_loop_free(loop);
+    ck_assert_int_eq(outcome.calls, 1);
+    ck_assert_int_eq(outcome.status, SOCKREF_ECANCELED);
+    ck_assert_int_eq(handled.stops, 1);
+    if (_i == 1) {
+        end_holding();
+        sockref_release(held_ref);
+    }
+    ck_assert_int_eq(sockref_loop_new(&loop), 0);
+}
+END_TEST
+
+START_TEST(freeing_its_registry_cancels_a_start_before_it_returns)
+{
+    struct outcome outcome = {0};
+    sockref_options *options = options_here(true);
+    sockref_registry *registry;
+
+    ck_assert_int_eq(sockref_registry_new(NULL, &registry), 0);
+    if (_i == 1)
+        begin_holding(registry);
+    ck_assert_int_eq(sockref_registry_start_listener(registry, path, options, on_start, &outcome),
+                     0);
+    sockref_options_free(options);
+    if (_i == 1)
+        drive_all();
+    sockref_registry_free(registry);
+    ck_assert_int_eq(outcome.calls, 1);
+    ck_assert_int_eq(outcome.status, SOCKREF_ECANCELED);
+    ck_assert_ptr_null(outcome.ref);
+    if (_i == 1) {
+        end_holding();
+        sockref_release(held_ref);
+    }
+    DRIVE_UNTIL(handled.stops == 1);
+    drive_all();
+    ck_assert_int_eq(outcome.calls, 1);
+    ck_assert_int_eq(handled.stops, 1);
+    ck_assert_int_eq(access(path, F_OK), -1);
+}
+END_TEST
+
+START_TEST(a_start_without_a_loop_comes_on_the_service_thread)
+{
+    struct outcome outcome = {0};
+
+    ck_assert_int_eq(sockref_registry_start_listener(NULL, path, NULL, on_start, &outcome), 0);
+    WAIT_UNTIL(outcome.calls == 1);
+    ck_assert_int_eq(outcome.status, 0);
+    ck_assert(!pthread_equal(outcome.thread, pthread_self()));
+    sockref_release(outcome.ref);
+}
+END_TEST
+
+START_TEST(what_is_wrong_at_once_is_told_at_once)
+{
+    struct outcome outcome = {0};
+    sockref_options *options = options_here(true);
+    sockref_registry *registry;
+
+    ck_assert_int_eq(sockref_registry_start_listener(NULL, path, options, NULL, NULL), -EINVAL);
+    ck_assert_int_eq(sockref_registry_start_listener(NULL, "x", options, on_start, &outcome),
+                     SOCKREF_EPATH);
+    ck_assert_int_eq(sockref_registry_cancel_start(NULL, NULL, NULL), -EINVAL);
+    ck_assert_int_eq(sockref_registry_new(NULL, &registry), 0);
+    ck_assert_int_eq(sockref_registry_shutdown(registry, 0), 0);
+    ck_assert_int_eq(sockref_registry_start_listener(registry, path, options, on_start, &outcome),
+                     SOCKREF_ESHUTDOWN);
+    sockref_registry_free(registry);
+    ck_assert_int_eq(sockref_options_set_int(options, SOCKREF_OPT_MAX_SOCKETS, 5), 0);
+    ck_assert_int_eq(sockref_registry_start_listener(NULL, path, options, on_start, &outcome),
+                     -EINVAL);
+    sockref_options_free(options);
+    drive_all();
+    ck_assert_int_eq(outcome.calls, 0);
+    ck_assert_int_eq(handled.stops, 0);
+}
+END_TEST
+
+static int allocations_left;
+
+static void *failing_malloc(size_t size)
+{
+    return allocations_left-- > 0 ? malloc(size) : NULL;
+}
+
+static void *failing_calloc(size_t count, size_t size)
+{
+    return allocations_left-- > 0 ? calloc(count, size) : NULL;
+}
+
+START_TEST(each_allocation_may_fail)
+{
+    for (int n = 0;; n++) {
+        struct outcome outcome = {0};
+        sockref_options *options = options_here(true);
+        int status;
+
+        allocations_left = n;
+        sr_sys.malloc = failing_malloc;
+        sr_sys.calloc = failing_calloc;
+        status = sockref_registry_start_listener(NULL, path, options, on_start, &outcome);
+        sr_sys.malloc = malloc;
+        sr_sys.calloc = calloc;
+        sockref_options_free(options);
+        if (status < 0) {
+            ck_assert_int_eq(status, -ENOMEM);
+            ck_assert_int_eq(handled.stops, 0);
+        } else {
+            DRIVE_UNTIL(outcome.calls == 1);
+            ck_assert(outcome.status == 0 || outcome.status == -ENOMEM);
+            sockref_release(outcome.ref);
+            DRIVE_UNTIL(handled.stops == 1);
+        }
+        drive_all();
+        ck_assert_int_eq(access(path, F_OK), -1);
+        if (status == 0 && outcome.status == 0 && allocations_left > 0)
+            break;
+        ck_assert_int_lt(n, 200);
+    }
+}
+END_TEST
+
+static void *cancel_it(void *arg)
+{
+    sockref_registry_cancel_start(NULL, on_start, arg);
+    return NULL;
+}
+
+START_TEST(cancelling_races_with_the_outcome)
+{
+    for (int i = 0; i < 300; i++) {
+        struct outcome outcome = {0};
+        pthread_t thread;
+
+        ck_assert_int_eq(sockref_registry_start_listener(NULL, path, NULL, on_start, &outcome), 0);
+        pthread_create(&thread, NULL, cancel_it, &outcome);
+        pthread_join(thread, NULL);
+        WAIT_UNTIL(outcome.calls == 1);
+        ck_assert(outcome.status == 0 || outcome.status == SOCKREF_ECANCELED);
+        ck_assert((outcome.status == 0) == (outcome.ref != NULL));
+        sockref_release(outcome.ref);
+    }
+}
+END_TEST
+
+START_TEST(freeing_registries_races_with_starts)
+{
+    size_t fds_of_loop = sr_fd_count() - fds_before;
+
+    for (int i = 0; i < 300; i++) {
+        struct outcome outcomes[4] = {0};
+        sockref_registry *registry;
+
+        ck_assert_int_eq(sockref_registry_new(NULL, &registry), 0);
+        for (int k = 0; k < 4; k++)
+            ck_assert_int_eq(
+                sockref_registry_start_listener(registry, path, NULL, on_start, &outcomes[k]), 0);
+        sockref_registry_free(registry);
+        for (int k = 0; k < 4; k++) {
+            WAIT_UNTIL(outcomes[k].calls == 1);
+            sockref_release(outcomes[k].ref);
+        }
+    }
+    WAIT_UNTIL(sr_fd_count() == fds_before + fds_of_loop); /* no registry is left to drain */
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("start");
+    TCase *tcase = tcase_create("start");
+
+    tcase_set_timeout(tcase, 60);
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, a_start_succeeds_on_its_loop);
+    tcase_add_test(tcase, a_start_fails_with_its_description);
+    tcase_add_test(tcase, a_start_waits_for_another_one);
+    tcase_add_test(tcase, a_start_times_out);
+    tcase_add_loop_test(tcase, a_waiting_start_is_cancelled, 0, 2);
+    tcase_add_test(tcase, a_cancelled_start_that_had_succeeded_is_released);
+    tcase_add_loop_test(tcase, freeing_its_loop_cancels_a_start, 0, 2);
+    tcase_add_loop_test(tcase, freeing_its_registry_cancels_a_start_before_it_returns, 0, 2);
+    tcase_add_test(tcase, a_start_without_a_loop_comes_on_the_service_thread);
+    tcase_add_test(tcase, what_is_wrong_at_once_is_told_at_once);
+    tcase_add_test(tcase, each_allocation_may_fail);
+    tcase_add_test(tcase, cancelling_races_with_the_outcome);
+    tcase_add_test(tcase, freeing_registries_races_with_starts);
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}
