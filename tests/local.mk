@@ -1,14 +1,34 @@
 # One program for each suite. tests/check-lists fails if a suite in the tree is not listed here.
 unit_suites = \
 	tests/unit/test-conn \
+	tests/unit/test-error \
+	tests/unit/test-fd \
+	tests/unit/test-hash \
+	tests/unit/test-list \
 	tests/unit/test-listener \
+	tests/unit/test-log \
 	tests/unit/test-loop \
+	tests/unit/test-options \
+	tests/unit/test-path \
 	tests/unit/test-reactor \
 	tests/unit/test-service \
+	tests/unit/test-slab \
 	tests/unit/test-start \
+	tests/unit/test-status \
+	tests/unit/test-table \
 	tests/unit/test-timer
-integration_suites =
+integration_suites = \
+	tests/integration/test-lifecycle-ends \
+	tests/integration/test-lifecycle-errors \
+	tests/integration/test-lifecycle-names \
+	tests/integration/test-lifecycle-processes \
+	tests/integration/test-lifecycle-serve \
+	tests/integration/test-lifecycle-threads
 test_headers = \
+	tests/harness/faults.h \
+	tests/harness/harness.h \
+	tests/integration/interpose.h \
+	tests/integration/util.h \
 	tests/unit/test-loop-helpers.h
 c_suites = $(unit_suites) $(integration_suites)
 
@@ -16,12 +36,16 @@ c_suites = $(unit_suites) $(integration_suites)
 poll_suites = $(c_suites:=-poll)
 
 if HAVE_CHECK
+check_LTLIBRARIES += tests/libharness.la
 check_PROGRAMS += $(c_suites)
 check_SCRIPTS += $(poll_suites)
 TESTS += $(c_suites) $(poll_suites)
 endif
 AM_CPPFLAGS += $(CHECK_CFLAGS) -I$(top_srcdir)/tests
-LDADD = libsockref_internal.la $(CHECK_LIBS)
+LDADD = tests/libharness.la libsockref_internal.la $(CHECK_LIBS)
+
+# What the suites share.
+tests_libharness_la_SOURCES = tests/harness/faults.c tests/harness/harness.c
 
 $(poll_suites): Makefile
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && rm -f $@ && { echo '#!/bin/sh'; \
@@ -30,7 +54,8 @@ CLEANFILES += $(poll_suites)
 
 dist_check_SCRIPTS += tests/check-bindings tests/check-headers tests/check-lists tests/check-symbols tests/check-version
 TESTS += tests/check-bindings tests/check-headers tests/check-lists tests/check-symbols tests/check-version
-EXTRA_DIST += $(test_headers) tests/check-api tests/check-api.exceptions tests/lifecycle.md
+EXTRA_DIST += $(test_headers) tests/check-api tests/check-api.exceptions tests/check-docs \
+	tests/lifecycle.md
 
 # Time-outs are libcheck's; a sanitizer makes everything slower. Nothing of the user's leaks in.
 if SANITIZE

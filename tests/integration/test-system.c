@@ -1,0 +1,502 @@
+/* The system's side: modes, umask, full and read-only disks, descriptors, path lengths, signals, exec, other users. */
+#include "util.h"
+
+#include <dlfcn.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+
+/* Modes and the umask. */
+
+START_TEST(v5_every_mode_is_exact_whatever_the_umask)
+{
+    static const mode_t modes[] = {0600, 0660, 0666, 0777, 0400, 0640, 0000};
+    static const mode_t masks[] = {0, 022, 077, 0777};
+    mode_t old = umask(0);
+
+    for (size_t m = 0; m < sizeof masks / sizeof masks[0]; m++) {
+        umask(masks[m]);
+        for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+            sockref *ref = start_with(NULL, path, SOCKREF_OPT_MODE, modes[i]);
+
+            ck_assert_uint_eq(mode_of(path), modes[i]);
+            sockref_release(ref);
+            ck_assert(!exists(path));
+        }
+        ck_assert_uint_eq(umask(old), masks[m]); /* the library has not changed it */
+    }
+    umask(old);
+}
+END_TEST
+
+START_TEST(v5_without_a_mode_the_umask_decides)
+{
+    static const mode_t masks[] = {0, 022, 077};
+    mode_t old = umask(0);
+
+    for (size_t m = 0; m < sizeof masks / sizeof masks[0]; m++) {
+        sockref *ref;
+
+        umask(masks[m]);
+        ref = start_with(NULL, path, SOCKREF_OPT_MODE, -1);
+        ck_assert_uint_eq(mode_of(path), 0777 & ~masks[m]);
+        sockref_release(ref);
+    }
+    umask(old);
+}
+END_TEST
+
+/* Another user. */
+
+static int dial_as_nobody(void *name)
+{
+    int fd;
+
+    EXPECT(become_nobody());
+    fd = try_dial(name);
+    return fd >= 0 ? 0 : -fd;
+}
+
+START_TEST(v5_another_user_gets_in_only_where_the_mode_says_so)
+{
+    sockref *ref;
+
+    if (!can_become_nobody())
+        SKIP("only root can become another user");
+    ck_assert_int_eq(chmod(directory, 0711), 0);
+    ref = start(NULL, path);
+    ck_assert_int_eq(WEXITSTATUS(end_of(fork_to(dial_as_nobody, path))), EACCES);
+    sockref_release(ref);
+    ref = start_with(NULL, path, SOCKREF_OPT_MODE, 0666);
+    ck_assert_int_eq(WEXITSTATUS(end_of(fork_to(dial_as_nobody, path))), 0);
+    sockref_release(ref);
+}
+END_TEST
+
+static int live_as_nobody(void *user)
+{
+    const char *base = user;
+    char name[256];
+    uint64_t count;
+    sockref *ref;
+
+    EXPECT(become_nobody());
+    snprintf(name, sizeof name, "%s/own/s.sock", base);
+    EXPECT(sockref_registry_listen(NULL, name, NULL, &ref) == 0); /* its own directory */
+    EXPECT(is_connectable(name));
+    sockref_release(ref);
+    EXPECT(!exists(name));
+    snprintf(name, sizeof name, "%s/sticky/s.sock", base);
+    EXPECT(sockref_registry_listen(NULL, name, NULL, &ref) == 0); /* root's, sticky, as /tmp is */
+    EXPECT(is_connectable(name));
+    sockref_release(ref);
+    EXPECT(!exists(name));
+    snprintf(name, sizeof name, "%s/sticky/roots.sock", base);
+    EXPECT(try_start(NULL, name) == -EADDRINUSE);
+    snprintf(name, sizeof name, "%s/open/s.sock", base);
+    EXPECT(try_start(NULL, name) == SOCKREF_EUNTRUSTED);
+    snprintf(name, sizeof name, "%s/roots-own", base);
+    EXPECT(sockref_registry_sweep(NULL, name, &count) < 0 || count == 0);
+    return 0;
+}
+
+START_TEST(another_user_lives_beside_us)
+{
+    int fd;
+
+    if (!can_become_nobody())
+        SKIP("only root can become another user");
+    ck_assert_int_eq(chmod(directory, 0711), 0);
+    ck_assert_int_eq(mkdir(file("own"), 0700), 0);
+    ck_assert_int_eq(chown(file("own"), NOBODY, NOBODY), 0);
+    ck_assert_int_eq(mkdir(file("sticky"), 0700), 0);
+    ck_assert_int_eq(chmod(file("sticky"), 01777), 0);
+    ck_assert_int_eq(mkdir(file("open"), 0700), 0);
+    ck_assert_int_eq(chmod(file("open"), 0777), 0);
+    ck_assert_int_eq(mkdir(file("roots-own"), 0755), 0);
+    leave_dead_socket(file("roots-own/sockref-1-0123456789abcdef.sock"));
+    fd = bind_plain(file("sticky/roots.sock"));
+    ck_assert(in_child(live_as_nobody, directory));
+    ck_assert(is_socket(file("roots-own/sockref-1-0123456789abcdef.sock")));
+    ck_assert(is_connectable(file("sticky/roots.sock")));
+    ck_assert_int_eq(count_sockets(file("sticky")), 1);
+    close(fd);
+    unlink(file("sticky/roots.sock"));
+    unlink(file("roots-own/sockref-1-0123456789abcdef.sock"));
+}
+END_TEST
+
+START_TEST(in_a_sticky_directory_only_our_own_socket_is_removed)
+{
+    char name[200];
+    sockref *ref;
+    int fd;
+
+    if (geteuid() != 0)
+        SKIP("only a directory of root's is trusted when it is shared");
+    ck_assert_int_eq(mkdir(file("sticky"), 0700), 0);
+    ck_assert_int_eq(chmod(file("sticky"), 01777), 0);
+    snprintf(name, sizeof name, "%s/sticky/s.sock", directory);
+    ref = start(NULL, name);
+    sockref_release(ref);
+    ck_assert_int_eq(count_entries(file("sticky")), 0);
+    ref = start(NULL, name);
+    ck_assert_int_eq(unlink(name), 0);
+    fd = bind_plain(name);
+    sockref_release(ref);
+    ck_assert(is_connectable(name));
+    ck_assert_int_eq(count_entries(file("sticky")), 1);
+    close(fd);
+    unlink(name);
+}
+END_TEST
+
+/* Disks. What is mounted here is seen by this process only, and goes with it. */
+
+static int on_a_disk(const char *options, int (*work)(void *user))
+{
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", directory, "tmpfs", 0, options) < 0)
+        return 77;
+    return work(directory);
+}
+
+#define ON_A_DISK(options, work)                                                                   \
+    do {                                                                                           \
+        pid_t pid_ = fork();                                                                       \
+        int status_;                                                                               \
+        if (pid_ == 0)                                                                             \
+            _exit(on_a_disk(options, work));                                                       \
+        status_ = end_of(pid_);                                                                    \
+        if (WIFEXITED(status_) && WEXITSTATUS(status_) == 77)                                      \
+            SKIP("no file system can be mounted here");                                            \
+        ck_assert(exited_well(status_));                                                           \
+    } while (0)
+
+static int fill(void *user)
+{
+    sockref *ref;
+    char name[128];
+
+    (void)user;
+    EXPECT(sockref_registry_listen(NULL, path, NULL, &ref) == 0);
+    for (int i = 0;; i++) {
+        int fd;
+
+        snprintf(name, sizeof name, "%s/%d", directory, i);
+        fd = open(name, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        if (fd < 0)
+            break;
+        close(fd);
+    }
+    EXPECT(errno == ENOSPC);
+    EXPECT(try_start(NULL, file("full.sock")) == -ENOSPC);
+    EXPECT(sockref_last_error()->os_errno == ENOSPC);
+    EXPECT(strcmp(sockref_last_error()->syscall, "bind") == 0);
+    EXPECT(strcmp(sockref_last_error()->path, file("full.sock")) == 0);
+    EXPECT(!exists(file("full.sock")));
+    EXPECT(is_connectable(path));
+    sockref_release(ref); /* a full disk hinders no removal */
+    EXPECT(!exists(path));
+    EXPECT(sockref_registry_listen(NULL, path, NULL, &ref) == 0);
+    sockref_release(ref);
+    return 0;
+}
+
+START_TEST(a_full_disk_is_enospc_and_leaves_nothing)
+{
+    ON_A_DISK("size=64k,nr_inodes=8,mode=700", fill);
+}
+END_TEST
+
+static int failures, failure;
+
+static void note_failure(const sockref_log_record *record, void *user)
+{
+    (void)user;
+    if (strcmp(record->event, "cleanup_failed") == 0) {
+        failures++;
+        failure = record->status;
+    }
+}
+
+static int freeze(void *user)
+{
+    sockref *ref, *other = NULL;
+
+    (void)user;
+    EXPECT(sockref_set_log(note_failure, NULL, NULL) == 0);
+    EXPECT(sockref_registry_listen(NULL, path, NULL, &ref) == 0);
+    EXPECT(mount(NULL, directory, NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
+    EXPECT(sockref_registry_listen(NULL, file("2.sock"), NULL, &other) == -EROFS);
+    EXPECT(sockref_last_error()->os_errno == EROFS);
+    sockref_release(ref); /* the file must stay; it is told, and the name is free */
+    EXPECT(failures == 1 && failure == -EROFS);
+    EXPECT(is_socket(path));
+    EXPECT(sockref_registry_active_socket_count(NULL) == 0);
+    EXPECT(mount(NULL, directory, NULL, MS_REMOUNT, NULL) == 0);
+    EXPECT(try_start(NULL, path) == -EADDRINUSE);
+    EXPECT(unlink(path) == 0);
+    EXPECT(try_start(NULL, path) == 0);
+    return 0;
+}
+
+START_TEST(a_read_only_disk_is_erofs_and_a_failed_removal_is_told)
+{
+    ON_A_DISK("mode=700", freeze);
+}
+END_TEST
+
+START_TEST(a_directory_that_goes_away_under_a_socket_is_no_trouble)
+{
+    char name[200], moved[200];
+    sockref *ref;
+
+    snprintf(name, sizeof name, "%s/d/s.sock", directory);
+    snprintf(moved, sizeof moved, "%s/e/s.sock", directory);
+    ck_assert_int_eq(mkdir(file("d"), 0700), 0);
+    ref = start(NULL, name);
+    ck_assert_int_eq(rename(file("d"), file("e")), 0);
+    ck_assert_int_eq(mkdir(file("d"), 0700), 0);
+    write_file(name, "another file at the old path");
+    sockref_release(ref);
+    ck_assert(!exists(moved)); /* the socket is removed where it is now */
+    ck_assert(file_holds(name, "another file at the old path"));
+
+    ck_assert_int_eq(unlink(name), 0);
+    ref = start(NULL, name);
+    ck_assert_int_eq(unlink(name), 0);
+    ck_assert_int_eq(rmdir(file("d")), 0);
+    sockref_release(ref);
+    ck_assert_uint_eq(sockref_registry_active_socket_count(NULL), 0);
+}
+END_TEST
+
+START_TEST(a_replaced_directory_is_another_name)
+{
+    char name[200];
+    sockref *ref, *other;
+
+    snprintf(name, sizeof name, "%s/d/s.sock", directory);
+    ck_assert_int_eq(mkdir(file("d"), 0700), 0);
+    ref = start(NULL, name);
+    ck_assert_int_eq(rename(file("d"), file("e")), 0);
+    ck_assert_int_eq(mkdir(file("d"), 0700), 0);
+    other = start(NULL, name);
+    ck_assert_ptr_ne(ref, other);
+    ck_assert(is_connectable(name));
+    ck_assert(is_connectable(file("e/s.sock")));
+    sockref_release(ref);
+    ck_assert(is_connectable(name));
+    ck_assert(!exists(file("e/s.sock")));
+    sockref_release(other);
+}
+END_TEST
+
+/* Limits of the system. */
+
+START_TEST(emfile_is_told_and_leaves_nothing)
+{
+    struct rlimit old, low;
+    int fds = count_fds();
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+    sockref_release(start(NULL, path));
+    for (int room = 0; room < 2; room++) { /* none for the directory; none for the socket */
+        low = (struct rlimit){.rlim_cur = (rlim_t)(fds + room), .rlim_max = old.rlim_max};
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+        ck_assert_int_eq(try_start(NULL, path), -EMFILE);
+        ck_assert_int_eq(sockref_last_error()->os_errno, EMFILE);
+        ck_assert_str_eq(sockref_last_error()->syscall, room ? "socket" : "open");
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+        ck_assert_int_eq(count_fds(), fds);
+        ck_assert(!exists(path));
+    }
+    sockref_release(start(NULL, path));
+}
+END_TEST
+
+START_TEST(v4_a_path_of_any_length_is_bound_or_refused_but_never_cut)
+{
+    char deep[4200], name[4300];
+    size_t base;
+
+    /* Around the 107 bytes that fit, in one directory. */
+    for (size_t length = 100; length <= 120; length++) {
+        sockref *ref;
+
+        snprintf(name, sizeof name, "%s/", directory);
+        base = strlen(name);
+        memset(name + base, 'n', length - base);
+        name[length] = '\0';
+        ref = start(NULL, name);
+        ck_assert(is_socket(name));
+        ck_assert_int_eq(count_sockets(directory), 1);
+        ck_assert_str_eq(sockref_path(ref), name);
+        sockref_release(ref);
+        ck_assert(!exists(name));
+    }
+    /* A very deep directory. */
+    strcpy(deep, directory);
+    while (strlen(deep) + 200 < 4000) {
+        size_t at = strlen(deep);
+
+        deep[at] = '/';
+        memset(deep + at + 1, 'd', 180);
+        deep[at + 181] = '\0';
+        ck_assert_int_eq(mkdir(deep, 0700), 0);
+    }
+    snprintf(name, sizeof name, "%s/s.sock", deep);
+    sockref_release(start(NULL, name));
+    ck_assert(!exists(name));
+    ck_assert_int_eq(count_sockets(directory), 0);
+}
+END_TEST
+
+/* Signals. */
+
+static int meet_sigpipe(const char *argument)
+{
+    char name[256], data[4096] = {0};
+    sockref *ref;
+
+    signal(SIGPIPE, SIG_DFL); /* it would end this process */
+    snprintf(name, sizeof name, "%s/s.sock", argument);
+    if (sockref_registry_listen(NULL, name, NULL, &ref) < 0 ||
+        sockref_serve(ref, sockref_echo_handlers(), NULL) < 0)
+        return 3;
+    for (int i = 0; i < 200; i++) {
+        int fd = try_dial(name);
+
+        if (fd < 0)
+            return 4;
+        /* What is echoed to us, nobody reads: the service writes to a closed socket. */
+        for (int k = 0; k < 16; k++)
+            if (send(fd, data, sizeof data, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+                break;
+        close(fd);
+    }
+    sockref_release(ref);
+    return sockref_registry_drain(NULL, PATIENCE_MS) == 0 ? 0 : 5;
+}
+
+START_TEST(sigpipe_is_never_delivered)
+{
+    struct child child = spawn("sigpipe", directory);
+
+    ck_assert(exited_well(end_child(&child)));
+}
+END_TEST
+
+/* exec. */
+
+static int tell_descriptors(const char *argument)
+{
+    (void)argument;
+    for (int i = 0, left = count_fds(); i < left; i++)
+        say('d');
+    return 0;
+}
+
+static int count_inherited(void)
+{
+    struct child child = spawn("descriptors", NULL);
+    int count = 0;
+
+    while (hear_from(child.talk) == 'd')
+        count++;
+    ck_assert(exited_well(end_child(&child)));
+    return count;
+}
+
+START_TEST(u9_an_executed_program_inherits_no_descriptor)
+{
+    int inherited = count_inherited();
+    sockref *refs[20];
+    sockref_loop *loop;
+    int fd;
+
+    ck_assert_int_eq(sockref_loop_new(&loop), 0);
+    for (int i = 0; i < 20; i++) {
+        char leaf[16];
+
+        snprintf(leaf, sizeof leaf, "%d.sock", i);
+        refs[i] = start(NULL, file(leaf));
+    }
+    ck_assert_int_eq(sockref_serve(refs[0], sockref_echo_handlers(), NULL), 0);
+    ck_assert_int_eq(sockref_serve_on(refs[1], loop, sockref_echo_handlers(), NULL), 0);
+    fd = dial(sockref_path(refs[0]));
+    say_to(fd, 'x');
+    ck_assert_int_eq(hear_from(fd), 'x'); /* so it is accepted */
+    ck_assert_int_ge(fcntl(sockref_fd(refs[0]), F_GETFL) & O_NONBLOCK, 1);
+    ck_assert_int_gt(inherited, 0);
+    ck_assert_int_eq(count_inherited(), inherited);
+    close(fd);
+    for (int i = 0; i < 20; i++)
+        sockref_release(refs[i]);
+    sockref_loop_free(loop);
+}
+END_TEST
+
+/* A second copy of the library in the process. */
+
+START_TEST(u3_a_second_copy_of_the_library_has_default_names_of_its_own)
+{
+    int (*other_listen)(sockref_registry *, const char *, const sockref_options *, sockref **);
+    const char *(*other_path)(const sockref *);
+    void (*other_release)(sockref *);
+    sockref *ref, *other = NULL;
+    void *library, *probe;
+    Dl_info info;
+
+    probe = dlsym(RTLD_DEFAULT, "sockref_version");
+    if (IS_SANITIZED || !probe || !dladdr(probe, &info) || !strstr(info.dli_fname, "libsockref"))
+        SKIP("the library is not a shared one, or a sanitizer allows no second copy");
+    setenv("SOCKREF_DIR", directory, 1);
+    library = dlmopen(LM_ID_NEWLM, info.dli_fname, RTLD_NOW | RTLD_LOCAL);
+    ck_assert_msg(library != NULL, "%s", dlerror());
+    *(void **)&other_listen = dlsym(library, "sockref_registry_listen");
+    *(void **)&other_path = dlsym(library, "sockref_path");
+    *(void **)&other_release = dlsym(library, "sockref_release");
+    ck_assert_ptr_ne((void *)other_release, dlsym(RTLD_DEFAULT, "sockref_release"));
+    ref = start(NULL, NULL);
+    ck_assert_int_eq(other_listen(NULL, NULL, NULL, &other), 0);
+    ck_assert_str_ne(sockref_path(ref), other_path(other));
+    ck_assert_int_eq(count_sockets(directory), 2);
+    ck_assert(is_connectable(sockref_path(ref)));
+    ck_assert(is_connectable(other_path(other)));
+    ck_assert_uint_eq(sockref_registry_active_socket_count(NULL), 1);
+    sockref_release(ref);
+    ck_assert(is_connectable(other_path(other)));
+    /* What one has bound, the other does not take away. */
+    ck_assert_int_eq(try_start(NULL, other_path(other)), -EADDRINUSE);
+    other_release(other);
+    ck_assert_int_eq(count_sockets(directory), 0);
+    unsetenv("SOCKREF_DIR");
+}
+END_TEST
+
+static const struct role roles[] = {
+    {"sigpipe", meet_sigpipe}, {"descriptors", tell_descriptors}, {NULL, NULL}};
+
+int main(int argc, char **argv)
+{
+    Suite *suite = suite_create("system");
+    TCase *tcase = add_case(suite, "system");
+
+    tcase_add_test(tcase, v5_every_mode_is_exact_whatever_the_umask);
+    tcase_add_test(tcase, v5_without_a_mode_the_umask_decides);
+    tcase_add_test(tcase, v5_another_user_gets_in_only_where_the_mode_says_so);
+    tcase_add_test(tcase, another_user_lives_beside_us);
+    tcase_add_test(tcase, in_a_sticky_directory_only_our_own_socket_is_removed);
+    tcase_add_test(tcase, a_full_disk_is_enospc_and_leaves_nothing);
+    tcase_add_test(tcase, a_read_only_disk_is_erofs_and_a_failed_removal_is_told);
+    tcase_add_test(tcase, a_directory_that_goes_away_under_a_socket_is_no_trouble);
+    tcase_add_test(tcase, a_replaced_directory_is_another_name);
+    tcase_add_test(tcase, emfile_is_told_and_leaves_nothing);
+    tcase_add_test(tcase, v4_a_path_of_any_length_is_bound_or_refused_but_never_cut);
+    tcase_add_test(tcase, sigpipe_is_never_delivered);
+    tcase_add_test(tcase, u9_an_executed_program_inherits_no_descriptor);
+    tcase_add_test(tcase, u3_a_second_copy_of_the_library_has_default_names_of_its_own);
+    return run_suite(suite, argc, argv, roles);
+}

@@ -1,0 +1,242 @@
+/* Descriptors and the set of those that are ours: src/base/fd.c. */
+#include "base/fd.h"
+
+#include "harness/faults.h"
+#include "harness/harness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int open_dir(void)
+{
+    return sr_fd_open(AT_FDCWD, harness_dir(), O_PATH | O_DIRECTORY);
+}
+
+static int open_socket(void)
+{
+    return sr_fd_socket(AF_UNIX, SOCK_STREAM);
+}
+
+static int open_accepted(void)
+{
+    int listener = harness_bind("@sockref-test-fd");
+    int client = harness_dial("@sockref-test-fd");
+    int fd = sr_fd_accept(listener);
+
+    close(client);
+    close(listener);
+    return fd;
+}
+
+static const struct {
+    int (*open)(void);
+    enum faults_kind kind;
+    bool blocks; /* O_NONBLOCK means nothing for it */
+} ways[] = {
+    {open_dir, FAULTS_openat, true},      {open_socket, FAULTS_socket, false},
+    {sr_fd_epoll, FAULTS_epoll_create1, true}, {sr_fd_event, FAULTS_eventfd, false},
+    {sr_fd_timer, FAULTS_timerfd_create, false}, {open_accepted, FAULTS_accept4, false},
+};
+
+#define WAYS ((int)(sizeof ways / sizeof ways[0]))
+
+/* U9 */
+START_TEST(descriptors_are_closed_on_exec_and_do_not_block)
+{
+    int fd = ways[_i].open();
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    if (!ways[_i].blocks)
+        ck_assert(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    ck_assert_uint_eq(sr_fd_count(), 1);
+    sr_fd_close(fd);
+    ck_assert_uint_eq(sr_fd_count(), 0);
+    ck_assert_int_eq(fcntl(fd, F_GETFD), -1);
+}
+END_TEST
+
+START_TEST(a_refusal_is_told_and_nothing_is_noted)
+{
+    faults_install();
+    faults_arm(FAULTS_BIT(ways[_i].kind), 1, EMFILE);
+    ck_assert_int_eq(ways[_i].open(), -EMFILE);
+    ck_assert(faults_struck());
+    ck_assert_uint_eq(sr_fd_count(), 0);
+}
+END_TEST
+
+START_TEST(a_pipe_has_two_ends)
+{
+    int fds[2];
+    char byte = 'x';
+
+    ck_assert_int_eq(sr_fd_pipe(fds), 0);
+    ck_assert_uint_eq(sr_fd_count(), 2);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(fcntl(fds[i], F_GETFD), FD_CLOEXEC);
+        ck_assert(fcntl(fds[i], F_GETFL) & O_NONBLOCK);
+    }
+    ck_assert_int_eq(write(fds[1], &byte, 1), 1);
+    ck_assert_int_eq(read(fds[0], &byte, 1), 1);
+    sr_fd_close(fds[0]);
+    sr_fd_close(fds[1]);
+    faults_install();
+    faults_arm(FAULTS_BIT(FAULTS_pipe2), 1, ENFILE);
+    ck_assert_int_eq(sr_fd_pipe(fds), -ENFILE);
+}
+END_TEST
+
+START_TEST(closing_none_is_allowed)
+{
+    sr_fd_close(-1);
+    sr_fd_close(-EMFILE);
+    ck_assert_uint_eq(sr_fd_count(), 0);
+}
+END_TEST
+
+START_TEST(what_comes_from_outside_is_noted_and_let_go)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    ck_assert_int_eq(sr_fd_adopt(fd), 0);
+    ck_assert_int_eq(sr_fd_adopt(fd), 0);
+    ck_assert_uint_eq(sr_fd_count(), 1);
+    sr_fd_disown(fd);
+    sr_fd_disown(fd);
+    ck_assert_uint_eq(sr_fd_count(), 0);
+    ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC); /* still open */
+    close(fd);
+}
+END_TEST
+
+/* A number beyond the first page needs memory for its page; without it the descriptor is closed again. */
+START_TEST(high_numbers_are_noted_too)
+{
+    struct rlimit limit;
+    int fd, high;
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (limit.rlim_cur <= 5000)
+        return;
+    fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    high = fcntl(fd, F_DUPFD_CLOEXEC, 5000);
+    ck_assert_int_ge(high, 5000);
+    close(fd);
+    faults_install();
+    faults_arm(FAULTS_ALLOCATIONS, 1, ENOMEM);
+    ck_assert_int_eq(sr_fd_adopt(high), -ENOMEM);
+    ck_assert_int_eq(sr_fd_adopt(high), 0);
+    ck_assert_uint_eq(sr_fd_count(), 1);
+    sr_fd_close(high);
+    ck_assert_int_eq(sr_fd_adopt(1 << 24), -ENOMEM);
+    sr_fd_disown(1 << 24);
+}
+END_TEST
+
+static int look_in_child(void *arg)
+{
+    const int *fds = arg;
+
+    return (fcntl(fds[0], F_GETFD) >= 0) | (fcntl(fds[1], F_GETFD) < 0) << 1 |
+           (sr_fd_count() != 0) << 2;
+}
+
+static int fork_and_look(void *arg)
+{
+    int status;
+
+    sr_fd_before_fork();
+    status = harness_in_child(look_in_child, arg);
+    sr_fd_after_fork_in_parent();
+    return status;
+}
+
+static int close_in_child(void *arg)
+{
+    sr_fd_before_fork();
+    sr_fd_after_fork_in_child();
+    return look_in_child(arg);
+}
+
+/* U8: what is ours is closed in the child, what is the host's stays. */
+START_TEST(a_child_closes_ours_and_only_ours)
+{
+    int fds[2] = {sr_fd_event(), open("/dev/null", O_RDONLY)};
+
+    ck_assert_int_eq(harness_in_child(close_in_child, fds), 0);
+    ck_assert_int_eq(fork_and_look(fds), 1 | 4); /* the handler that closes was not run */
+    ck_assert_int_ge(fcntl(fds[0], F_GETFD), 0);
+    ck_assert_uint_eq(sr_fd_count(), 1);
+    sr_fd_close(fds[0]);
+    close(fds[1]);
+}
+END_TEST
+
+struct gated {
+    atomic_bool stop, opened;
+};
+
+static void open_all_the_time(unsigned number, void *arg)
+{
+    struct gated *gated = arg;
+
+    if (number == 0) {
+        for (int i = 0; i < 300; i++) {
+            size_t noted, found = 0;
+
+            while (!atomic_load(&gated->opened))
+                continue;
+            sr_fd_before_fork();
+            noted = sr_fd_count();
+            for (int fd = 0; fd < 64; fd++)
+                found += fcntl(fd, F_GETFD) == FD_CLOEXEC;
+            ck_assert_uint_eq(found, noted); /* open and noted is one step */
+            atomic_store(&gated->opened, false);
+            sr_fd_after_fork_in_parent();
+        }
+        atomic_store(&gated->stop, true);
+        return;
+    }
+    while (!atomic_load(&gated->stop)) {
+        int fd = sr_fd_event();
+
+        ck_assert_int_ge(fd, 0);
+        atomic_store(&gated->opened, true);
+        sr_fd_close(fd);
+    }
+}
+
+START_TEST(fork_and_opening_exclude_each_other)
+{
+    struct gated gated = {false, false};
+
+    for (int fd = 3; fd < 64; fd++) /* what the runner has open must not count */
+        if (fcntl(fd, F_GETFD) == FD_CLOEXEC)
+            fcntl(fd, F_SETFD, 0);
+    harness_in_threads(4, open_all_the_time, &gated);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("fd");
+    TCase *tcase = harness_tcase(suite, "fd");
+
+    tcase_add_loop_test(tcase, descriptors_are_closed_on_exec_and_do_not_block, 0, WAYS);
+    tcase_add_loop_test(tcase, a_refusal_is_told_and_nothing_is_noted, 0, WAYS);
+    tcase_add_test(tcase, a_pipe_has_two_ends);
+    tcase_add_test(tcase, closing_none_is_allowed);
+    tcase_add_test(tcase, what_comes_from_outside_is_noted_and_let_go);
+    tcase_add_test(tcase, high_numbers_are_noted_too);
+    tcase_add_test(tcase, a_child_closes_ours_and_only_ours);
+    tcase_add_test(tcase, fork_and_opening_exclude_each_other);
+    return harness_run(suite);
+}

@@ -1,0 +1,469 @@
+/* Starting and sharing listeners, and adopting them: src/ref/listen.c. */
+#include "base/fd.h"
+#include "harness/faults.h"
+#include "harness/harness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static sockref_registry *registry;
+
+static void setup(void)
+{
+    registry = harness_registry(0);
+}
+
+static void teardown(void)
+{
+    sockref_registry_free(registry);
+}
+
+/* G8, G18, L01 */
+START_TEST(the_first_listen_binds)
+{
+    const char *path = harness_at("a");
+    sockref *ref = harness_listen(registry, path);
+
+    ck_assert(harness_is_socket(path));
+    ck_assert_uint_eq(harness_mode(path), 0600);
+    ck_assert(harness_can_dial(path));
+    ck_assert_str_eq(sockref_path(ref), path);
+    ck_assert(sockref_is_active(ref));
+    ck_assert(sockref_is_owner(ref));
+    ck_assert_uint_eq(sockref_reference_count(ref), 1);
+    ck_assert_uint_eq(sockref_holder_count(ref), 1);
+    ck_assert_uint_eq(sockref_registry_active_socket_count(registry), 1);
+    ck_assert(sockref_registry_is_socket_active(registry, path));
+    sockref_release(ref);
+    ck_assert(!harness_exists(path));
+}
+END_TEST
+
+/* L02, L03, L04 */
+START_TEST(later_listens_share)
+{
+    const char *path = harness_at("a");
+    sockref *refs[100];
+    ino_t inode = 0;
+
+    for (unsigned i = 0; i < 100; i++) {
+        refs[i] = harness_listen(registry, path);
+        ck_assert_ptr_eq(refs[i], refs[0]);
+        ck_assert_uint_eq(sockref_reference_count(refs[0]), i + 1);
+        if (i == 0)
+            inode = harness_inode(path);
+        ck_assert_uint_eq(harness_inode(path), inode);
+    }
+    ck_assert_uint_eq(sockref_registry_active_socket_count(registry), 1);
+    for (unsigned i = 0; i < 100; i++) {
+        ck_assert(harness_can_dial(path));
+        sockref_release(refs[i]);
+    }
+    ck_assert(!harness_exists(path));
+    ck_assert_int_eq(harness_dial(path), -ENOENT);
+}
+END_TEST
+
+/* D3: open, close the last, open again, connect. */
+START_TEST(d3_the_second_life_works_like_the_first)
+{
+    const char *path = harness_at("a");
+
+    for (int i = 0; i < 50; i++) {
+        sockref *ref = harness_listen(registry, path);
+
+        ck_assert(harness_can_dial(path));
+        sockref_release(ref);
+        ck_assert(!harness_exists(path));
+    }
+}
+END_TEST
+
+/* D4, J23: nothing is left of a listener. */
+START_TEST(d4_the_last_release_gives_all_back)
+{
+    unsigned descriptors = harness_descriptors(), threads = harness_threads();
+
+    sockref_release(harness_listen(registry, harness_at("a")));
+    ck_assert_uint_eq(harness_descriptors(), descriptors);
+    ck_assert_uint_eq(harness_threads(), threads);
+    ck_assert_uint_eq(sr_fd_count(), 0);
+}
+END_TEST
+
+/* Decision 5 */
+START_TEST(a_start_needs_no_thread)
+{
+    sockref *ref;
+
+    faults_install();
+    ref = harness_listen(registry, harness_at("a"));
+    ck_assert_uint_eq(faults_calls(FAULTS_thread_create), 0);
+    sockref_release(ref);
+}
+END_TEST
+
+/* U9 */
+START_TEST(descriptors_do_not_leak_to_programs)
+{
+    sockref *ref = harness_listen(registry, harness_at("a"));
+
+    ck_assert_int_eq(fcntl(sockref_fd(ref), F_GETFD), FD_CLOEXEC);
+    ck_assert(fcntl(sockref_fd(ref), F_GETFL) & O_NONBLOCK);
+    sockref_release(ref);
+}
+END_TEST
+
+/* T4: the name and the options are copied. */
+START_TEST(what_is_given_may_go_at_once)
+{
+    char *path = strdup(harness_at("a-name-that-is-longer-than-an-entry-keeps"));
+    sockref_options *options = harness_options(SOCKREF_OPT_MODE, 0640, 0);
+    sockref *ref;
+
+    harness_assert_ok(sockref_registry_listen(registry, path, options, &ref));
+    memset(path, 'x', strlen(path));
+    free(path);
+    sockref_options_free(options);
+    ck_assert_str_eq(sockref_path(ref),
+                     harness_at("a-name-that-is-longer-than-an-entry-keeps"));
+    sockref_release(ref);
+}
+END_TEST
+
+START_TEST(wrong_arguments_are_told)
+{
+    int fd = harness_bind(harness_at("a"));
+    sockref *ref = NULL;
+
+    harness_assert_fails(sockref_registry_listen(registry, harness_at("b"), NULL, NULL), -EINVAL);
+    harness_assert_fails(sockref_registry_register_new(registry, NULL, fd, &ref), -EINVAL);
+    harness_assert_fails(sockref_registry_register_new(registry, harness_at("a"), fd, NULL),
+                         -EINVAL);
+    harness_assert_fails(sockref_registry_register_new(registry, harness_at("a"), -1, &ref),
+                         -EINVAL);
+    harness_assert_fails(sockref_registry_register_new(registry, harness_at("a"), 99999, &ref),
+                         -EINVAL);
+    ck_assert_ptr_null(ref);
+    close(fd);
+    unlink(harness_at("a"));
+}
+END_TEST
+
+/* V8, L19 */
+START_TEST(what_the_system_refuses_is_told)
+{
+    sockref *ref = NULL;
+
+    harness_assert_fails(sockref_registry_listen(registry, harness_at("none/a"), NULL, &ref),
+                         -ENOENT);
+    ck_assert_int_eq(sockref_last_error()->os_errno, ENOENT);
+    harness_write(harness_at("file"), "");
+    harness_assert_fails(sockref_registry_listen(registry, harness_at("file/a"), NULL, &ref),
+                         -ENOTDIR);
+    ck_assert_int_eq(mkdir(harness_at("open"), 0700), 0);
+    ck_assert_int_eq(chmod(harness_at("open"), 0777), 0);
+    harness_assert_fails(sockref_registry_listen(registry, harness_at("open/a"), NULL, &ref),
+                         SOCKREF_EUNTRUSTED);
+    ck_assert_uint_eq(sockref_registry_active_socket_count(registry), 0);
+    ck_assert_ptr_null(ref);
+}
+END_TEST
+
+static int listen_as_nobody(void *arg)
+{
+    sockref *ref = NULL;
+
+    if (setgid(65534) < 0 || setuid(65534) < 0)
+        return 99;
+    return -sockref_registry_listen(NULL, arg, NULL, &ref) & 0xff;
+}
+
+START_TEST(an_unwritable_directory_is_told)
+{
+    if (geteuid() == 0)
+        ck_assert_int_eq(harness_in_child(listen_as_nobody, (void *)"/usr/a"), EACCES);
+}
+END_TEST
+
+START_TEST(a_start_that_fails_leaves_a_held_name_as_it_was)
+{
+    const char *path = harness_at("a");
+    sockref *named, *ref = NULL;
+
+    harness_assert_ok(sockref_registry_get_or_create(registry, path, &named));
+    harness_leave_dead(path);
+    harness_assert_fails(sockref_registry_listen(registry, path, NULL, &ref), -EADDRINUSE);
+    ck_assert_ptr_null(ref);
+    ck_assert(sockref_is_active(named));
+    ck_assert(!sockref_is_owner(named));
+    ck_assert_uint_eq(sockref_reference_count(named), 1);
+    ck_assert(harness_is_socket(path));
+    ck_assert_int_eq(unlink(path), 0);
+    ref = harness_listen(registry, path);
+    ck_assert_ptr_eq(ref, named);
+    ck_assert(sockref_is_owner(named));
+    ck_assert_uint_eq(sockref_reference_count(named), 2);
+    sockref_release(named);
+    ck_assert(harness_can_dial(path));
+    sockref_release(ref);
+}
+END_TEST
+
+/* Decision 16, L33 */
+START_TEST(exclusive_owns_or_fails)
+{
+    sockref_options *options = harness_options(SOCKREF_OPT_EXCLUSIVE, 1, 0);
+    sockref_registry *other = harness_registry(0);
+    sockref *ref, *none = NULL;
+
+    harness_assert_ok(sockref_registry_listen(registry, harness_at("a"), options, &ref));
+    harness_assert_fails(sockref_registry_listen(registry, harness_at("a"), options, &none),
+                         SOCKREF_EEXISTS);
+    harness_assert_fails(sockref_registry_listen(other, harness_at("a"), options, &none),
+                         SOCKREF_EBUSY);
+    ck_assert(harness_can_dial(harness_at("a")));
+    ck_assert_uint_eq(sockref_reference_count(ref), 1);
+    sockref_release(ref);
+    sockref_options_free(options);
+    sockref_registry_free(other);
+}
+END_TEST
+
+/* G4, L34 */
+START_TEST(two_registries_do_not_share)
+{
+    sockref_registry *other = harness_registry(0);
+    sockref *ref = harness_listen(registry, harness_at("a")), *apart, *none = NULL;
+
+    harness_assert_fails(sockref_registry_listen(other, harness_at("a"), NULL, &none),
+                         SOCKREF_EBUSY);
+    harness_assert_fails(sockref_registry_get_existing(other, harness_at("a"), &none),
+                         SOCKREF_ENOTFOUND);
+    ck_assert(!sockref_registry_is_socket_active(other, harness_at("a")));
+    harness_assert_fails(sockref_registry_cleanup(other, harness_at("a")), SOCKREF_ENOTFOUND);
+    ck_assert(harness_can_dial(harness_at("a")));
+    apart = harness_listen(other, harness_at("b"));
+    ck_assert_uint_eq(sockref_registry_active_socket_count(other), 1);
+    ck_assert_uint_eq(sockref_registry_active_socket_count(registry), 1);
+    sockref_release(ref);
+    ref = harness_listen(other, harness_at("a")); /* free now */
+    sockref_release(ref);
+    sockref_release(apart);
+    sockref_registry_free(other);
+}
+END_TEST
+
+/* G9, D5, L31 */
+START_TEST(d5_the_default_name_is_shared_and_a_unique_one_is_fresh)
+{
+    sockref_options *options = sockref_options_new(),
+                    *unique = harness_options(SOCKREF_OPT_UNIQUE, 1, 0);
+    sockref_registry *own;
+    sockref *refs[4], *same;
+
+    harness_assert_ok(sockref_options_set_string(options, SOCKREF_OPT_DIRECTORY, harness_dir()));
+    harness_assert_ok(sockref_registry_new(options, &own));
+    for (int i = 0; i < 4; i++)
+        harness_assert_ok(
+            sockref_registry_listen(own, NULL, i < 2 ? NULL : unique, &refs[i]));
+    ck_assert_ptr_eq(refs[0], refs[1]);
+    ck_assert_ptr_ne(refs[2], refs[3]);
+    ck_assert_ptr_ne(refs[0], refs[2]);
+    ck_assert_uint_eq(harness_sockets(), 3);
+    harness_assert_ok(sockref_registry_get_or_create(own, NULL, &same));
+    ck_assert_ptr_eq(same, refs[0]);
+    sockref_release(same);
+    for (int i = 0; i < 4; i++)
+        sockref_release(refs[i]);
+    sockref_options_free(options);
+    sockref_options_free(unique);
+    sockref_registry_free(own);
+}
+END_TEST
+
+/* V6, L26 */
+START_TEST(v6_the_limit_of_names)
+{
+    sockref_registry *own = harness_registry(SOCKREF_OPT_MAX_SOCKETS, 2, 0);
+    sockref *first = harness_listen(own, harness_at("a")), *second, *third = NULL;
+
+    harness_assert_ok(sockref_registry_get_or_create(own, harness_at("b"), &second));
+    harness_assert_fails(sockref_registry_listen(own, harness_at("c"), NULL, &third),
+                         SOCKREF_ELIMIT);
+    harness_assert_fails(sockref_registry_get_or_create(own, harness_at("c"), &third),
+                         SOCKREF_ELIMIT);
+    ck_assert_ptr_null(third);
+    ck_assert_uint_eq(harness_files(), 1);
+    harness_assert_ok(sockref_registry_get_or_create(own, harness_at("b"), &third)); /* known */
+    sockref_release(third);
+    sockref_release(second);
+    third = harness_listen(own, harness_at("c"));
+    sockref_release(third);
+    sockref_release(first);
+    sockref_registry_free(own);
+}
+END_TEST
+
+START_TEST(v6_the_limit_of_references)
+{
+    const char *path = harness_at("a");
+    sockref_registry *own = harness_registry(SOCKREF_OPT_MAX_REFERENCES, 3, 0);
+    sockref *ref = harness_listen(own, path), *none = NULL;
+
+    ck_assert_ptr_eq(sockref_acquire(ref), ref);
+    ck_assert_ptr_eq(sockref_acquire(ref), ref);
+    ck_assert_ptr_null(sockref_acquire(ref));
+    harness_assert_error(SOCKREF_ELIMIT);
+    harness_assert_fails(sockref_registry_listen(own, path, NULL, &none), SOCKREF_ELIMIT);
+    harness_assert_fails(sockref_registry_get_or_create(own, path, &none), SOCKREF_ELIMIT);
+    harness_assert_fails(sockref_registry_get_existing(own, path, &none), SOCKREF_ELIMIT);
+    harness_assert_fails(sockref_registry_get_existing(own, harness_at(".//a"), &none),
+                         SOCKREF_ELIMIT);
+    ck_assert_ptr_null(none);
+    ck_assert_uint_eq(sockref_reference_count(ref), 3);
+    sockref_release(ref);
+    ck_assert_ptr_eq(sockref_acquire(ref), ref);
+    for (int i = 0; i < 3; i++)
+        sockref_release(ref);
+    ck_assert(!harness_exists(path));
+    sockref_registry_free(own);
+}
+END_TEST
+
+/* ---- register_new ---- */
+
+/* G7, L22 */
+START_TEST(a_registered_socket_is_removed_at_the_end)
+{
+    const char *path = harness_at("a");
+    int fd = harness_bind(path);
+    sockref *ref;
+
+    harness_assert_ok(sockref_registry_register_new(registry, path, fd, &ref));
+    ck_assert_int_eq(sockref_fd(ref), fd);
+    ck_assert(sockref_is_owner(ref));
+    ck_assert(harness_can_dial(path));
+    sockref_release(ref);
+    ck_assert(!harness_exists(path));
+    ck_assert_int_eq(fcntl(fd, F_GETFD), -1);
+}
+END_TEST
+
+/* D9 */
+START_TEST(d9_a_known_name_is_not_registered_again)
+{
+    const char *path = harness_at("a");
+    int fd = harness_bind(path);
+    sockref *ref, *none = NULL;
+
+    harness_assert_ok(sockref_registry_get_or_create(registry, path, &ref));
+    harness_assert_fails(sockref_registry_register_new(registry, path, fd, &none),
+                         SOCKREF_EEXISTS);
+    sockref_release(ref);
+    harness_assert_ok(sockref_registry_register_new(registry, path, fd, &ref));
+    harness_assert_fails(sockref_registry_register_new(registry, path, fd, &none),
+                         SOCKREF_EEXISTS);
+    harness_assert_fails(sockref_registry_register_new(registry, harness_at(".//a"), fd, &none),
+                         SOCKREF_EEXISTS);
+    ck_assert_ptr_null(none);
+    ck_assert_uint_eq(sockref_reference_count(ref), 1);
+    ck_assert(harness_can_dial(path));
+    sockref_release(ref);
+}
+END_TEST
+
+START_TEST(a_refused_registration_leaves_descriptor_and_file)
+{
+    const char *path = harness_at("a");
+    int fd = harness_bind(path), other = harness_bind(harness_at("b"));
+    sockref *none = NULL;
+
+    harness_assert_fails(sockref_registry_register_new(registry, path, other, &none),
+                         SOCKREF_EFOREIGN);
+    ck_assert(!sockref_registry_is_socket_active(registry, path));
+    ck_assert(harness_can_dial(path));
+    ck_assert(harness_can_dial(harness_at("b")));
+    close(fd);
+    close(other);
+    unlink(path);
+    unlink(harness_at("b"));
+}
+END_TEST
+
+/* L16 */
+START_TEST(abstract_names_are_shared_and_end)
+{
+    const char *path = harness_text("@sockref-listen-%ld", (long)getpid());
+    sockref_registry *other = harness_registry(0);
+    sockref *ref = harness_listen(registry, path), *again = harness_listen(registry, path),
+            *none = NULL;
+
+    ck_assert_ptr_eq(ref, again);
+    ck_assert_uint_eq(harness_files(), 0);
+    ck_assert(harness_can_dial(path));
+    ck_assert_int_lt(sockref_registry_listen(other, path, NULL, &none), 0);
+    sockref_release(again);
+    sockref_release(ref);
+    ck_assert_int_eq(harness_dial(path), -ECONNREFUSED);
+    sockref_registry_free(other);
+}
+END_TEST
+
+START_TEST(a_delay_of_a_start_that_failed_is_forgotten)
+{
+    sockref_options *options = harness_options(SOCKREF_OPT_CLEANUP_DELAY_MS, 1000000, 0);
+    sockref *named, *ref = NULL;
+
+    ck_assert_int_eq(mkdir(harness_at("later"), 0700), 0);
+    ck_assert_int_eq(rename(harness_at("later"), harness_at("hidden")), 0);
+    harness_assert_ok(sockref_registry_get_or_create(registry, harness_at("later/a"), &named));
+    ck_assert_int_eq(rename(harness_at("hidden"), harness_at("later")), 0);
+    for (uint64_t nth = 1; !ref; nth++) { /* each allocation of the start; the table's among them */
+        faults_install();
+        faults_arm(FAULTS_ALLOCATIONS, nth, ENOMEM);
+        if (sockref_registry_listen(registry, harness_at("later/a"), options, &ref) == 0)
+            break;
+        faults_disarm();
+        harness_assert_error(-ENOMEM);
+    }
+    sockref_release(ref);
+    harness_assert_ok(sockref_registry_cleanup(registry, harness_at("later/a")));
+    sockref_release(named);
+    sockref_options_free(options);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("listen");
+    TCase *tcase = harness_tcase(suite, "listen");
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, the_first_listen_binds);
+    tcase_add_test(tcase, later_listens_share);
+    tcase_add_test(tcase, d3_the_second_life_works_like_the_first);
+    tcase_add_test(tcase, d4_the_last_release_gives_all_back);
+    tcase_add_test(tcase, a_start_needs_no_thread);
+    tcase_add_test(tcase, descriptors_do_not_leak_to_programs);
+    tcase_add_test(tcase, what_is_given_may_go_at_once);
+    tcase_add_test(tcase, wrong_arguments_are_told);
+    tcase_add_test(tcase, what_the_system_refuses_is_told);
+    tcase_add_test(tcase, an_unwritable_directory_is_told);
+    tcase_add_test(tcase, a_start_that_fails_leaves_a_held_name_as_it_was);
+    tcase_add_test(tcase, exclusive_owns_or_fails);
+    tcase_add_test(tcase, two_registries_do_not_share);
+    tcase_add_test(tcase, d5_the_default_name_is_shared_and_a_unique_one_is_fresh);
+    tcase_add_test(tcase, v6_the_limit_of_names);
+    tcase_add_test(tcase, v6_the_limit_of_references);
+    tcase_add_test(tcase, a_registered_socket_is_removed_at_the_end);
+    tcase_add_test(tcase, d9_a_known_name_is_not_registered_again);
+    tcase_add_test(tcase, a_refused_registration_leaves_descriptor_and_file);
+    tcase_add_test(tcase, abstract_names_are_shared_and_end);
+    tcase_add_test(tcase, a_delay_of_a_start_that_failed_is_forgotten);
+    return harness_run(suite);
+}

@@ -1,0 +1,252 @@
+/* What dead processes left: src/name/sweep.c. U2, N9, D18. */
+#include "harness/faults.h"
+#include "harness/harness.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DEAD_1 "sockref-1-0123456789abcdef.sock"
+#define DEAD_2 "sockref-4194304-fedcba9876543210.sock"
+
+static uint64_t swept;
+
+static int sweep(void)
+{
+    swept = 99;
+    return sockref_registry_sweep(NULL, harness_dir(), &swept);
+}
+
+START_TEST(an_empty_directory_has_nothing_to_sweep)
+{
+    harness_assert_ok(sweep());
+    ck_assert_uint_eq(swept, 0);
+}
+END_TEST
+
+START_TEST(dead_sockets_with_a_default_name_go)
+{
+    harness_log();
+    harness_leave_dead(harness_at(DEAD_1));
+    harness_leave_dead(harness_at(DEAD_2));
+    harness_assert_ok(sweep());
+    ck_assert_uint_eq(swept, 2);
+    ck_assert_uint_eq(harness_files(), 0);
+    ck_assert_uint_eq(harness_logged("swept"), 2);
+    harness_assert_ok(sockref_registry_sweep(NULL, harness_dir(), NULL));
+}
+END_TEST
+
+/* U2: liveness is what the kernel says, not the process's number in the name. */
+START_TEST(a_live_socket_stays_and_notices_nothing)
+{
+    int fd = harness_bind(harness_at(DEAD_1)), queued;
+
+    harness_assert_ok(sweep());
+    ck_assert_uint_eq(swept, 0);
+    ck_assert(harness_is_socket(harness_at(DEAD_1)));
+    queued = accept(fd, NULL, NULL);
+    ck_assert_int_eq(queued, -1);
+    ck_assert_int_eq(errno, EAGAIN); /* no ghost client */
+    close(fd);
+    unlink(harness_at(DEAD_1));
+}
+END_TEST
+
+/* A listener whose queue is full is alive too. */
+START_TEST(a_listener_with_a_full_queue_stays)
+{
+    int fd = harness_bind(harness_at(DEAD_1)), clients[8], count = 0;
+
+    ck_assert_int_eq(listen(fd, 0), 0);
+    clients[count++] = harness_dial(harness_at(DEAD_1));
+    harness_assert_ok(sweep());
+    ck_assert_uint_eq(swept, 0);
+    while (count > 0)
+        close(clients[--count]);
+    close(fd);
+    unlink(harness_at(DEAD_1));
+}
+END_TEST
+
+static const char *const others[] = {
+    "a.sock",
+    "sockref.sock",
+    "sockref-1.sock",
+    "sockref-1-0123.sock",
+    "sockref-1-0123456789abcdef",
+    "sockref-1-0123456789abcdef.sock.bak",
+    "sockref-1-0123456789abcdef0.sock",
+    "sockref-1-0123456789ABCDEF.sock",
+    "sockref-x-0123456789abcdef.sock",
+    "sockref--0123456789abcdef.sock",
+    "sockref-1-0123456789abcdeg.sock",
+    "xsockref-1-0123456789abcdef.sock",
+    ".sockref-1-0123456789abcdef.sock",
+    "sockref-1-0123456789abcdef.sock ",
+};
+
+/* I2: only what sockref made. */
+START_TEST(other_names_stay)
+{
+    harness_leave_dead(harness_at(others[_i]));
+    harness_assert_ok(sweep());
+    ck_assert_uint_eq(swept, 0);
+    ck_assert(harness_is_socket(harness_at(others[_i])));
+    unlink(harness_at(others[_i]));
+}
+END_TEST
+
+/* D13, D38 */
+START_TEST(what_is_no_socket_stays)
+{
+    harness_write(harness_at(DEAD_1), "precious");
+    ck_assert_int_eq(mkdir(harness_at(DEAD_2), 0700), 0);
+    ck_assert_int_eq(symlink("target", harness_at("sockref-3-0123456789abcdef.sock")), 0);
+    harness_leave_dead(harness_at("target"));
+    ck_assert_int_eq(mkfifo(harness_at("sockref-4-0123456789abcdef.sock"), 0600), 0);
+    harness_assert_ok(sweep());
+    ck_assert_uint_eq(swept, 0);
+    ck_assert(harness_holds(harness_at(DEAD_1), "precious"));
+    ck_assert_uint_eq(harness_files(), 4);
+    unlink(harness_at("target"));
+}
+END_TEST
+
+START_TEST(sockets_of_another_user_stay)
+{
+    if (geteuid() != 0)
+        return;
+    harness_leave_dead(harness_at(DEAD_1));
+    ck_assert_int_eq(chown(harness_at(DEAD_1), 65534, 65534), 0);
+    harness_assert_ok(sweep());
+    ck_assert_uint_eq(swept, 0);
+    unlink(harness_at(DEAD_1));
+}
+END_TEST
+
+START_TEST(directories_that_others_may_change_are_not_swept)
+{
+    const char *sticky = harness_sticky_dir();
+
+    if (sticky) {
+        harness_leave_dead(harness_text("%s/%s", sticky, DEAD_1));
+        harness_assert_fails(sockref_registry_sweep(NULL, sticky, &swept), SOCKREF_EUNTRUSTED);
+        ck_assert_uint_eq(harness_sockets(), 1);
+        unlink(harness_text("%s/%s", sticky, DEAD_1));
+    }
+    ck_assert_int_eq(mkdir(harness_at("open"), 0700), 0);
+    ck_assert_int_eq(chmod(harness_at("open"), 0777), 0);
+    harness_assert_fails(sockref_registry_sweep(NULL, harness_at("open"), &swept),
+                         SOCKREF_EUNTRUSTED);
+}
+END_TEST
+
+START_TEST(wrong_directories_are_told)
+{
+    harness_assert_fails(sockref_registry_sweep(NULL, "relative", NULL), SOCKREF_EPATH);
+    harness_assert_fails(sockref_registry_sweep(NULL, "", NULL), SOCKREF_EPATH);
+    harness_assert_fails(sockref_registry_sweep(NULL, "@a", NULL), SOCKREF_EPATH);
+    harness_assert_fails(sockref_registry_sweep(NULL, harness_text("/%05000d", 1), NULL),
+                         SOCKREF_EPATHLEN);
+    harness_assert_fails(sockref_registry_sweep(NULL, harness_at("none"), NULL), -ENOENT);
+    harness_write(harness_at("file"), "");
+    harness_assert_fails(sockref_registry_sweep(NULL, harness_at("file"), NULL), -ENOTDIR);
+    harness_assert_fails(sockref_registry_sweep(NULL, harness_text("/%04094d", 1), NULL),
+                         -ENAMETOOLONG);
+}
+END_TEST
+
+START_TEST(null_is_the_default_directory)
+{
+    sockref_options *options = sockref_options_new();
+    sockref_registry *registry;
+
+    harness_assert_ok(sockref_options_set_string(options, SOCKREF_OPT_DIRECTORY, harness_dir()));
+    harness_assert_ok(sockref_registry_new(options, &registry));
+    sockref_options_free(options);
+    harness_leave_dead(harness_at(DEAD_1));
+    harness_assert_ok(sockref_registry_sweep(registry, NULL, &swept));
+    ck_assert_uint_eq(swept, 1);
+    sockref_registry_free(registry);
+}
+END_TEST
+
+/* One that the system refuses does not keep the others. */
+START_TEST(it_goes_on_after_a_refusal)
+{
+    harness_leave_dead(harness_at(DEAD_1));
+    harness_leave_dead(harness_at(DEAD_2));
+    faults_install();
+    faults_arm(FAULTS_BIT(FAULTS_unlinkat), 1, EPERM);
+    harness_assert_fails(sweep(), -EPERM);
+    ck_assert_uint_eq(swept, 1);
+    ck_assert_uint_eq(harness_sockets(), 1);
+    harness_assert_ok(sweep());
+    ck_assert_uint_eq(swept, 1);
+}
+END_TEST
+
+static int revived;
+
+static void revive_now(void *arg)
+{
+    ck_assert_int_eq(unlink(arg), 0);
+    revived = harness_bind(arg);
+}
+
+/* Replaced by a live one between the question and the removal. */
+START_TEST(one_that_was_replaced_meanwhile_stays)
+{
+    harness_leave_dead(harness_at(DEAD_1));
+    faults_install();
+    faults_before(FAULTS_connect, revive_now, (void *)harness_at(DEAD_1));
+    harness_assert_ok(sweep());
+    ck_assert_uint_eq(swept, 0);
+    ck_assert(harness_can_dial(harness_at(DEAD_1)));
+    close(revived);
+    unlink(harness_at(DEAD_1));
+}
+END_TEST
+
+START_TEST(ones_own_listener_stays)
+{
+    sockref_options *options = sockref_options_new();
+    sockref_registry *registry;
+    sockref *ref;
+
+    harness_assert_ok(sockref_options_set_string(options, SOCKREF_OPT_DIRECTORY, harness_dir()));
+    harness_assert_ok(sockref_registry_new(options, &registry));
+    sockref_options_free(options);
+    harness_assert_ok(sockref_registry_listen(registry, NULL, NULL, &ref));
+    harness_assert_ok(sockref_registry_sweep(registry, NULL, &swept));
+    ck_assert_uint_eq(swept, 0);
+    ck_assert(harness_can_dial(sockref_path(ref)));
+    sockref_release(ref);
+    sockref_registry_free(registry);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("sweep");
+    TCase *tcase = harness_tcase(suite, "sweep");
+
+    tcase_add_test(tcase, an_empty_directory_has_nothing_to_sweep);
+    tcase_add_test(tcase, dead_sockets_with_a_default_name_go);
+    tcase_add_test(tcase, a_live_socket_stays_and_notices_nothing);
+    tcase_add_test(tcase, a_listener_with_a_full_queue_stays);
+    tcase_add_loop_test(tcase, other_names_stay, 0, (int)(sizeof others / sizeof others[0]));
+    tcase_add_test(tcase, what_is_no_socket_stays);
+    tcase_add_test(tcase, sockets_of_another_user_stay);
+    tcase_add_test(tcase, directories_that_others_may_change_are_not_swept);
+    tcase_add_test(tcase, wrong_directories_are_told);
+    tcase_add_test(tcase, null_is_the_default_directory);
+    tcase_add_test(tcase, it_goes_on_after_a_refusal);
+    tcase_add_test(tcase, one_that_was_replaced_meanwhile_stays);
+    tcase_add_test(tcase, ones_own_listener_stays);
+    return harness_run(suite);
+}
