@@ -1,0 +1,101 @@
+# The python binding.
+#
+# Variables of the whole build: $(distroot) is build/dist, $(SOCKREF_SONAME) the library's file name,
+# .libs/$(SOCKREF_SONAME) the built one; $(SWIG) with HAVE_SWIG; see m4/sockref_bindings.m4 for the rest.
+# Generated wrappers live in $(srcdir)/swig/generated with the stamp python.stamp, and go into the tarball.
+python_wrapper = swig/generated/sockref_python_wrap.c
+python_proxies = swig/generated/python/lowlevel.py
+python_stamp = swig/generated/python.stamp
+python_stamp_file = $(srcdir)/$(python_stamp)
+python_interface = swig/python.i swig/python_error.c swig/python_events.c swig/python_loop.c swig/python_pin.c \
+	swig/sockref.i
+python_package = bindings/python/sockref
+python_modules = \
+	$(python_package)/__init__.py \
+	$(python_package)/_errors.py \
+	$(python_package)/_events.py \
+	$(python_package)/_handlers.py \
+	$(python_package)/_loops.py \
+	$(python_package)/_lowlevel.pyi \
+	$(python_package)/_native.py \
+	$(python_package)/_options.py \
+	$(python_package)/_paths.py \
+	$(python_package)/_reference.py \
+	$(python_package)/_registry.py \
+	$(python_package)/aio.py \
+	$(python_package)/compat.py \
+	$(python_package)/lowlevel.pyi \
+	$(python_package)/py.typed
+python_project = \
+	bindings/python/MANIFEST.in \
+	bindings/python/README.md \
+	bindings/python/pyproject.toml \
+	bindings/python/setup.py
+
+EXTRA_DIST += $(python_interface) $(python_modules) $(python_project) bindings/python/tests
+
+if WITH_PYTHON
+EXTRA_DIST += $(python_stamp) $(python_wrapper) $(python_proxies)
+
+python_dist = $(distroot)/python/sockref
+python_extension = $(python_dist)/_lowlevel.abi3.so
+
+if HAVE_SWIG
+$(python_stamp_file): $(python_interface)
+	$(AM_V_GEN)$(MKDIR_P) $(srcdir)/swig/generated/python && \
+	$(SWIG) -Wall -Werror -python -outdir $(srcdir)/swig/generated/python -I$(srcdir)/swig \
+		-o $(srcdir)/$(python_wrapper) $(srcdir)/swig/python.i && echo done > $@
+endif
+$(srcdir)/$(python_wrapper) $(srcdir)/$(python_proxies): $(python_stamp_file) ; @:
+MAINTAINERCLEANFILES += $(python_stamp)
+
+# Laid out as the package is: the library unrenamed beside the one that needs it.
+$(python_extension): $(python_stamp_file) libsockref.la
+	$(AM_V_CCLD)$(MKDIR_P) $(python_dist) && \
+	cp .libs/$(SOCKREF_SONAME) $(python_dist)/$(SOCKREF_SONAME) && \
+	$(CC) -DPy_LIMITED_API=0x030B0000 -I$(top_builddir)/include -I$(top_srcdir)/include \
+		$(PYTHON_CPPFLAGS) $(CPPFLAGS) $(CFLAGS) -std=gnu11 -pthread -fPIC -fvisibility=hidden -fno-strict-aliasing \
+		$(WARN_CFLAGS) -Wno-missing-field-initializers -shared \
+		$(LDFLAGS) -Wl,-z,relro -Wl,-z,now -Wl,-rpath,'$$ORIGIN' -Wl,--enable-new-dtags \
+		-o $@ $(srcdir)/$(python_wrapper) $(python_dist)/$(SOCKREF_SONAME)
+
+build/python/package.stamp: $(python_stamp_file) $(python_modules)
+	$(AM_V_GEN)$(MKDIR_P) $(python_dist) build/python && \
+	for file in $(python_modules) $(python_proxies); do \
+		cp $(srcdir)/$$file $(python_dist)/ || exit 1; \
+	done && chmod -R u+w $(python_dist) && echo done > $@
+
+python-dist: $(python_extension) build/python/package.stamp
+BINDING_DIST += python-dist
+
+# The package beside the library's directory, with a link to the one library.
+pythonversion := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+pythonpkgdir = $(libdir)/python$(pythonversion)/site-packages/sockref
+nodist_pythonpkg_DATA = $(python_modules) $(srcdir)/$(python_proxies) $(python_extension)
+
+install-python-link: install-nodist_pythonpkgDATA
+	cd $(DESTDIR)$(pythonpkgdir) && rm -f $(SOCKREF_SONAME) && \
+	$(LN_S) ../../../$(SOCKREF_SONAME) $(SOCKREF_SONAME)
+install-data-hook: install-python-link
+uninstall-hook:
+	rm -f $(DESTDIR)$(pythonpkgdir)/$(SOCKREF_SONAME)
+
+# build/python/sockref-VERSION.tar.gz: what pip builds where the library is installed.
+python_sdist_files = $(python_project) LICENSE
+python-sdist: $(python_stamp_file)
+	rm -rf build/python/sdist && $(MKDIR_P) build/python/sdist/sockref build/python/sdist/src
+	for file in $(python_sdist_files); do cp $(srcdir)/$$file build/python/sdist/ || exit 1; done
+	for file in $(python_modules) $(python_proxies); do cp $(srcdir)/$$file build/python/sdist/sockref/ || exit 1; done
+	cp $(srcdir)/$(python_wrapper) build/python/sdist/src/lowlevel_wrap.c
+	chmod -R u+w build/python/sdist
+	cd build/python/sdist && $(PYTHON) setup.py -q sdist --dist-dir ..
+
+# PYTEST_FLAGS='-k l44' runs a part.
+check-python: python-dist
+	unset SOCKREF_DIR SOCKREF_GUARD XDG_RUNTIME_DIR; SOCKREF_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 \
+	$(top_srcdir)/scripts/in-tree python3 -X dev -m pytest -p no:cacheprovider $(PYTEST_FLAGS) \
+		$(top_srcdir)/bindings/python/tests
+BINDING_CHECK += check-python
+
+.PHONY: python-dist python-sdist install-python-link check-python
+endif

@@ -1,0 +1,58 @@
+"""The extension module, against an installed libsockref that pkg-config knows."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+
+from setuptools import Extension, setup
+
+with open("pyproject.toml", "rb") as project:
+    VERSION = tomllib.load(project)["project"]["version"]
+WRAPPER = "src/lowlevel_wrap.c"
+
+# In a checkout that was built, what SWIG generated is taken from there.
+GENERATED = {
+    "../../swig/generated/sockref_python_wrap.c": WRAPPER,
+    "../../swig/generated/python/lowlevel.py": "sockref/lowlevel.py",
+}
+
+
+def pkg_config(*questions: str) -> list[str]:
+    try:
+        told = subprocess.check_output([os.environ.get("PKG_CONFIG", "pkg-config"), *questions], text=True)
+    except (OSError, subprocess.CalledProcessError):
+        sys.exit(f"sockref: pkg-config does not know libsockref >= {VERSION}; install it, or set PKG_CONFIG_PATH")
+    return shlex.split(told)
+
+
+def extension() -> Extension:
+    if all(map(os.path.exists, GENERATED)):
+        os.makedirs("src", exist_ok=True)
+        for source, copy in GENERATED.items():
+            shutil.copyfile(source, copy)
+    if not os.path.exists(WRAPPER):
+        sys.exit(f"sockref: {WRAPPER} is missing: run make at the top of the checkout first")
+    library = f"sockref >= {VERSION}"
+    return Extension(
+        "sockref._lowlevel",
+        sources=[WRAPPER],
+        define_macros=[("Py_LIMITED_API", "0x030B0000")],
+        extra_compile_args=["-std=gnu11", "-fvisibility=hidden", "-fno-strict-aliasing", *pkg_config("--cflags", library)],
+        extra_link_args=[
+            *pkg_config("--libs", library),
+            "-Wl,-rpath,$ORIGIN",
+            *(f"-Wl,-rpath,{directory}" for directory in pkg_config("--variable=libdir", "sockref")),
+        ],
+        py_limited_api=True,
+    )
+
+
+# A source package is made where nothing is installed yet. One wheel serves CPython 3.11 and later.
+building = "sdist" not in sys.argv and "egg_info" not in sys.argv
+setup(
+    ext_modules=[extension()] if building else [],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

@@ -1,0 +1,164 @@
+"""Who drives the library's callbacks: a running asyncio loop, or a thread of ours where there is none.
+
+A loop of the library belongs to each asyncio loop that starts or serves something. Nothing but the reader of the
+asyncio loop keeps it alive, so it ends when that loop is closed or collected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import select
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+
+from . import _lowlevel
+from ._lowlevel import Loop
+from .lowlevel import sockref, sockref_options, sockref_registry
+
+_lock = threading.RLock()
+_of_asyncio: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[Loop]] = weakref.WeakKeyDictionary()
+_thread: _LoopThread | None = None
+
+
+def of_asyncio(host: asyncio.AbstractEventLoop) -> Loop:
+    """The library's loop of a running asyncio loop, made at the first call. Call it on the loop's thread."""
+    with _lock:
+        known = _of_asyncio.get(host)
+        loop = None if known is None else known()
+        if loop is None:
+            loop = Loop()
+            host.add_reader(loop.fileno(), loop.dispatch)
+            _of_asyncio[host] = weakref.ref(loop)
+        return loop
+
+
+def current() -> tuple[Loop, Callable[[BaseException], None] | None]:
+    """Where handlers run, and who is told what they raise."""
+    try:
+        host = asyncio.get_running_loop()
+    except RuntimeError:
+        return _of_thread(), None
+    return of_asyncio(host), _reporter(host)
+
+
+def _reporter(host: asyncio.AbstractEventLoop) -> Callable[[BaseException], None]:
+    weak = weakref.ref(host)
+
+    def report(error: BaseException) -> None:
+        loop = weak()
+        if loop is None or not isinstance(error, Exception):
+            raise error
+        loop.call_exception_handler({"message": "Exception in a sockref handler", "exception": error})
+
+    return report
+
+
+async def start(registry: sockref_registry | None, path: bytes | None, options: sockref_options) -> sockref:
+    """Start without blocking the running asyncio loop; a start that is cancelled leaves nothing."""
+    host = asyncio.get_running_loop()
+    thread = threading.get_ident()
+    future: asyncio.Future[sockref] = host.create_future()
+
+    def settle(handle: sockref | None, error: BaseException | None) -> None:
+        if future.done() or host.is_closed():
+            if handle is not None:
+                _lowlevel.close_reference(handle)
+        elif handle is not None:
+            future.set_result(handle)
+        else:
+            future.set_exception(error or RuntimeError("a start without an outcome"))
+
+    def on_start(handle: sockref | None, error: BaseException | None) -> None:
+        if threading.get_ident() == thread:
+            settle(handle, error)
+            return
+        try:
+            host.call_soon_threadsafe(settle, handle, error)
+        except RuntimeError:  # the loop is closed
+            settle(handle, error)
+
+    _lowlevel.options_set_loop(options, of_asyncio(host))
+    _lowlevel.start_listener(registry, path, options, on_start)
+    try:
+        return await future
+    except asyncio.CancelledError:
+        if future.cancelled() or not future.done():
+            _lowlevel.cancel_start(registry, on_start)
+        elif future.exception() is None:
+            _lowlevel.close_reference(future.result())
+        raise
+
+
+class _LoopThread:
+    """Drives one loop for handlers where no asyncio loop runs."""
+
+    def __init__(self) -> None:
+        self.loop = Loop()
+        self._fd = self.loop.fileno()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="sockref", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        while not self._stopping:
+            poll.poll()
+            try:
+                self.loop.dispatch()
+            except BaseException as error:  # a handler's SystemExit must not stop the others
+                unraisable(error, self.loop)
+        self.loop.close()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self.loop.wake()
+        self._thread.join()
+
+
+class _Unraisable:
+    """What sys.unraisablehook reads."""
+
+    def __init__(self, error: BaseException, origin: object) -> None:
+        self.exc_type: type[BaseException] = type(error)
+        self.exc_value: BaseException | None = error
+        self.exc_traceback = error.__traceback__
+        self.err_msg: str | None = "Exception ignored in"
+        self.object: object = origin
+
+
+def unraisable(error: BaseException, origin: object) -> None:
+    """Tell the interpreter about an exception that has nowhere to go."""
+    sys.unraisablehook(_Unraisable(error, origin))
+
+
+def _of_thread() -> Loop:
+    global _thread
+    with _lock:
+        if _thread is None:
+            _thread = _LoopThread()
+        return _thread.loop
+
+
+def _stop_at_exit() -> None:
+    global _thread
+    with _lock:
+        thread, _thread = _thread, None
+    if thread is not None:
+        thread.stop()
+
+
+def _after_fork_in_child() -> None:
+    global _lock, _thread
+    _lock = threading.RLock()
+    _of_asyncio.clear()
+    _lowlevel.after_fork_in_child()
+    _thread = None
+
+
+atexit.register(_stop_at_exit)
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,41 @@
+"""Each test has its own directory, and leaves nothing alive."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers import sockets_in, until
+
+import sockref
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="sockref-test-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def path(directory: Path) -> Path:
+    return directory / "a.sock"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(directory: Path) -> Iterator[None]:
+    """Handles, names, buffers, threads and socket files are after a test what they were before."""
+    before = sockref.live_counts()
+    threads = threading.active_count()
+    active = sockref.active_socket_count()
+    yield
+    gc.collect()
+    assert sockets_in(directory) == []
+    assert sockref.active_socket_count() == active
+    sockref.drain(5)
+    until(lambda: sockref.live_counts() == before, f"{before} instead of {sockref.live_counts()}")
+    # One thread that drives handlers, and one that takes events, stay.
+    assert threading.active_count() <= threads + 2

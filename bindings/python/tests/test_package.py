@@ -1,0 +1,256 @@
+"""The package itself: import, types, registries, events, the earlier names."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+from helpers import LIMIT, is_socket, run, script, until
+
+import sockref
+import sockref.compat
+from sockref import Registry, SockrefError
+
+PACKAGE = Path(sockref.__file__).parent
+
+
+def test_public_names() -> None:
+    for name in sockref.__all__:
+        assert getattr(sockref, name) is not None
+        assert name.startswith("_") or getattr(sockref, name).__doc__ or name in ("Path",)
+    assert set(sockref.live_counts()) == {"references", "entries", "buffers"}
+
+
+def test_library_lies_beside_the_extension() -> None:
+    from sockref import _lowlevel
+
+    found = _lowlevel.library_file()
+    assert found is not None and os.path.basename(found).startswith("libsockref.so.")
+
+
+def test_subinterpreter_is_refused(path: Path) -> None:
+    if importlib.util.find_spec("_xxsubinterpreters") is None:
+        pytest.skip("this Python has no module for subinterpreters")
+    out = script(
+        """
+        import sys, sockref, _xxsubinterpreters as interpreters
+        attempt = "\\n".join([
+            "try:",
+            "    import sockref",
+            "except ImportError as error:",
+            "    assert 'subinterpreter' in str(error), error",
+            "    print('refused', flush=True)",
+        ])
+        other = interpreters.create()
+        interpreters.run_string(other, attempt)
+        interpreters.destroy(other)
+        with sockref.listen(sys.argv[1]) as reference:
+            print(reference.is_active)
+        """,
+        path,
+    )
+    assert out.split() == ["refused", "True"]
+
+
+def test_types(tmp_path: Path) -> None:
+    if importlib.util.find_spec("mypy") is None:
+        pytest.skip("needs mypy")
+    environment = {**os.environ, "MYPYPATH": str(PACKAGE.parent), "MYPY_CACHE_DIR": os.devnull}
+    tests = Path(__file__).parent
+    for command in (
+        ["-m", "mypy", "--strict", str(PACKAGE)],
+        ["-m", "mypy", "--strict", str(tests / "user_program.py")],
+        ["-m", "mypy.stubtest", "sockref", "--allowlist", str(tests / "stubtest-allowlist")],
+    ):
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_closed_registry(path: Path) -> None:
+    registry = Registry()
+    reference = registry.listen(path)
+    registry.close()
+    registry.close()
+    for call in (registry.listen, registry.get_or_create, registry.get_existing, registry.cleanup):
+        with pytest.raises(SockrefError) as caught:
+            call(path)
+        assert caught.value.code == "ESOCKREF_CLOSED"
+    with pytest.raises(SockrefError):
+        run(registry.start_listener(path))
+    assert not registry.is_socket_active(path) and registry.active_socket_count() == 0
+    assert reference.is_active
+    reference.close()
+
+
+def test_registry_close_races_blocking_calls(directory: Path) -> None:
+    for turn in range(20):
+        registry = Registry()
+        failures: list[BaseException] = []
+
+        def work(number: int, registry: Registry = registry, turn: int = turn) -> None:
+            try:
+                for repeat in range(20):
+                    registry.listen(directory / f"{turn}-{number}-{repeat}").close()
+            except SockrefError as error:
+                if error.code not in ("ESOCKREF_CLOSED", "ESOCKREF_SHUTDOWN"):
+                    failures.append(error)
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        registry.close()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+
+
+def test_blocking_calls_let_go_of_the_gil(path: Path) -> None:
+    with Registry() as registry, registry.listen(path):
+        ticks = 0
+        stop = threading.Event()
+
+        def tick() -> None:
+            nonlocal ticks
+            while not stop.is_set():
+                ticks += 1
+                time.sleep(0.001)
+
+        thread = threading.Thread(target=tick)
+        thread.start()
+        with pytest.raises(TimeoutError):
+            registry.shutdown(0.3)
+        stop.set()
+        thread.join()
+        assert ticks > 50
+
+
+def test_log_and_watch(path: Path) -> None:
+    records: list[sockref.LogRecord] = []
+    threads: set[int] = set()
+
+    def note(record: sockref.LogRecord) -> None:
+        records.append(record)
+        threads.add(threading.get_ident())
+
+    sockref.set_log(note)
+    try:
+        events: list[sockref.WatchEvent] = []
+        reference = sockref.listen(path)
+        reference.watch(events.append)
+        sockref.cleanup(path)
+        until(lambda: events)
+        assert events == [sockref.WatchEvent.LOST]
+        with pytest.raises(SockrefError):
+            reference.watch(events.append)
+        reference.close()
+        with pytest.raises(SockrefError):
+            reference.watch(None)
+        # What stands there in place of our file is told, and left.
+        other = sockref.listen(path)
+        path.unlink()
+        path.write_text("mine")
+        other.close()
+        assert path.read_text() == "mine"
+        path.unlink()
+    finally:
+        sockref.set_log(None)
+    assert threading.get_ident() not in threads
+    assert all(isinstance(record.event, str) and record.message for record in records)
+    with pytest.raises(TypeError):
+        sockref.set_log(1)  # type: ignore[arg-type]
+
+
+def test_watch_on_asyncio(path: Path) -> None:
+    async def main() -> None:
+        told: asyncio.Future[tuple[sockref.WatchEvent, int]] = asyncio.get_running_loop().create_future()
+        with await sockref.start_listener(path) as reference:
+            reference.watch(lambda event: told.set_result((event, threading.get_ident())))
+            sockref.cleanup(path)
+            assert await told == (sockref.WatchEvent.LOST, threading.get_ident())
+
+    run(main())
+
+
+def test_watch_ends_with_its_name(path: Path) -> None:
+    from sockref import _events
+
+    for _ in range(10):
+        with sockref.listen(path) as reference:
+            reference.watch(print)
+            reference.watch(lambda event: None)
+            reference.watch(None)
+            reference.watch(print)
+    until(lambda: _events._watches == {})
+
+
+def test_compat(path: Path, directory: Path) -> None:
+    compat = sockref.compat
+    compat._warned.clear()
+    with pytest.warns(DeprecationWarning):
+        reference = compat.start_socket_listener_with_reference(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = compat.start_socket_listener_with_reference(path)
+    assert again.reference_count == 2
+    again.close()
+    reference.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert compat.start_socket_listener(path) == str(path)
+        assert compat.start_socket_listener(path) == str(path)
+        assert run(compat.start_socket_connection(path)) == str(path)
+        found = sockref.get_existing(path)
+        assert found is not None and found.reference_count == 2
+        found.close()
+        assert compat.is_socket_active(path) and compat.get_active_socket_count() == 1
+        compat.force_cleanup_socket(path)
+        compat.force_cleanup_socket(path)
+        assert not compat.is_socket_active(path)
+        assert compat.start_socket_listener(path) == str(path) and is_socket(path)
+        other = run(compat.start_socket_connection_with_reference(directory / "b.sock"))
+        assert compat.cleanup_all_sockets() == 2
+        other.close()
+    assert compat._kept == {}
+
+
+def test_register_new_leaves_the_socket_on_failure(path: Path) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        with pytest.raises(SockrefError) as caught:
+            sockref.register_new(path, server)
+        assert caught.value.code == "ESOCKREF_FOREIGN"
+        assert server.fileno() >= 0 and is_socket(path)
+    path.unlink()
+
+
+def test_questions_have_no_side_effect(path: Path) -> None:
+    with sockref.listen(path) as reference:
+        inode = os.lstat(path).st_ino
+        for _ in range(1000):
+            assert sockref.is_socket_active(path) and reference.is_active and reference.reference_count == 1
+        assert os.lstat(path).st_ino == inode
+
+
+def test_example(path: Path) -> None:
+    example = Path(__file__).parents[3] / "examples" / "echo.py"
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", str(example), str(path)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == "" and "FAIL" not in done.stdout
