@@ -1,0 +1,11 @@
+import compat from './compat.js';
+
+export const {
+  SocketReference,
+  StartSocketConnection,
+  StartSocketConnectionWithReference,
+  IsSocketActive,
+  GetActiveSocketCount,
+  CleanupAllSockets,
+  ForceCleanupSocket,
+} = compat;

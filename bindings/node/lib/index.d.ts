@@ -1,0 +1,185 @@
+/// <reference types="node" />
+
+/** A path: text, or its exact bytes. */
+export type PathLike = string | Uint8Array;
+
+/** Options of a registry or of one start. What is left out has the registry's value, there the default. */
+export interface ListenOptions {
+  /** Permission bits of the socket file; -1: the umask decides. Default 0o600. */
+  mode?: number | undefined;
+  /** Connections waiting to be accepted. Default 4096. */
+  backlog?: number | undefined;
+  /** Join across processes. Default true. */
+  share?: boolean | undefined;
+  /** Have a guard process remove the file after a crash; 'required': fail without one. Default true. */
+  guard?: boolean | 'required' | undefined;
+  /** How long a listener outlives its last reference. Default 0. */
+  cleanupDelayMs?: number | undefined;
+  /** How long a cleanup may wait. Default 5000. */
+  cleanupTimeoutMs?: number | undefined;
+  /** How long a start may wait for another one. Default 5000. */
+  startTimeoutMs?: number | undefined;
+  /** Open connections of a served name; 0: no limit. Default 0. */
+  maxConnections?: number | undefined;
+  /** Unsent bytes kept for one connection. Default 16 MiB. */
+  maxBuffered?: number | undefined;
+  /** A name without a path is fresh at each start. Default false. */
+  unique?: boolean | undefined;
+  /** Own the name or fail. Default false. */
+  exclusive?: boolean | undefined;
+  /** The listener may be passed on at its end. Default true. */
+  handover?: boolean | undefined;
+}
+
+export interface StartOptions extends ListenOptions {
+  /** Cancels the start: the promise is rejected with an AbortError whose cause is the signal's reason. */
+  signal?: AbortSignal | undefined;
+}
+
+export interface RegistryOptions extends ListenOptions {
+  /** Where names without a path are put. */
+  directory?: PathLike | undefined;
+  /** Names of the registry. Default 1024. */
+  maxSockets?: number | undefined;
+  /** References to one name. Default 65536. */
+  maxReferences?: number | undefined;
+}
+
+/** What the library or the system refused. */
+export class SockrefError extends Error {
+  private constructor();
+  /** Such as 'EACCES' or 'ESOCKREF_LIMIT'. */
+  readonly code: string;
+  /** Negative, as everywhere in Node; for sockref's own codes the nearest number of the system. */
+  readonly errno: number;
+  readonly syscall?: string;
+  readonly path?: string;
+  /** How many were removed nevertheless: of cleanupAll() and sweep(). */
+  readonly count?: number;
+}
+
+/** One peer of a name served in JavaScript. */
+export class Connection {
+  private constructor();
+  /** True after destroy(), and from the close event on. */
+  get destroyed(): boolean;
+  /** Writes; false: all is taken, but wait for drain before more. */
+  write(data: string | Uint8Array): boolean;
+  /** Writes what is given, and sends no more: the peer sees the end when all is written. */
+  end(data?: string | Uint8Array): void;
+  /** No data events until resume(). */
+  pause(): this;
+  resume(): this;
+  /** Ends it at once; what is queued is dropped. Only the close event comes after. */
+  destroy(): void;
+}
+
+/**
+ * What a served name calls, on the thread that called serve(). For one connection: connection first, close
+ * exactly once and last, right after error if there was one. A handler that throws makes an uncaughtException,
+ * and the next event still comes.
+ */
+export interface Handlers {
+  connection?: ((connection: Connection) => void) | undefined;
+  data?: ((connection: Connection, data: Buffer) => void) | undefined;
+  /** The peer will send no more. Without this handler our side is ended too when all is written. */
+  end?: ((connection: Connection) => void) | undefined;
+  /** What was queued is written, after a write() that returned false. */
+  drain?: ((connection: Connection) => void) | undefined;
+  error?: ((connection: Connection, error: SockrefError) => void) | undefined;
+  close?: ((connection: Connection, hadError: boolean) => void) | undefined;
+  /** Nothing of this service comes any more. */
+  stop?: (() => void) | undefined;
+}
+
+/**
+ * One counted reference to a name. The last one closes the listener and removes its file. It belongs to its
+ * thread: send its path to another one, not the object.
+ */
+export class SocketReference {
+  private constructor();
+  /** Counts a reference to a name of the default registry; nothing is bound. Without a path: the default name. */
+  static getOrCreate(path?: PathLike): SocketReference;
+  /** A reference to a name that is active in the default registry, or null. */
+  static getExisting(path: PathLike): SocketReference | null;
+
+  /** The name as it was first spelled; stays after close(). */
+  get path(): string;
+  /** The exact bytes of it. */
+  get pathBytes(): Buffer;
+  get isActive(): boolean;
+  /** Whether this process listens. */
+  get isOwner(): boolean;
+  /** References to the name in this registry. */
+  get referenceCount(): number;
+  /** Registries, over all processes, that hold the name. */
+  get holderCount(): number;
+  /** One more reference, closed on its own. */
+  clone(): SocketReference;
+  /** Gives the reference back at once; a second call does nothing. */
+  close(): void;
+  [Symbol.dispose](): void;
+  /** A duplicate of the listening descriptor; the caller closes it. */
+  fd(): number;
+  /** Has the library's own thread echo what peers send, also while JavaScript is busy. */
+  serveEcho(): this;
+  /** Serves the name by functions of this thread, until the last reference to it is closed. */
+  serve(handlers: Handlers): this;
+  /** Keeps the process alive until unref() or close(). */
+  ref(): this;
+  unref(): this;
+  hasRef(): boolean;
+}
+
+/** A registry of its own: for tests, and for several tenants in one process. */
+export class Registry {
+  constructor(options?: RegistryOptions);
+  getOrCreate(path?: PathLike): SocketReference;
+  getExisting(path: PathLike): SocketReference | null;
+  registerNew(path: PathLike, fd: number): SocketReference;
+  startListener(path?: PathLike, options?: StartOptions): Promise<SocketReference>;
+  startListenerSync(path?: PathLike, options?: ListenOptions): SocketReference;
+  isSocketActive(path: PathLike): boolean;
+  activeSocketCount(): number;
+  cleanup(path: PathLike): void;
+  cleanupAll(): number;
+  sweep(directory?: PathLike): Promise<number>;
+  drain(timeoutMs?: number): Promise<void>;
+  shutdown(timeoutMs?: number): Promise<void>;
+  /** Frees it: pending starts are cancelled, references that live stay valid. */
+  close(): void;
+  [Symbol.dispose](): void;
+}
+
+export interface LiveCounts {
+  /** References and connections. */
+  references: number;
+  /** Names in any state. */
+  entries: number;
+  /** Pieces of unsent data. */
+  buffers: number;
+}
+
+/** Listens on a name, or shares it where this process listens already. Without a path: the default name. */
+export function startListener(path?: PathLike, options?: StartOptions): Promise<SocketReference>;
+/** The same, blocking while another start or removal of the name is under way. */
+export function startListenerSync(path?: PathLike, options?: ListenOptions): SocketReference;
+/** Takes a listening socket that the caller bound, and its file; fd is the library's from then on. */
+export function registerNew(path: PathLike, fd: number): SocketReference;
+/** Whether a name is active here; false for anything that is no name. */
+export function isSocketActive(path: PathLike): boolean;
+export function activeSocketCount(): number;
+/** Revokes a name: its file goes now, its references stay valid and become inactive. */
+export function cleanup(path: PathLike): void;
+/** Revokes every name, and tells how many there were. */
+export function cleanupAll(): number;
+/** Removes the sockets that dead processes left in a directory under default names, and tells how many. */
+export function sweep(directory?: PathLike): Promise<number>;
+/** Waits until nothing is on its way out; default 5000 ms, -1 or Infinity: without end. */
+export function drain(timeoutMs?: number): Promise<void>;
+/** Refuses new references, waits for the holders, then revokes. The next call makes a fresh default registry. */
+export function shutdown(timeoutMs?: number): Promise<void>;
+/** What is alive in this process, all threads together. */
+export function liveCounts(): LiveCounts;
+/** The version of the library. */
+export function version(): string;

@@ -1,0 +1,20 @@
+import sockref from './index.js';
+
+export const {
+  SocketReference,
+  Registry,
+  Connection,
+  SockrefError,
+  startListener,
+  startListenerSync,
+  registerNew,
+  isSocketActive,
+  activeSocketCount,
+  cleanup,
+  cleanupAll,
+  sweep,
+  drain,
+  shutdown,
+  liveCounts,
+  version,
+} = sockref;

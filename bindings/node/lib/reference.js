@@ -1,0 +1,153 @@
+'use strict';
+
+const worker = require('node:worker_threads');
+const low = require('./low.js');
+const { serve } = require('./connection.js');
+const { pathBytes } = require('./arguments.js');
+const { invalidThis, illegalConstructor, closed } = require('./errors.js');
+
+const key = Symbol('reference');
+
+// Those with ref() in force: what keeps the process alive must not be collected.
+const held = new Set();
+
+/**
+ * One counted reference to a name. Objects come from startListener(), getOrCreate() and the like.
+ * close() gives it back at once; the garbage collector does where that was forgotten.
+ */
+class SocketReference {
+  #native;
+  #bytes;
+  #text;
+  #registry; // must not be collected, and so freed, before its references
+
+  constructor(given, native, registry) {
+    if (given !== key) throw illegalConstructor('references come from startListener() or SocketReference.getOrCreate()');
+    this.#native = native;
+    this.#bytes = native.path();
+    this.#registry = registry;
+    worker.markAsUncloneable?.(this);
+    worker.markAsUntransferable(this);
+  }
+
+  static #of(self) {
+    if (typeof self !== 'object' || self === null || !(#native in self)) throw invalidThis('SocketReference');
+    return self;
+  }
+
+  // The native reference, for what a closed one cannot do.
+  static #open(self) {
+    const native = SocketReference.#of(self).#native;
+    if (native === null) throw closed('reference', self.path);
+    return native;
+  }
+
+  /** Counts a reference to a name of the default registry; nothing is bound. */
+  static getOrCreate(path) {
+    return wrap(low.sockref_registry_get_or_create(null, pathBytes(path, { optional: true })));
+  }
+
+  /** A reference to a name that is active in the default registry, or null. */
+  static getExisting(path) {
+    return getExisting(null, path);
+  }
+
+  get path() {
+    const self = SocketReference.#of(this);
+    return (self.#text ??= self.#bytes.toString());
+  }
+
+  get pathBytes() {
+    return Buffer.from(SocketReference.#of(this).#bytes);
+  }
+
+  get isActive() {
+    const native = SocketReference.#of(this).#native;
+    return native !== null && native.is_active();
+  }
+
+  get isOwner() {
+    const native = SocketReference.#of(this).#native;
+    return native !== null && native.is_owner();
+  }
+
+  get referenceCount() {
+    const native = SocketReference.#of(this).#native;
+    return native === null ? 0 : native.reference_count();
+  }
+
+  get holderCount() {
+    const native = SocketReference.#of(this).#native;
+    return native === null ? 0 : native.holder_count();
+  }
+
+  clone() {
+    return wrap(SocketReference.#open(this).acquire(), this.#registry);
+  }
+
+  close() {
+    const native = SocketReference.#of(this).#native;
+    if (native === null) return;
+    this.unref();
+    this.#native = null;
+    low.close_reference(native);
+  }
+
+  /** A duplicate of the listening descriptor; whoever asks closes it. */
+  fd() {
+    return SocketReference.#open(this).dup_fd();
+  }
+
+  /** Has the library's own thread echo what peers send. */
+  serveEcho() {
+    SocketReference.#open(this).serve_echo();
+    return this;
+  }
+
+  /** Serves the name by functions of this thread, until its last reference is closed. */
+  serve(handlers) {
+    serve(SocketReference.#open(this), handlers, this);
+    return this;
+  }
+
+  ref() {
+    SocketReference.#open(this);
+    if (!held.has(this)) {
+      low.hold();
+      held.add(this);
+    }
+    return this;
+  }
+
+  unref() {
+    SocketReference.#of(this);
+    if (held.delete(this)) low.unhold();
+    return this;
+  }
+
+  hasRef() {
+    return held.has(SocketReference.#of(this));
+  }
+}
+if (Symbol.dispose) {
+  Object.defineProperty(SocketReference.prototype, Symbol.dispose, {
+    value: function dispose() { this.close(); }, writable: true, configurable: true, enumerable: false,
+  });
+}
+Object.defineProperty(SocketReference.prototype, Symbol.toStringTag, { value: 'SocketReference', configurable: true });
+
+function wrap(native, registry) {
+  return new SocketReference(key, native, registry);
+}
+
+function getExisting(nativeRegistry, path, registry) {
+  const bytes = pathBytes(path);
+  try {
+    return wrap(low.sockref_registry_get_existing(nativeRegistry, bytes), registry);
+  } catch (error) {
+    if (error.code === 'ESOCKREF_NOTFOUND') return null;
+    throw error;
+  }
+}
+
+module.exports = { SocketReference, wrap, getExisting, held };
