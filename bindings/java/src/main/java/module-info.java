@@ -1,0 +1,4 @@
+/** Reference-counted Unix sockets. */
+module org.sockref {
+    exports org.sockref;
+}

@@ -1,0 +1,50 @@
+package org.sockref;
+
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.RejectedExecutionException;
+
+/** Daemon threads for calls that wait, and how futures are completed. */
+final class Background {
+    private static final ExecutorService WAITERS = Executors.newCachedThreadPool(task -> {
+        Thread thread = new Thread(null, task, "sockref-waiter");
+        thread.setDaemon(true);
+        return thread;
+    });
+
+    private Background() {
+    }
+
+    /** The common pool, or what CompletableFuture takes where that has no parallelism. */
+    static Executor defaultExecutor() {
+        return new CompletableFuture<Void>().defaultExecutor();
+    }
+
+    /** Complete a future by {@code completion} on {@code executor}, and at the least somewhere. */
+    static void complete(Executor executor, Runnable completion) {
+        try {
+            executor.execute(completion);
+        } catch (RejectedExecutionException e) {
+            defaultExecutor().execute(completion);
+        }
+    }
+
+    /** Run a call that waits off the caller's thread. */
+    static <T> CompletableFuture<T> supply(Executor executor, Callable<T> call) {
+        CompletableFuture<T> future = new CompletableFuture<>();
+        WAITERS.execute(() -> {
+            T value;
+            try {
+                value = call.call();
+            } catch (Throwable t) {
+                complete(executor, () -> future.completeExceptionally(t));
+                return;
+            }
+            complete(executor, () -> future.complete(value));
+        });
+        return future;
+    }
+}

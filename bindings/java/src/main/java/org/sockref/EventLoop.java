@@ -1,0 +1,86 @@
+package org.sockref;
+
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+
+/**
+ * The one loop of this VM, and the daemon thread that dispatches it: started by the first start or service
+ * that needs it. It waits in native code and makes every callback itself, so no native thread enters the VM.
+ */
+final class EventLoop implements Runnable {
+    private static EventLoop current;
+
+    private final Queue<Runnable> tasks = new ConcurrentLinkedQueue<>();
+    private final long pointer;
+    private final Thread thread;
+
+    private EventLoop() throws SockrefException {
+        pointer = Shim.loopNew();
+        thread = new Thread(null, this, "sockref-loop");
+        thread.setDaemon(true);
+        thread.setContextClassLoader(EventLoop.class.getClassLoader());
+    }
+
+    static synchronized EventLoop get() throws SockrefException {
+        if (current == null) {
+            EventLoop loop = new EventLoop();
+            loop.thread.start();
+            current = loop;
+        }
+        return current;
+    }
+
+    private static synchronized void forget(EventLoop loop) {
+        if (current == loop) {
+            current = null;
+        }
+    }
+
+    long pointer() {
+        return pointer;
+    }
+
+    boolean isCurrentThread() {
+        return Thread.currentThread() == thread;
+    }
+
+    /** Run on the loop's thread, soon; any thread may ask. */
+    void execute(Runnable task) {
+        tasks.add(task);
+        Shim.loopWake(pointer);
+    }
+
+    /** Report what a handler or task let escape; the loop goes on. */
+    static void report(Throwable problem) {
+        Thread here = Thread.currentThread();
+        try {
+            here.getUncaughtExceptionHandler().uncaughtException(here, problem);
+        } catch (Throwable ignored) {
+            // As the VM does with what a handler of this kind throws.
+        }
+    }
+
+    @Override
+    public void run() {
+        try {
+            while (true) {
+                Shim.loopDispatch(pointer, -1);
+                runTasks();
+            }
+        } catch (SockrefException e) {
+            // The process is ending, or the system took the loop's descriptor away: a later start makes a new one.
+            forget(this);
+            report(e);
+        }
+    }
+
+    private void runTasks() {
+        for (Runnable task = tasks.poll(); task != null; task = tasks.poll()) {
+            try {
+                task.run();
+            } catch (Throwable t) {
+                report(t);
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+package org.sockref;
+
+import java.lang.ref.Cleaner;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.LongConsumer;
+
+/**
+ * The pointer of one native object, and how many calls use it now.
+ *
+ * <p>It is freed once: by close() or, where that was forgotten, by the Cleaner; at once if no call runs,
+ * else by the last call that leaves. It never refers to the object whose end the Cleaner watches.
+ */
+final class Handle implements Runnable {
+    /** The sign bit: closed. The other bits count the calls. */
+    private static final int CLOSED = Integer.MIN_VALUE;
+
+    private static final Cleaner CLEANER = Cleaner.create();
+
+    private final AtomicInteger state = new AtomicInteger();
+    private final long pointer;
+    private final LongConsumer free;
+    private Cleaner.Cleanable cleanable;
+
+    private Handle(long pointer, LongConsumer free) {
+        this.pointer = pointer;
+        this.free = free;
+    }
+
+    /** Take {@code pointer} for {@code owner}; {@code free} must not refer to the owner. */
+    static Handle of(Object owner, long pointer, LongConsumer free) {
+        Handle handle = new Handle(pointer, free);
+        handle.cleanable = CLEANER.register(owner, handle);
+        return handle;
+    }
+
+    /** Begin a call: the pointer, valid until exit; 0 if closed, and then exit(0) does nothing. */
+    long enter() {
+        int seen;
+        do {
+            seen = state.get();
+            if (seen < 0) {
+                return 0;
+            }
+        } while (!state.compareAndSet(seen, seen + 1));
+        return pointer;
+    }
+
+    /** End a call that began with enter. */
+    void exit(long entered) {
+        if (entered != 0 && state.decrementAndGet() == CLOSED) {
+            free.accept(pointer);
+        }
+    }
+
+    boolean isClosed() {
+        return state.get() < 0;
+    }
+
+    void close() {
+        cleanable.clean();
+    }
+
+    /** Close; the Cleaner sees to it that this runs once. */
+    @Override
+    public void run() {
+        if (state.getAndAdd(CLOSED) == 0) {
+            free.accept(pointer);
+        }
+    }
+}

@@ -1,0 +1,285 @@
+package org.sockref;
+
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.Objects;
+import java.util.TreeMap;
+import java.util.concurrent.Executor;
+
+/**
+ * Options of a registry or of one call. What is not set at a call has the registry's value; what is not set there
+ * has its default.
+ *
+ * <pre>{@code Options.builder().mode(0660).cleanupDelayMs(500).build()}</pre>
+ */
+public final class Options {
+    /** Nothing is set. */
+    static final Options NONE = new Builder().build();
+
+    private static final int DIRECTORY = 3;
+
+    private final Map<Integer, Long> numbers;
+    private final byte[] directory;
+    private final Executor executor;
+
+    private Options(Builder builder) {
+        numbers = new TreeMap<>(builder.numbers);
+        directory = builder.directory;
+        executor = builder.executor;
+    }
+
+    /**
+     * Begin with nothing set.
+     *
+     * @return a builder
+     */
+    public static Builder builder() {
+        return new Builder();
+    }
+
+    /** Where futures are completed; null if that is not set. */
+    Executor executor() {
+        return executor;
+    }
+
+    /** A set of C's for one call. */
+    static NativeOptions toNative(Options options) throws SockrefException {
+        NativeOptions set = SockrefNative.sockref_options_new();
+        try {
+            for (Map.Entry<Integer, Long> number : options.numbers.entrySet()) {
+                set.set_int(number.getKey(), number.getValue());
+            }
+            if (options.directory != null) {
+                set.set_string(DIRECTORY, options.directory);
+            }
+            return set;
+        } catch (Throwable t) {
+            set.close();
+            throw t;
+        }
+    }
+
+    /**
+     * Sets options. A value out of range is refused at once, with {@link IllegalArgumentException}; an option that
+     * belongs to a registry is refused where it is given to a call, with EINVAL.
+     */
+    public static final class Builder {
+        private final Map<Integer, Long> numbers = new TreeMap<>();
+        private byte[] directory;
+        private Executor executor;
+
+        private Builder() {
+        }
+
+        private Builder set(int option, long value) {
+            try (NativeOptions scratch = SockrefNative.sockref_options_new()) {
+                scratch.set_int(option, value);
+            } catch (SockrefException e) {
+                throw new IllegalArgumentException(e.getMessage(), e);
+            }
+            numbers.put(option, value);
+            return this;
+        }
+
+        private Builder set(PathBytes path) {
+            try (NativeOptions scratch = SockrefNative.sockref_options_new()) {
+                byte[] bytes = path.bytes();
+                scratch.set_string(DIRECTORY, bytes);
+                directory = bytes;
+            } catch (SockrefException e) {
+                throw new IllegalArgumentException(e.getMessage(), e);
+            }
+            return this;
+        }
+
+        /**
+         * Finish.
+         *
+         * @return the options, which never change
+         */
+        public Options build() {
+            return new Options(this);
+        }
+
+        /**
+         * Where futures are completed; {@link java.util.concurrent.ForkJoinPool#commonPool()} by default.
+         *
+         * @param executor the executor
+         * @return this builder
+         */
+        public Builder executor(Executor executor) {
+            this.executor = Objects.requireNonNull(executor, "executor");
+            return this;
+        }
+
+        /**
+         * Where names without a path are put; for a registry only.
+         *
+         * @param directory the directory
+         * @return this builder
+         */
+        public Builder directory(String directory) {
+            return set(PathBytes.of(directory));
+        }
+
+        /**
+         * Where names without a path are put; for a registry only.
+         *
+         * @param directory the directory
+         * @return this builder
+         */
+        public Builder directory(Path directory) {
+            return set(PathBytes.of(directory));
+        }
+
+        /**
+         * Where names without a path are put; for a registry only.
+         *
+         * @param directory the directory's bytes
+         * @return this builder
+         */
+        public Builder directory(byte[] directory) {
+            return set(PathBytes.of(directory));
+        }
+
+        /**
+         * Permission bits of the socket file; -1: the umask decides. 0600 by default.
+         *
+         * @param mode the bits, such as 0600
+         * @return this builder
+         */
+        public Builder mode(int mode) {
+            return set(1, mode);
+        }
+
+        /**
+         * How many connections may wait to be accepted; the kernel may lower it. 4096 by default.
+         *
+         * @param backlog the number
+         * @return this builder
+         */
+        public Builder backlog(int backlog) {
+            return set(2, backlog);
+        }
+
+        /**
+         * Whether the name may be joined across processes. True by default.
+         *
+         * @param share whether
+         * @return this builder
+         */
+        public Builder share(boolean share) {
+            return set(4, share ? 1 : 0);
+        }
+
+        /**
+         * Whether a guard process cleans up after a kill: 0 no, 1 yes, 2: a start without it fails. 1 by default.
+         *
+         * @param guard 0, 1 or 2
+         * @return this builder
+         */
+        public Builder guard(int guard) {
+            return set(5, guard);
+        }
+
+        /**
+         * How long a listener outlives its last reference. 0 by default.
+         *
+         * @param cleanupDelayMs milliseconds
+         * @return this builder
+         */
+        public Builder cleanupDelayMs(long cleanupDelayMs) {
+            return set(6, cleanupDelayMs);
+        }
+
+        /**
+         * How long a cleanup may wait. 5000 by default.
+         *
+         * @param cleanupTimeoutMs milliseconds
+         * @return this builder
+         */
+        public Builder cleanupTimeoutMs(long cleanupTimeoutMs) {
+            return set(7, cleanupTimeoutMs);
+        }
+
+        /**
+         * How long a start may wait for another one. 5000 by default.
+         *
+         * @param startTimeoutMs milliseconds
+         * @return this builder
+         */
+        public Builder startTimeoutMs(long startTimeoutMs) {
+            return set(8, startTimeoutMs);
+        }
+
+        /**
+         * Names of a registry; for a registry only. 1024 by default.
+         *
+         * @param maxSockets the number
+         * @return this builder
+         */
+        public Builder maxSockets(long maxSockets) {
+            return set(9, maxSockets);
+        }
+
+        /**
+         * References to one name; for a registry only. 65536 by default.
+         *
+         * @param maxReferences the number
+         * @return this builder
+         */
+        public Builder maxReferences(long maxReferences) {
+            return set(10, maxReferences);
+        }
+
+        /**
+         * Open connections of a served name; 0, the default: no limit.
+         *
+         * @param maxConnections the number
+         * @return this builder
+         */
+        public Builder maxConnections(long maxConnections) {
+            return set(11, maxConnections);
+        }
+
+        /**
+         * Unsent bytes that are kept for one connection. 16 MiB by default.
+         *
+         * @param maxBuffered the number
+         * @return this builder
+         */
+        public Builder maxBuffered(long maxBuffered) {
+            return set(12, maxBuffered);
+        }
+
+        /**
+         * Whether a name without a path is fresh at each call. False by default.
+         *
+         * @param unique whether
+         * @return this builder
+         */
+        public Builder unique(boolean unique) {
+            return set(13, unique ? 1 : 0);
+        }
+
+        /**
+         * Whether to own the name or fail. False by default.
+         *
+         * @param exclusive whether
+         * @return this builder
+         */
+        public Builder exclusive(boolean exclusive) {
+            return set(14, exclusive ? 1 : 0);
+        }
+
+        /**
+         * Whether the listener may be passed on at its end. True by default.
+         *
+         * @param handover whether
+         * @return this builder
+         */
+        public Builder handover(boolean handover) {
+            return set(15, handover ? 1 : 0);
+        }
+    }
+}

@@ -1,0 +1,699 @@
+package org.sockref;
+
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
+
+/**
+ * A registry of its own: names and counts apart from those of the rest of the process, for tests and for several
+ * tenants. {@link Sockref} and {@link SocketReference} use the default one.
+ *
+ * <p>A path is given as text (in UTF-8, whatever the locale), as a {@link Path} of the default file system, or in
+ * bytes. Every method may be called on any thread; a closed registry answers as one that is shut down.
+ */
+public final class Registry implements AutoCloseable {
+    /** The process's default registry, which is NULL in C. */
+    static final Registry DEFAULT = new Registry(Background.defaultExecutor());
+
+    private final NativeRegistry self;
+    private final Executor executor;
+
+    private Registry(Executor executor) {
+        self = null;
+        this.executor = executor;
+    }
+
+    /**
+     * Make a registry.
+     *
+     * @throws SockrefException ENOMEM, or ESOCKREF_SHUTDOWN when the process is ending
+     */
+    public Registry() throws SockrefException {
+        this(Options.NONE);
+    }
+
+    /**
+     * Make a registry.
+     *
+     * @param options defaults of every call on it
+     * @throws SockrefException ENOMEM, or ESOCKREF_SHUTDOWN when the process is ending
+     */
+    public Registry(Options options) throws SockrefException {
+        Objects.requireNonNull(options, "options");
+        executor = options.executor() == null ? Background.defaultExecutor() : options.executor();
+        try (NativeOptions set = Options.toNative(options)) {
+            self = SockrefNative.sockref_registry_new(set);
+        }
+    }
+
+    /** Begin a call; null is the default registry. */
+    static long enter(NativeRegistry registry) throws SockrefException {
+        if (registry == null) {
+            return 0;
+        }
+        long pointer = registry.handle().enter();
+        if (pointer == 0) {
+            throw SockrefException.of(SockrefException.ESHUTDOWN, null, "the registry is closed");
+        }
+        return pointer;
+    }
+
+    /** End a call. */
+    static void exit(NativeRegistry registry, long pointer) {
+        if (registry != null) {
+            registry.handle().exit(pointer);
+        }
+    }
+
+    private SocketReference getOrCreate(PathBytes path) throws SockrefException {
+        return new SocketReference(SockrefNative.sockref_registry_get_or_create(self, path.bytes()));
+    }
+
+    private Optional<SocketReference> getExisting(PathBytes path) throws SockrefException {
+        NativeReference found = SockrefNative.sockref_registry_get_existing(self, path.bytes());
+        return Optional.ofNullable(found).map(SocketReference::new);
+    }
+
+    private SocketReference registerNew(PathBytes path, int fd) throws SockrefException {
+        return new SocketReference(SockrefNative.sockref_registry_register_new(self, path.bytes(), fd));
+    }
+
+    private SocketReference listen(PathBytes path, Options options) throws SockrefException {
+        byte[] bytes = path.bytes();
+        try (NativeOptions set = Options.toNative(Objects.requireNonNull(options, "options"))) {
+            return new SocketReference(SockrefNative.sockref_registry_listen(self, bytes, set));
+        }
+    }
+
+    private CompletableFuture<SocketReference> startListener(PathBytes path, Options options) {
+        boolean own = options != null && options.executor() != null;
+        return StartOperation.begin(self, path, options, own ? options.executor() : executor);
+    }
+
+    private boolean isSocketActive(PathBytes path) {
+        try {
+            return SockrefNative.sockref_registry_is_socket_active(self, path.bytes());
+        } catch (SockrefException | IllegalArgumentException unusable) {
+            return false;
+        }
+    }
+
+    private <T> CompletableFuture<T> background(Callable<T> call) {
+        return Background.supply(executor, call);
+    }
+
+    private CompletableFuture<Long> sweepAsync(PathBytes directory) {
+        return background(() -> SockrefNative.sockref_registry_sweep(self, directory.bytes()));
+    }
+
+    private static int milliseconds(Duration timeout) {
+        if (timeout.isNegative()) {
+            return -1;
+        }
+        return timeout.compareTo(Duration.ofMillis(Integer.MAX_VALUE)) > 0 ? -1 : (int) timeout.toMillis();
+    }
+
+    /**
+     * Count a reference to a name; nothing is bound.
+     *
+     * @param path the path
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_LIMIT, ESOCKREF_TIMEOUT, ...
+     */
+    public SocketReference getOrCreate(String path) throws SockrefException {
+        return getOrCreate(PathBytes.of(path));
+    }
+
+    /**
+     * Count a reference to a name; nothing is bound.
+     *
+     * @param path the path
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_LIMIT, ESOCKREF_TIMEOUT, ...
+     */
+    public SocketReference getOrCreate(Path path) throws SockrefException {
+        return getOrCreate(PathBytes.of(path));
+    }
+
+    /**
+     * Count a reference to a name; nothing is bound.
+     *
+     * @param path the path's bytes
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_LIMIT, ESOCKREF_TIMEOUT, ...
+     */
+    public SocketReference getOrCreate(byte[] path) throws SockrefException {
+        return getOrCreate(PathBytes.of(path));
+    }
+
+    /**
+     * Count a reference to the default name; nothing is bound.
+     *
+     * @return the reference
+     * @throws SockrefException ESOCKREF_LIMIT, ESOCKREF_TIMEOUT, ...
+     */
+    public SocketReference getOrCreate() throws SockrefException {
+        return getOrCreate(PathBytes.DEFAULT);
+    }
+
+    /**
+     * Count a reference to a name that is active in this registry.
+     *
+     * @param path the path
+     * @return the reference; empty if the name is not active
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_LIMIT, ...
+     */
+    public Optional<SocketReference> getExisting(String path) throws SockrefException {
+        return getExisting(PathBytes.of(path));
+    }
+
+    /**
+     * Count a reference to a name that is active in this registry.
+     *
+     * @param path the path
+     * @return the reference; empty if the name is not active
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_LIMIT, ...
+     */
+    public Optional<SocketReference> getExisting(Path path) throws SockrefException {
+        return getExisting(PathBytes.of(path));
+    }
+
+    /**
+     * Count a reference to a name that is active in this registry.
+     *
+     * @param path the path's bytes
+     * @return the reference; empty if the name is not active
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_LIMIT, ...
+     */
+    public Optional<SocketReference> getExisting(byte[] path) throws SockrefException {
+        return getExisting(PathBytes.of(path));
+    }
+
+    /**
+     * Listen on the default name: bind it, or share it where this registry listens already.
+     *
+     * <p>It may wait for another start or removal of the same name.
+     * Connections wait in the kernel until the name is served.
+     *
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     */
+    public SocketReference listen() throws SockrefException {
+        return listen(PathBytes.DEFAULT, Options.NONE);
+    }
+
+    /**
+     * Listen on the default name: bind it, or share it where this registry listens already.
+     *
+     * <p>It may wait for another start or removal of the same name.
+     * Connections wait in the kernel until the name is served.
+     *
+     * @param options options of this call
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     */
+    public SocketReference listen(Options options) throws SockrefException {
+        return listen(PathBytes.DEFAULT, options);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this registry listens already.
+     *
+     * <p>It may wait for another start or removal of the same name.
+     * Connections wait in the kernel until the name is served.
+     *
+     * @param path the path
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     */
+    public SocketReference listen(String path) throws SockrefException {
+        return listen(PathBytes.of(path), Options.NONE);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this registry listens already.
+     *
+     * <p>It may wait for another start or removal of the same name.
+     * Connections wait in the kernel until the name is served.
+     *
+     * @param path the path
+     * @param options options of this call
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     */
+    public SocketReference listen(String path, Options options) throws SockrefException {
+        return listen(PathBytes.of(path), options);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this registry listens already.
+     *
+     * <p>It may wait for another start or removal of the same name.
+     * Connections wait in the kernel until the name is served.
+     *
+     * @param path the path
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     */
+    public SocketReference listen(Path path) throws SockrefException {
+        return listen(PathBytes.of(path), Options.NONE);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this registry listens already.
+     *
+     * <p>It may wait for another start or removal of the same name.
+     * Connections wait in the kernel until the name is served.
+     *
+     * @param path the path
+     * @param options options of this call
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     */
+    public SocketReference listen(Path path, Options options) throws SockrefException {
+        return listen(PathBytes.of(path), options);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this registry listens already.
+     *
+     * <p>It may wait for another start or removal of the same name.
+     * Connections wait in the kernel until the name is served.
+     *
+     * @param path the path's bytes
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     */
+    public SocketReference listen(byte[] path) throws SockrefException {
+        return listen(PathBytes.of(path), Options.NONE);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this registry listens already.
+     *
+     * <p>It may wait for another start or removal of the same name.
+     * Connections wait in the kernel until the name is served.
+     *
+     * @param path the path's bytes
+     * @param options options of this call
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     */
+    public SocketReference listen(byte[] path, Options options) throws SockrefException {
+        return listen(PathBytes.of(path), options);
+    }
+
+    /**
+     * Listen on the default name: bind it, or share it where this registry listens already.
+     *
+     * <p>It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
+     * The future is completed on the executor of the options.
+     *
+     * @return a future of the reference
+     */
+    public CompletableFuture<SocketReference> startListener() {
+        return startListener(PathBytes.DEFAULT, Options.NONE);
+    }
+
+    /**
+     * Listen on the default name: bind it, or share it where this registry listens already.
+     *
+     * <p>It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
+     * The future is completed on the executor of the options.
+     *
+     * @param options options of this call
+     * @return a future of the reference
+     */
+    public CompletableFuture<SocketReference> startListener(Options options) {
+        return startListener(PathBytes.DEFAULT, options);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this registry listens already.
+     *
+     * <p>It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
+     * The future is completed on the executor of the options.
+     *
+     * @param path the path
+     * @return a future of the reference
+     */
+    public CompletableFuture<SocketReference> startListener(String path) {
+        return startListener(PathBytes.of(path), Options.NONE);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this registry listens already.
+     *
+     * <p>It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
+     * The future is completed on the executor of the options.
+     *
+     * @param path the path
+     * @param options options of this call
+     * @return a future of the reference
+     */
+    public CompletableFuture<SocketReference> startListener(String path, Options options) {
+        return startListener(PathBytes.of(path), options);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this registry listens already.
+     *
+     * <p>It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
+     * The future is completed on the executor of the options.
+     *
+     * @param path the path
+     * @return a future of the reference
+     */
+    public CompletableFuture<SocketReference> startListener(Path path) {
+        return startListener(PathBytes.of(path), Options.NONE);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this registry listens already.
+     *
+     * <p>It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
+     * The future is completed on the executor of the options.
+     *
+     * @param path the path
+     * @param options options of this call
+     * @return a future of the reference
+     */
+    public CompletableFuture<SocketReference> startListener(Path path, Options options) {
+        return startListener(PathBytes.of(path), options);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this registry listens already.
+     *
+     * <p>It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
+     * The future is completed on the executor of the options.
+     *
+     * @param path the path's bytes
+     * @return a future of the reference
+     */
+    public CompletableFuture<SocketReference> startListener(byte[] path) {
+        return startListener(PathBytes.of(path), Options.NONE);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this registry listens already.
+     *
+     * <p>It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
+     * The future is completed on the executor of the options.
+     *
+     * @param path the path's bytes
+     * @param options options of this call
+     * @return a future of the reference
+     */
+    public CompletableFuture<SocketReference> startListener(byte[] path, Options options) {
+        return startListener(PathBytes.of(path), options);
+    }
+
+    /**
+     * Tell whether a name is active: from its first reference to its last close, or its cleanup. It never throws.
+     *
+     * @param path the path; what is not a usable name, null as well, is not active
+     * @return whether it is
+     */
+    public boolean isSocketActive(String path) {
+        return path != null && isSocketActive(PathBytes.of(path));
+    }
+
+    /**
+     * Tell whether a name is active: from its first reference to its last close, or its cleanup. It never throws.
+     *
+     * @param path the path; what is not a usable name, null as well, is not active
+     * @return whether it is
+     */
+    public boolean isSocketActive(Path path) {
+        return path != null && isSocketActive(PathBytes.of(path));
+    }
+
+    /**
+     * Tell whether a name is active: from its first reference to its last close, or its cleanup. It never throws.
+     *
+     * @param path the path's bytes; what is not a usable name, null as well, is not active
+     * @return whether it is
+     */
+    public boolean isSocketActive(byte[] path) {
+        return path != null && isSocketActive(PathBytes.of(path));
+    }
+
+    /**
+     * Count the active names.
+     *
+     * @return the number
+     */
+    public long activeSocketCount() {
+        try {
+            return SockrefNative.sockref_registry_active_socket_count(self);
+        } catch (SockrefException closed) {
+            return 0;
+        }
+    }
+
+    /**
+     * Take a socket that the program bound, and count its first reference. Its file is removed with the last one.
+     *
+     * @param path the path where it is bound
+     * @param fd the number of the listening descriptor; taken on success only
+     * @return the reference
+     * @throws SockrefException ESOCKREF_EXISTS, ESOCKREF_FOREIGN, ...
+     */
+    public SocketReference registerNew(String path, int fd) throws SockrefException {
+        return registerNew(PathBytes.of(path), fd);
+    }
+
+    /**
+     * Take a socket that the program bound, and count its first reference. Its file is removed with the last one.
+     *
+     * @param path the path where it is bound
+     * @param fd the number of the listening descriptor; taken on success only
+     * @return the reference
+     * @throws SockrefException ESOCKREF_EXISTS, ESOCKREF_FOREIGN, ...
+     */
+    public SocketReference registerNew(Path path, int fd) throws SockrefException {
+        return registerNew(PathBytes.of(path), fd);
+    }
+
+    /**
+     * Take a socket that the program bound, and count its first reference. Its file is removed with the last one.
+     *
+     * @param path the bytes of the path where it is bound
+     * @param fd the number of the listening descriptor; taken on success only
+     * @return the reference
+     * @throws SockrefException ESOCKREF_EXISTS, ESOCKREF_FOREIGN, ...
+     */
+    public SocketReference registerNew(byte[] path, int fd) throws SockrefException {
+        return registerNew(PathBytes.of(path), fd);
+    }
+
+    /**
+     * Revoke a name: its file goes now, its references stay valid and become inactive.
+     *
+     * @param path the path
+     * @throws SockrefException ESOCKREF_NOTFOUND if it is not active here; whatever stands there is not touched
+     */
+    public void cleanup(String path) throws SockrefException {
+        SockrefNative.sockref_registry_cleanup(self, PathBytes.of(path).bytes());
+    }
+
+    /**
+     * Revoke a name: its file goes now, its references stay valid and become inactive.
+     *
+     * @param path the path
+     * @throws SockrefException ESOCKREF_NOTFOUND if it is not active here; whatever stands there is not touched
+     */
+    public void cleanup(Path path) throws SockrefException {
+        SockrefNative.sockref_registry_cleanup(self, PathBytes.of(path).bytes());
+    }
+
+    /**
+     * Revoke a name: its file goes now, its references stay valid and become inactive.
+     *
+     * @param path the path's bytes
+     * @throws SockrefException ESOCKREF_NOTFOUND if it is not active here; whatever stands there is not touched
+     */
+    public void cleanup(byte[] path) throws SockrefException {
+        SockrefNative.sockref_registry_cleanup(self, PathBytes.of(path).bytes());
+    }
+
+    /**
+     * Revoke every name. It tries all, also when one fails.
+     *
+     * @return how many
+     * @throws SockrefException the first error
+     */
+    public long cleanupAll() throws SockrefException {
+        return SockrefNative.sockref_registry_cleanup_all(self);
+    }
+
+    /**
+     * Remove the sockets that dead processes left in the default directory under default names.
+     *
+     * @return how many
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_UNTRUSTED, ENOENT, ...; some may have been removed
+     */
+    public long sweep() throws SockrefException {
+        return SockrefNative.sockref_registry_sweep(self, null);
+    }
+
+    /**
+     * Remove the sockets that dead processes left in a directory under default names.
+     *
+     * @param directory the directory
+     * @return how many
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_UNTRUSTED, ENOENT, ...; some may have been removed
+     */
+    public long sweep(String directory) throws SockrefException {
+        return SockrefNative.sockref_registry_sweep(self, PathBytes.of(directory).bytes());
+    }
+
+    /**
+     * Remove the sockets that dead processes left in a directory under default names.
+     *
+     * @param directory the directory
+     * @return how many
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_UNTRUSTED, ENOENT, ...; some may have been removed
+     */
+    public long sweep(Path directory) throws SockrefException {
+        return SockrefNative.sockref_registry_sweep(self, PathBytes.of(directory).bytes());
+    }
+
+    /**
+     * Remove the sockets that dead processes left in a directory under default names.
+     *
+     * @param directory the directory's bytes
+     * @return how many
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_UNTRUSTED, ENOENT, ...; some may have been removed
+     */
+    public long sweep(byte[] directory) throws SockrefException {
+        return SockrefNative.sockref_registry_sweep(self, PathBytes.of(directory).bytes());
+    }
+
+    /**
+     * Remove the sockets that dead processes left in the default directory under default names.
+     *
+     * <p>It works on a thread of its own; the future is completed on the registry's executor.
+     *
+     * @return a future of how many
+     */
+    public CompletableFuture<Long> sweepAsync() {
+        return sweepAsync(PathBytes.DEFAULT);
+    }
+
+    /**
+     * Remove the sockets that dead processes left in a directory under default names.
+     *
+     * <p>It works on a thread of its own; the future is completed on the registry's executor.
+     *
+     * @param directory the directory
+     * @return a future of how many
+     */
+    public CompletableFuture<Long> sweepAsync(String directory) {
+        return sweepAsync(PathBytes.of(directory));
+    }
+
+    /**
+     * Remove the sockets that dead processes left in a directory under default names.
+     *
+     * <p>It works on a thread of its own; the future is completed on the registry's executor.
+     *
+     * @param directory the directory
+     * @return a future of how many
+     */
+    public CompletableFuture<Long> sweepAsync(Path directory) {
+        return sweepAsync(PathBytes.of(directory));
+    }
+
+    /**
+     * Remove the sockets that dead processes left in a directory under default names.
+     *
+     * <p>It works on a thread of its own; the future is completed on the registry's executor.
+     *
+     * @param directory the directory's bytes
+     * @return a future of how many
+     */
+    public CompletableFuture<Long> sweepAsync(byte[] directory) {
+        return sweepAsync(PathBytes.of(directory));
+    }
+
+    /**
+     * Wait until nothing is on its way out: no removal, closing descriptor, ending thread or unreported start.
+     * Names in use are not waited for.
+     *
+     * @param timeout how long to wait; a negative time is without end
+     * @throws SockrefException ESOCKREF_TIMEOUT if something is left, ESOCKREF_BUSY in a handler
+     */
+    public void drain(Duration timeout) throws SockrefException {
+        SockrefNative.sockref_registry_drain(self, milliseconds(timeout));
+    }
+
+    /**
+     * Wait until nothing is on its way out: no removal, closing descriptor, ending thread or unreported start.
+     * Names in use are not waited for.
+     *
+     * <p>It waits on a thread of its own; the future is completed on the registry's executor, and cancelling it does
+     * not end the wait.
+     *
+     * @param timeout how long to wait; a negative time is without end
+     * @return a future of the end
+     */
+    public CompletableFuture<Void> drainAsync(Duration timeout) {
+        return background(() -> {
+            drain(timeout);
+            return null;
+        });
+    }
+
+    /**
+     * End in order: refuse new references, wait for the holders, then revoke what they still hold.
+     * Later calls fail with ESOCKREF_SHUTDOWN.
+     *
+     * @param timeout how long to wait; a negative time is without end
+     * @throws SockrefException ESOCKREF_TIMEOUT if holders were left and revoked, ESOCKREF_SHUTDOWN, ESOCKREF_BUSY in a handler
+     */
+    public void shutdown(Duration timeout) throws SockrefException {
+        SockrefNative.sockref_registry_shutdown(self, milliseconds(timeout));
+    }
+
+    /**
+     * End in order: refuse new references, wait for the holders, then revoke what they still hold.
+     * Later calls fail with ESOCKREF_SHUTDOWN.
+     *
+     * <p>It waits on a thread of its own; the future is completed on the registry's executor, and cancelling it does
+     * not end the wait.
+     *
+     * @param timeout how long to wait; a negative time is without end
+     * @return a future of the end
+     */
+    public CompletableFuture<Void> shutdownAsync(Duration timeout) {
+        return background(() -> {
+            shutdown(timeout);
+            return null;
+        });
+    }
+
+    /**
+     * Free the registry: it refuses new references, and starts under way fail with ESOCKREF_CANCELED. References that
+     * still live stay valid. Again it does nothing.
+     */
+    @Override
+    public void close() {
+        if (self != null) {
+            self.close();
+        }
+    }
+}

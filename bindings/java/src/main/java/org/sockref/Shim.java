@@ -1,0 +1,53 @@
+package org.sockref;
+
+import java.nio.ByteBuffer;
+
+/** What java_shim.c offers: loops, starts, handlers, connections. */
+final class Shim {
+    static {
+        NativeLoader.load();
+    }
+
+    private Shim() {
+    }
+
+    /** File, version and ABI number of the binding's library, then of libsockref. */
+    static native String[] identity();
+
+    static native int statusErrno(int status);
+
+    static native long[] liveCounts();
+
+    static native long loopNew() throws SockrefException;
+
+    static native int loopDispatch(long loop, int timeoutMs) throws SockrefException;
+
+    static native void loopWake(long loop);
+
+    static native long startNew(StartOperation operation) throws SockrefException;
+
+    static native void start(long registry, byte[] path, long options, long loop, long start)
+            throws SockrefException;
+
+    static native void cancelStart(long registry, long start);
+
+    static native void serve(long reference, long loop, Service service) throws SockrefException;
+
+    static native void serveEcho(long reference) throws SockrefException;
+
+    static native int duplicateFd(long reference) throws SockrefException;
+
+    static native int connWrite(long connection, byte[] data, int offset, int length)
+            throws SockrefException;
+
+    static native int connWriteDirect(long connection, ByteBuffer data, int offset, int length)
+            throws SockrefException;
+
+    static native void connEnd(long connection) throws SockrefException;
+
+    static native void connPause(long connection) throws SockrefException;
+
+    static native void connResume(long connection) throws SockrefException;
+
+    static native void connDestroy(long connection);
+}

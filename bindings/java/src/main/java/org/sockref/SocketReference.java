@@ -1,0 +1,464 @@
+package org.sockref;
+
+import java.nio.file.Path;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+
+/**
+ * One counted reference to the name of a Unix socket. The first listen on a name binds it, later ones share it, and
+ * the close of the last reference removes its file before it returns.
+ *
+ * <p>Close it, best by try-with-resources. A reference that was dropped without is released when the collector finds
+ * it, and so is one whose {@link #serve} goes on: keep a reference as long as its service is wanted. An open reference does
+ * not keep the process alive; what is held at its orderly end is released then.
+ *
+ * <p>Every method may be called on any thread, also while another one closes the same reference: it answers, or says
+ * that it is closed. A path is given as text (in UTF-8, whatever the locale), as a {@link Path} of the default file
+ * system, or in bytes; {@code "@name"} is a name of the abstract namespace.
+ */
+public final class SocketReference implements AutoCloseable {
+    private final NativeReference self;
+    private final byte[] path;
+
+    /** Takes {@code self}. */
+    SocketReference(NativeReference self) {
+        this.self = self;
+        path = self.path();
+    }
+
+    /**
+     * Count a reference to a name; nothing is bound.
+     *
+     * @param path the path
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_LIMIT, ESOCKREF_TIMEOUT, ...
+     */
+    public static SocketReference getOrCreate(String path) throws SockrefException {
+        return Registry.DEFAULT.getOrCreate(path);
+    }
+
+    /**
+     * Count a reference to a name; nothing is bound.
+     *
+     * @param path the path
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_LIMIT, ESOCKREF_TIMEOUT, ...
+     */
+    public static SocketReference getOrCreate(Path path) throws SockrefException {
+        return Registry.DEFAULT.getOrCreate(path);
+    }
+
+    /**
+     * Count a reference to a name; nothing is bound.
+     *
+     * @param path the path's bytes
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_LIMIT, ESOCKREF_TIMEOUT, ...
+     */
+    public static SocketReference getOrCreate(byte[] path) throws SockrefException {
+        return Registry.DEFAULT.getOrCreate(path);
+    }
+
+    /**
+     * Count a reference to the default name; nothing is bound.
+     *
+     * @return the reference
+     * @throws SockrefException ESOCKREF_LIMIT, ESOCKREF_TIMEOUT, ...
+     */
+    public static SocketReference getOrCreate() throws SockrefException {
+        return Registry.DEFAULT.getOrCreate();
+    }
+
+    /**
+     * Count a reference to a name that is active.
+     *
+     * @param path the path
+     * @return the reference; empty if the name is not active
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_LIMIT, ...
+     */
+    public static Optional<SocketReference> getExisting(String path) throws SockrefException {
+        return Registry.DEFAULT.getExisting(path);
+    }
+
+    /**
+     * Count a reference to a name that is active.
+     *
+     * @param path the path
+     * @return the reference; empty if the name is not active
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_LIMIT, ...
+     */
+    public static Optional<SocketReference> getExisting(Path path) throws SockrefException {
+        return Registry.DEFAULT.getExisting(path);
+    }
+
+    /**
+     * Count a reference to a name that is active.
+     *
+     * @param path the path's bytes
+     * @return the reference; empty if the name is not active
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_LIMIT, ...
+     */
+    public static Optional<SocketReference> getExisting(byte[] path) throws SockrefException {
+        return Registry.DEFAULT.getExisting(path);
+    }
+
+    /**
+     * Listen on the default name: bind it, or share it where this process listens already.
+     *
+     * <p>It may wait for another start or removal of the same name.
+     * Connections wait in the kernel until the name is served.
+     *
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     */
+    public static SocketReference listen() throws SockrefException {
+        return Registry.DEFAULT.listen();
+    }
+
+    /**
+     * Listen on the default name: bind it, or share it where this process listens already.
+     *
+     * <p>It may wait for another start or removal of the same name.
+     * Connections wait in the kernel until the name is served.
+     *
+     * @param options options of this call
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     */
+    public static SocketReference listen(Options options) throws SockrefException {
+        return Registry.DEFAULT.listen(options);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this process listens already.
+     *
+     * <p>It may wait for another start or removal of the same name.
+     * Connections wait in the kernel until the name is served.
+     *
+     * @param path the path
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     */
+    public static SocketReference listen(String path) throws SockrefException {
+        return Registry.DEFAULT.listen(path);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this process listens already.
+     *
+     * <p>It may wait for another start or removal of the same name.
+     * Connections wait in the kernel until the name is served.
+     *
+     * @param path the path
+     * @param options options of this call
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     */
+    public static SocketReference listen(String path, Options options) throws SockrefException {
+        return Registry.DEFAULT.listen(path, options);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this process listens already.
+     *
+     * <p>It may wait for another start or removal of the same name.
+     * Connections wait in the kernel until the name is served.
+     *
+     * @param path the path
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     */
+    public static SocketReference listen(Path path) throws SockrefException {
+        return Registry.DEFAULT.listen(path);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this process listens already.
+     *
+     * <p>It may wait for another start or removal of the same name.
+     * Connections wait in the kernel until the name is served.
+     *
+     * @param path the path
+     * @param options options of this call
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     */
+    public static SocketReference listen(Path path, Options options) throws SockrefException {
+        return Registry.DEFAULT.listen(path, options);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this process listens already.
+     *
+     * <p>It may wait for another start or removal of the same name.
+     * Connections wait in the kernel until the name is served.
+     *
+     * @param path the path's bytes
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     */
+    public static SocketReference listen(byte[] path) throws SockrefException {
+        return Registry.DEFAULT.listen(path);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this process listens already.
+     *
+     * <p>It may wait for another start or removal of the same name.
+     * Connections wait in the kernel until the name is served.
+     *
+     * @param path the path's bytes
+     * @param options options of this call
+     * @return the reference
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     */
+    public static SocketReference listen(byte[] path, Options options) throws SockrefException {
+        return Registry.DEFAULT.listen(path, options);
+    }
+
+    /**
+     * Listen on the default name: bind it, or share it where this process listens already.
+     *
+     * <p>It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
+     * The future is completed on the executor of the options.
+     *
+     * @return a future of the reference
+     */
+    public static CompletableFuture<SocketReference> startListener() {
+        return Registry.DEFAULT.startListener();
+    }
+
+    /**
+     * Listen on the default name: bind it, or share it where this process listens already.
+     *
+     * <p>It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
+     * The future is completed on the executor of the options.
+     *
+     * @param options options of this call
+     * @return a future of the reference
+     */
+    public static CompletableFuture<SocketReference> startListener(Options options) {
+        return Registry.DEFAULT.startListener(options);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this process listens already.
+     *
+     * <p>It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
+     * The future is completed on the executor of the options.
+     *
+     * @param path the path
+     * @return a future of the reference
+     */
+    public static CompletableFuture<SocketReference> startListener(String path) {
+        return Registry.DEFAULT.startListener(path);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this process listens already.
+     *
+     * <p>It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
+     * The future is completed on the executor of the options.
+     *
+     * @param path the path
+     * @param options options of this call
+     * @return a future of the reference
+     */
+    public static CompletableFuture<SocketReference> startListener(String path, Options options) {
+        return Registry.DEFAULT.startListener(path, options);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this process listens already.
+     *
+     * <p>It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
+     * The future is completed on the executor of the options.
+     *
+     * @param path the path
+     * @return a future of the reference
+     */
+    public static CompletableFuture<SocketReference> startListener(Path path) {
+        return Registry.DEFAULT.startListener(path);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this process listens already.
+     *
+     * <p>It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
+     * The future is completed on the executor of the options.
+     *
+     * @param path the path
+     * @param options options of this call
+     * @return a future of the reference
+     */
+    public static CompletableFuture<SocketReference> startListener(Path path, Options options) {
+        return Registry.DEFAULT.startListener(path, options);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this process listens already.
+     *
+     * <p>It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
+     * The future is completed on the executor of the options.
+     *
+     * @param path the path's bytes
+     * @return a future of the reference
+     */
+    public static CompletableFuture<SocketReference> startListener(byte[] path) {
+        return Registry.DEFAULT.startListener(path);
+    }
+
+    /**
+     * Listen on a name: bind it, or share it where this process listens already.
+     *
+     * <p>It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
+     * The future is completed on the executor of the options.
+     *
+     * @param path the path's bytes
+     * @param options options of this call
+     * @return a future of the reference
+     */
+    public static CompletableFuture<SocketReference> startListener(byte[] path, Options options) {
+        return Registry.DEFAULT.startListener(path, options);
+    }
+
+    /**
+     * Tell the name as the one who began this life of it spelled it; also after close.
+     *
+     * @return the path, decoded from UTF-8
+     */
+    public String path() {
+        return PathBytes.text(path);
+    }
+
+    /**
+     * Tell the exact bytes of the name; also after close.
+     *
+     * @return a new array
+     */
+    public byte[] pathBytes() {
+        return path.clone();
+    }
+
+    /**
+     * Tell whether this reference is open, and its name was not revoked.
+     *
+     * @return whether it is active
+     */
+    public boolean isActive() {
+        return self.is_active();
+    }
+
+    /**
+     * Tell whether this registry owns the listener of the name.
+     *
+     * @return false also after close
+     */
+    public boolean isOwner() {
+        return self.is_owner();
+    }
+
+    /**
+     * Count the references to the name in this registry.
+     *
+     * @return the number; 0 after close
+     */
+    public long referenceCount() {
+        return self.reference_count();
+    }
+
+    /**
+     * Count the registries that hold the name, over all processes.
+     *
+     * @return the number; 0 after close and after a revocation
+     */
+    public long holderCount() {
+        return self.holder_count();
+    }
+
+    /**
+     * Count one more reference to the same name.
+     *
+     * @return the new reference, to be closed on its own
+     * @throws SockrefException ESOCKREF_CLOSED, ESOCKREF_LIMIT
+     */
+    public SocketReference dup() throws SockrefException {
+        return new SocketReference(self.acquire());
+    }
+
+    /**
+     * Duplicate the listening descriptor (close-on-exec, non-blocking), for native code.
+     *
+     * @return the number of a new descriptor, which the caller closes
+     * @throws SockrefException ESOCKREF_CLOSED if this is closed, or nothing is bound here; EMFILE
+     */
+    public int fd() throws SockrefException {
+        Handle handle = self.handle();
+        long pointer = handle.enter();
+        try {
+            return Shim.duplicateFd(pointer);
+        } finally {
+            handle.exit(pointer);
+        }
+    }
+
+    /**
+     * Serve the name with the library's own echo, on its own thread: what a peer sends comes back. It is native, for
+     * demonstrations, benchmarks and probes.
+     *
+     * @throws SockrefException ESOCKREF_CLOSED, ESOCKREF_BUSY if the name is served already
+     */
+    public void serveEcho() throws SockrefException {
+        Handle handle = self.handle();
+        long pointer = handle.enter();
+        try {
+            Shim.serveEcho(pointer);
+        } finally {
+            handle.exit(pointer);
+        }
+    }
+
+    /**
+     * Serve the name: accept its connections and call handlers, until the last reference is closed or the name is
+     * revoked.
+     *
+     * @param handlers what to call, on the dispatch thread
+     * @throws SockrefException ESOCKREF_CLOSED, ESOCKREF_BUSY if the name is served already
+     */
+    public void serve(Handlers handlers) throws SockrefException {
+        Objects.requireNonNull(handlers, "handlers");
+        EventLoop loop = EventLoop.get();
+        Handle handle = self.handle();
+        long pointer = handle.enter();
+        try {
+            Shim.serve(pointer, loop.pointer(), new Service(handlers, loop));
+        } finally {
+            handle.exit(pointer);
+        }
+    }
+
+    /** Give the reference back. It never fails; again it does nothing. */
+    @Override
+    public void close() {
+        self.close();
+    }
+
+    /**
+     * Describe the reference, for people.
+     *
+     * @return its path, and whether it is active
+     */
+    @Override
+    public String toString() {
+        return "SocketReference[" + path() + (isActive() ? "]" : ", inactive]");
+    }
+}

@@ -1,0 +1,87 @@
+package org.sockref;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+
+/** A program in a VM of its own, under -Xcheck:jni: what it wrote, and how it ended. */
+final class Child {
+    private final Process process;
+    private final StringBuilder output = new StringBuilder();
+    private final BufferedReader reader;
+
+    private Child(ProcessBuilder builder) throws IOException {
+        process = builder.redirectErrorStream(true).start();
+        reader = new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
+    }
+
+    static Child start(Class<?> program, Object... arguments) throws IOException {
+        return start(List.of(), Map.of(), program, arguments);
+    }
+
+    static Child start(List<String> prefix, Map<String, String> environment, Class<?> program, Object... arguments)
+            throws IOException {
+        return start(prefix, environment, System.getProperty("java.class.path"), List.of(), program, arguments);
+    }
+
+    static Child start(List<String> prefix, Map<String, String> environment, String classPath, List<String> options,
+            Class<?> program, Object... arguments) throws IOException {
+        List<String> command = new ArrayList<>(prefix);
+        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        command.addAll(List.of("-Xcheck:jni", "-Xshare:auto", "-XX:TieredStopAtLevel=1"));
+        command.addAll(options);
+        command.addAll(List.of("-cp", classPath, program.getName()));
+        Arrays.stream(arguments).map(Object::toString).forEach(command::add);
+        ProcessBuilder builder = new ProcessBuilder(command);
+        builder.environment().putAll(environment);
+        return new Child(builder);
+    }
+
+    /** The next line that begins so. */
+    String line(String beginning) throws IOException {
+        for (String line = reader.readLine(); line != null; line = reader.readLine()) {
+            output.append(line).append('\n');
+            if (line.startsWith(beginning)) {
+                return line;
+            }
+        }
+        throw new AssertionError("no line begins with " + beginning + ":\n" + output);
+    }
+
+    Process process() {
+        return process;
+    }
+
+    /** Tell it to go on. */
+    void write(String line) throws IOException {
+        process.getOutputStream().write((line + "\n").getBytes(StandardCharsets.UTF_8));
+        process.getOutputStream().flush();
+    }
+
+    /** Wait for its end; the exit status. */
+    int end() throws Exception {
+        for (String line = reader.readLine(); line != null; line = reader.readLine()) {
+            output.append(line).append('\n');
+        }
+        if (!process.waitFor(60, TimeUnit.SECONDS)) {
+            process.destroyForcibly();
+            throw new AssertionError("the program does not end:\n" + output);
+        }
+        String told = output.toString();
+        if (told.contains("in native method") || told.contains("fatal error")) {
+            throw new AssertionError("the VM complains:\n" + told);
+        }
+        return process.exitValue();
+    }
+
+    String output() {
+        return output.toString();
+    }
+}

@@ -1,0 +1,168 @@
+package org.sockref;
+
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicLong;
+
+/** What children of the tests run. */
+public final class Programs {
+    private static final List<Object> HELD = new ArrayList<>();
+
+    private Programs() {
+    }
+
+    /**
+     * Run one.
+     *
+     * @param arguments its name, and what it takes
+     * @throws Exception what it did not expect
+     */
+    public static void main(String[] arguments) throws Exception {
+        switch (arguments[0]) {
+            case "refused" -> refused(arguments[1]);
+            case "hold-default" -> holdDefault(arguments[1]);
+            case "hold" -> hold(arguments[1], arguments[2]);
+            case "open" -> open(arguments[1]);
+            case "slow" -> slow(Path.of(arguments[1]));
+            case "load" -> load();
+            case "many" -> many(Path.of(arguments[1]));
+            default -> throw new IllegalArgumentException(arguments[0]);
+        }
+    }
+
+    private static void say(String line) {
+        byte[] bytes = (line + "\n").getBytes(StandardCharsets.UTF_8);
+        System.out.write(bytes, 0, bytes.length);
+        System.out.flush();
+    }
+
+    private static void refused(String path) {
+        try {
+            SocketReference.listen(path).close();
+            say("listened");
+        } catch (SockrefException e) {
+            say(e.code() + " " + e.errno() + " " + e.path());
+        }
+    }
+
+    private static void holdDefault(String directory) throws Exception {
+        SocketReference reference = new Registry(Options.builder().directory(directory).guard(0).build()).listen();
+        HELD.add(reference);
+        say("held " + reference.path());
+        System.in.read();
+    }
+
+    /** Hold a name in every way, and end in one. */
+    private static void hold(String directory, String end) throws Exception {
+        HELD.add(SocketReference.listen(directory + "/plain"));
+        SocketReference echo = SocketReference.startListener(directory + "/echo").get();
+        echo.serveEcho();
+        HELD.add(echo);
+        SocketReference served = SocketReference.listen(directory + "/served");
+        served.serve(new Handlers() {
+            @Override
+            public void onData(Connection connection, byte[] data) throws Exception {
+                connection.write(data);
+            }
+        });
+        HELD.add(served);
+        HELD.add(Scene.dial(Path.of(directory, "served")));
+        HELD.add(SocketReference.listen(directory + "/delayed", Options.builder().cleanupDelayMs(60_000).build()));
+        Registry registry = new Registry();
+        HELD.add(registry);
+        HELD.add(registry.listen(directory + "/other"));
+        say("held");
+        switch (end) {
+            case "main" -> {
+            }
+            case "exit" -> System.exit(0);
+            case "uncaught" -> throw new IllegalStateException("as intended");
+            case "halt" -> Runtime.getRuntime().halt(0);
+            case "hook" -> {
+                Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+                    try {
+                        HELD.add(SocketReference.listen(directory + "/late"));
+                        say("late");
+                    } catch (SockrefException e) {
+                        say("late: " + e);
+                    }
+                }));
+                System.exit(0);
+            }
+            case "busy" -> {
+                // Threads are in the middle of everything when the end comes.
+                for (int i = 0; i < 4; i++) {
+                    String path = directory + "/busy" + i;
+                    Thread thread = new Thread(() -> {
+                        while (true) {
+                            try {
+                                SocketReference.startListener(path).thenAccept(SocketReference::close);
+                                SocketReference.listen(path).close();
+                            } catch (Exception ending) {
+                                // ESOCKREF_SHUTDOWN.
+                            }
+                        }
+                    });
+                    thread.setDaemon(true);
+                    thread.start();
+                }
+                System.in.read();
+                System.exit(0);
+            }
+            default -> System.in.read();
+        }
+    }
+
+    /** A service is open, and main returns. */
+    private static void open(String path) throws Exception {
+        SocketReference reference = SocketReference.startListener(path).get();
+        reference.serve(new Handlers() { });
+        HELD.add(reference);
+        say("open");
+    }
+
+    /** A start waits for a removal that takes 500 ms; neither this thread nor the loop's is blocked meanwhile. */
+    private static void slow(Path path) throws Exception {
+        SocketReference old = SocketReference.listen(path);
+        EventLoop loop = EventLoop.get();
+        long began = System.nanoTime();
+        Thread closer = new Thread(old::close);
+        closer.start();
+        while (Sockref.isSocketActive(path)) {
+            Thread.onSpinWait();
+        }
+        long starting = System.nanoTime();
+        CompletableFuture<SocketReference> start = SocketReference.startListener(path);
+        long called = System.nanoTime() - starting;
+        AtomicLong loopTicks = new AtomicLong();
+        long ticks = 0;
+        while (!start.isDone()) {
+            loop.execute(loopTicks::incrementAndGet);
+            Thread.sleep(1);
+            ticks++;
+        }
+        long waited = System.nanoTime() - began;
+        try (SocketReference reference = start.get()) {
+            say("called " + called / 1_000_000 + " waited " + waited / 1_000_000 + " ticks " + ticks + " loop "
+                    + loopTicks.get() + " active " + reference.isActive());
+        }
+        closer.join();
+    }
+
+    private static void load() {
+        NativeLoader.load();
+        NativeLoader.load();
+        say("version " + Sockref.version() + " " + String.join(" ", Shim.identity()));
+    }
+
+    /** Starts that nobody waits for. */
+    private static void many(Path directory) throws Exception {
+        for (int i = 0; i < 500; i++) {
+            HELD.add(SocketReference.startListener(directory.resolve("s" + i)));
+        }
+        say("started");
+    }
+}
