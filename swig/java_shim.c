@@ -1,11 +1,13 @@
 /*
  * The Java binding's hand-written part: loops, starts, handlers, bytes and exceptions.
  *
- * No thread of the library enters the VM: the Java thread that calls loopDispatch() runs every callback, with its
- * own JNIEnv. An upcall never leaves an exception pending: the Java side catches everything, and what could not be
- * caught there (no memory, a stack overflow) is cleared here, so that the loop goes on.
+ * No thread of the library enters the VM: the Java thread that calls loopDispatch() runs every
+ * callback, with its own JNIEnv. An upcall never leaves an exception pending: the Java side catches
+ * everything, and what could not be caught there (no memory, a stack overflow) is cleared here, so
+ * that the loop goes on.
  *
- * Local references: a dispatch may run many callbacks before it returns to Java, so each callback frees its own.
+ * Local references: a dispatch may run many callbacks before it returns to Java, so each callback
+ * frees its own.
  */
 #include "java_shim.h"
 
@@ -17,13 +19,13 @@
 #include <string.h>
 
 #define SHIM(RESULT, NAME) JNIEXPORT RESULT JNICALL Java_org_sockref_Shim_##NAME
-#define JAVA_VERSION JNI_VERSION_10
+#define JAVA_VERSION       JNI_VERSION_10
 /* What an exception's parts and an upcall's arguments need at most. */
-#define FRAME 8
+#define FRAME       8
 #define STACK_BYTES 16384
 
 #define STRINGIFY(X) #X
-#define STRING(X) STRINGIFY(X)
+#define STRING(X)    STRINGIFY(X)
 
 /* A start that is under way: the user pointer of its callback. */
 struct start {
@@ -64,7 +66,8 @@ static bool find_class(JNIEnv *env, const char *name, jclass *out_class)
     return *out_class != NULL;
 }
 
-static bool find_method(JNIEnv *env, jclass class, const char *name, const char *signature, jmethodID *out_method)
+static bool find_method(JNIEnv *env, jclass class, const char *name, const char *signature,
+                        jmethodID *out_method)
 {
     *out_method = (*env)->GetMethodID(env, class, name, signature);
     return *out_method != NULL;
@@ -77,18 +80,21 @@ static bool find_service(JNIEnv *env)
     if (!find_class(env, "org/sockref/Service", &java.service))
         return false;
     class = java.service;
-    return find_method(env, class, "connection", "(J)Lorg/sockref/Connection;", &java.service_connection) &&
+    return find_method(env, class, "connection", "(J)Lorg/sockref/Connection;",
+                       &java.service_connection) &&
            find_method(env, class, "open", "(Lorg/sockref/Connection;)V", &java.service_open) &&
            find_method(env, class, "data", "(Lorg/sockref/Connection;[B)V", &java.service_data) &&
            find_method(env, class, "end", "(Lorg/sockref/Connection;)V", &java.service_end) &&
            find_method(env, class, "drain", "(Lorg/sockref/Connection;)V", &java.service_drain) &&
-           find_method(env, class, "error", "(Lorg/sockref/Connection;Lorg/sockref/SockrefException;)V",
+           find_method(env, class, "error",
+                       "(Lorg/sockref/Connection;Lorg/sockref/SockrefException;)V",
                        &java.service_error) &&
            find_method(env, class, "close", "(Lorg/sockref/Connection;Z)V", &java.service_close) &&
            find_method(env, class, "stop", "()V", &java.service_stop);
 }
 
-/* All classes are found here, by the loader of this library's class: never later, on some other thread. */
+/* All classes are found here, by the loader of this library's class: never later, on some other
+ * thread. */
 JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM *vm, void *reserved)
 {
     JNIEnv *env = NULL;
@@ -100,10 +106,11 @@ JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM *vm, void *reserved)
     if (!find_class(env, "org/sockref/SockrefException", &java.exception) ||
         !find_class(env, "org/sockref/StartOperation", &java.operation) || !find_service(env))
         return JNI_ERR;
-    java.exception_of = (*env)->GetStaticMethodID(env, java.exception, "of",
-                                                  "(IILjava/lang/String;[B[B[B)Lorg/sockref/SockrefException;");
-    if (!java.exception_of || !find_method(env, java.operation, "settle", "(JLorg/sockref/SockrefException;)V",
-                                           &java.operation_settle))
+    java.exception_of = (*env)->GetStaticMethodID(
+        env, java.exception, "of", "(IILjava/lang/String;[B[B[B)Lorg/sockref/SockrefException;");
+    if (!java.exception_of ||
+        !find_method(env, java.operation, "settle", "(JLorg/sockref/SockrefException;)V",
+                     &java.operation_settle))
         return JNI_ERR;
     return JAVA_VERSION;
 }
@@ -173,7 +180,8 @@ jbyteArray sr_java_new_bytes(JNIEnv *env, const char *text)
     return array;
 }
 
-static jobject make_exception(JNIEnv *env, int status, const char *syscall, const char *path, const char *message)
+static jobject make_exception(JNIEnv *env, int status, const char *syscall, const char *path,
+                              const char *message)
 {
     jstring code = (*env)->NewStringUTF(env, sockref_status_name(status));
     jbyteArray java_syscall = NULL, java_path = NULL, java_message = NULL;
@@ -190,7 +198,8 @@ static jobject make_exception(JNIEnv *env, int status, const char *syscall, cons
     if ((*env)->ExceptionCheck(env))
         return NULL;
     return (*env)->CallStaticObjectMethod(env, java.exception, java.exception_of, (jint)status,
-                                          (jint)status_errno(status), code, java_syscall, java_path, java_message);
+                                          (jint)status_errno(status), code, java_syscall, java_path,
+                                          java_message);
 }
 
 /* A SockrefException; NULL with a Java exception pending if that could not be made. */
@@ -202,7 +211,8 @@ static jobject new_exception(JNIEnv *env, int status)
 
     if ((*env)->PushLocalFrame(env, FRAME) < 0)
         return NULL;
-    exception = make_exception(env, status, described ? error->syscall : NULL, described ? error->path : NULL,
+    exception = make_exception(env, status, described ? error->syscall : NULL,
+                               described ? error->path : NULL,
                                described ? error->message : sockref_status_message(status));
     if ((*env)->ExceptionCheck(env))
         exception = NULL;
@@ -281,7 +291,8 @@ static bool set_string(JNIEnv *env, jobjectArray array, jsize index, jstring str
     return !(*env)->ExceptionCheck(env);
 }
 
-/* File, version and ABI number of this binding, then of the library that it was linked with at load. */
+/* File, version and ABI number of this binding, then of the library that it was linked with at
+ * load. */
 SHIM(jobjectArray, identity)(JNIEnv *env, jclass self)
 {
     jclass string = (*env)->FindClass(env, "java/lang/String");
@@ -377,7 +388,8 @@ static void on_start(int status, sockref *ref, void *user)
         exception = new_exception(env, status);
         clear_exception(env);
     }
-    (*env)->CallVoidMethod(env, start->operation, java.operation_settle, (jlong)(uintptr_t)ref, exception);
+    (*env)->CallVoidMethod(env, start->operation, java.operation_settle, (jlong)(uintptr_t)ref,
+                           exception);
     clear_exception(env);
     if (exception)
         (*env)->DeleteLocalRef(env, exception);
@@ -404,7 +416,9 @@ SHIM(jlong, startNew)(JNIEnv *env, jclass self, jobject operation)
 }
 
 /* Takes start, also when it throws. */
-SHIM(void, start)(JNIEnv *env, jclass self, jlong registry, jbyteArray path, jlong options, jlong loop, jlong start_pointer)
+SHIM(void, start)
+(JNIEnv *env, jclass self, jlong registry, jbyteArray path, jlong options, jlong loop,
+ jlong start_pointer)
 {
     struct start *start = (struct start *)(uintptr_t)start_pointer;
     char *bytes = NULL;
@@ -412,10 +426,12 @@ SHIM(void, start)(JNIEnv *env, jclass self, jlong registry, jbyteArray path, jlo
 
     (void)self;
     if (sr_java_bytes(env, path, &bytes)) {
-        status = sockref_options_set_loop((sockref_options *)(uintptr_t)options, (sockref_loop *)(uintptr_t)loop);
+        status = sockref_options_set_loop((sockref_options *)(uintptr_t)options,
+                                          (sockref_loop *)(uintptr_t)loop);
         if (status == 0)
             status = sockref_registry_start_listener((sockref_registry *)(uintptr_t)registry, bytes,
-                                                     (sockref_options *)(uintptr_t)options, on_start, start);
+                                                     (sockref_options *)(uintptr_t)options,
+                                                     on_start, start);
         free(bytes);
         if (status == 0)
             return;
@@ -429,7 +445,8 @@ SHIM(void, cancelStart)(JNIEnv *env, jclass self, jlong registry, jlong start)
 {
     (void)env;
     (void)self;
-    sockref_registry_cancel_start((sockref_registry *)(uintptr_t)registry, on_start, (void *)(uintptr_t)start);
+    sockref_registry_cancel_start((sockref_registry *)(uintptr_t)registry, on_start,
+                                  (void *)(uintptr_t)start);
 }
 
 /* ---- handlers */
@@ -454,7 +471,8 @@ static void on_connection(sockref_conn *conn, void *user)
 
     if (!env)
         return;
-    local = (*env)->CallObjectMethod(env, service->object, java.service_connection, (jlong)(uintptr_t)conn);
+    local = (*env)->CallObjectMethod(env, service->object, java.service_connection,
+                                     (jlong)(uintptr_t)conn);
     clear_exception(env);
     if (local) {
         object = (*env)->NewGlobalRef(env, local);
@@ -576,7 +594,8 @@ SHIM(void, serve)(JNIEnv *env, jclass self, jlong ref, jlong loop, jobject objec
         throw_no_memory(env);
         return;
     }
-    status = sockref_serve_on((sockref *)(uintptr_t)ref, (sockref_loop *)(uintptr_t)loop, &java_handlers, service);
+    status = sockref_serve_on((sockref *)(uintptr_t)ref, (sockref_loop *)(uintptr_t)loop,
+                              &java_handlers, service);
     if (status < 0) {
         sr_java_throw(env, status);
         (*env)->DeleteGlobalRef(env, service->object);
@@ -627,7 +646,8 @@ static jint written(JNIEnv *env, int status)
     return status;
 }
 
-SHIM(jint, connWrite)(JNIEnv *env, jclass self, jlong conn, jbyteArray data, jint offset, jint length)
+SHIM(jint, connWrite)
+(JNIEnv *env, jclass self, jlong conn, jbyteArray data, jint offset, jint length)
 {
     jbyte stack[STACK_BYTES];
     jbyte *bytes = stack;
@@ -648,7 +668,8 @@ SHIM(jint, connWrite)(JNIEnv *env, jclass self, jlong conn, jbyteArray data, jin
     return written(env, status);
 }
 
-SHIM(jint, connWriteDirect)(JNIEnv *env, jclass self, jlong conn, jobject buffer, jint offset, jint length)
+SHIM(jint, connWriteDirect)
+(JNIEnv *env, jclass self, jlong conn, jobject buffer, jint offset, jint length)
 {
     const char *address = (*env)->GetDirectBufferAddress(env, buffer);
 
@@ -657,7 +678,8 @@ SHIM(jint, connWriteDirect)(JNIEnv *env, jclass self, jlong conn, jobject buffer
         throw_own(env, -EINVAL, NULL, "the buffer has no address");
         return -1;
     }
-    return written(env, sockref_conn_write((sockref_conn *)(uintptr_t)conn, address + offset, (size_t)length));
+    return written(
+        env, sockref_conn_write((sockref_conn *)(uintptr_t)conn, address + offset, (size_t)length));
 }
 
 SHIM(void, connEnd)(JNIEnv *env, jclass self, jlong conn)

@@ -18,12 +18,19 @@ unit_suites = \
 	tests/unit/test-table \
 	tests/unit/test-timer
 integration_suites = \
+	tests/integration/test-defects-calls \
+	tests/integration/test-defects-names \
+	tests/integration/test-defects-processes \
+	tests/integration/test-disk \
 	tests/integration/test-lifecycle-ends \
 	tests/integration/test-lifecycle-errors \
 	tests/integration/test-lifecycle-names \
 	tests/integration/test-lifecycle-processes \
 	tests/integration/test-lifecycle-serve \
-	tests/integration/test-lifecycle-threads
+	tests/integration/test-lifecycle-threads \
+	tests/integration/test-stress \
+	tests/integration/test-system \
+	tests/integration/test-trace
 test_headers = \
 	tests/harness/faults.h \
 	tests/harness/harness.h \
@@ -44,6 +51,10 @@ endif
 AM_CPPFLAGS += $(CHECK_CFLAGS) -I$(top_srcdir)/tests
 LDADD = tests/libharness.la libsockref_internal.la $(CHECK_LIBS)
 
+# These use nothing but the public interface.
+$(integration_suites): LDADD = libsockref.la $(CHECK_LIBS)
+$(integration_suites): libsockref.la
+
 # What the suites share.
 tests_libharness_la_SOURCES = tests/harness/faults.c tests/harness/harness.c
 
@@ -52,8 +63,8 @@ $(poll_suites): Makefile
 	echo 'SOCKREF_TEST_BACKEND=poll exec "$${0%-poll}" "$$@"'; } > $@ && chmod +x $@
 CLEANFILES += $(poll_suites)
 
-dist_check_SCRIPTS += tests/check-bindings tests/check-headers tests/check-lists tests/check-symbols tests/check-version
-TESTS += tests/check-bindings tests/check-headers tests/check-lists tests/check-symbols tests/check-version
+dist_check_SCRIPTS += tests/check-bindings tests/check-headers tests/check-lifecycle tests/check-lists tests/check-symbols tests/check-version
+TESTS += tests/check-bindings tests/check-headers tests/check-lifecycle tests/check-lists tests/check-symbols tests/check-version
 EXTRA_DIST += $(test_headers) tests/check-api tests/check-api.exceptions tests/check-docs \
 	tests/lifecycle.md
 

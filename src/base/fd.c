@@ -167,6 +167,18 @@ int sr_fd_pipe(int out_fds[2])
     return status;
 }
 
+int sr_fd_replace(int fd, int old)
+{
+    int status;
+
+    enter();
+    status = sr_sys.replace(fd, old) < 0 ? -errno : 0;
+    leave();
+    if (status == 0)
+        sr_fd_close(fd);
+    return status;
+}
+
 void sr_fd_close(int fd)
 {
     if (fd < 0)

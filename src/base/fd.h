@@ -26,6 +26,11 @@ int sr_fd_pipe(int out_fds[2]);
 int sr_fd_adopt(int fd);
 /* Forget it; it is somebody else's again. */
 void sr_fd_disown(int fd);
+/*
+ * Put one noted descriptor in the place of another, which is closed; the number of the first is
+ * given back. Returns 0, or -errno with nothing changed.
+ */
+int sr_fd_replace(int fd, int old);
 /* Forget and close; -1 is allowed. */
 void sr_fd_close(int fd);
 

@@ -34,7 +34,6 @@ static const char *const names[SR_LOG_EVENT_COUNT] = {
     [SR_LOG_REVOKED] = "revoked",
     [SR_LOG_CLEANUP_FAILED] = "cleanup_failed",
     [SR_LOG_DISPLACED] = "displaced",
-    [SR_LOG_UNTRUSTED_PARENT] = "untrusted_parent",
     [SR_LOG_START_FAILED] = "start_failed",
     [SR_LOG_ACCEPT_PAUSED] = "accept_paused",
     [SR_LOG_ACCEPT_RESUMED] = "accept_resumed",

@@ -4,7 +4,8 @@
  * Lock order, outermost first; a thread takes a later one while it holds an earlier one, never the
  * reverse:
  *   1. registry list (ref/registry.c)  all registries of the process; also held across fork()
- *   2. registry      (ref/state.h)     the table, free entries, waiters; no file call is made with it
+ *   2. registry      (ref/state.h)     the table, free entries, waiters; no file call is made with
+ * it
  *   3. start         (net/start.c)     the starts that are under way
  *   4. service       (net/service.c)   the library's own loop; loops are made with it held
  *   5. loop          (net/loop.h)      tasks posted to a loop

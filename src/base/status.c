@@ -31,9 +31,9 @@ static const struct own own[] = {
 
 static const struct own *find_own(int status)
 {
-    size_t index = (size_t)(SOCKREF_EPATH - status);
-
-    return status <= SOCKREF_EPATH && index < OWN_COUNT ? &own[index] : NULL;
+    if (status > SOCKREF_EPATH || SOCKREF_EPATH - status >= (int)OWN_COUNT)
+        return NULL;
+    return &own[SOCKREF_EPATH - status];
 }
 
 const char *sockref_status_name(int status)

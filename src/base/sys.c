@@ -26,9 +26,9 @@ static int rename_new(int dir, const char *from, const char *to)
     return (int)syscall(SYS_renameat2, dir, from, dir, to, RENAME_NOREPLACE);
 }
 
-static int dup_cloexec(int fd)
+static int replace(int fd, int old)
 {
-    return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return dup3(fd, old, O_CLOEXEC);
 }
 
 static int stat_fd(int fd, struct stat *out)
@@ -56,7 +56,7 @@ struct sr_sys sr_sys = {
     .mkdir = mkdir,
     .unlinkat = unlinkat,
     .rename_new = rename_new,
-    .dup = dup_cloexec,
+    .replace = replace,
     .socket = socket,
     .bind = bind,
     .listen = listen,

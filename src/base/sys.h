@@ -32,7 +32,7 @@ struct sr_sys {
     int (*mkdir)(const char *path, mode_t mode);
     int (*unlinkat)(int dir, const char *path, int flags);
     int (*rename_new)(int dir, const char *from, const char *to); /* never over another file */
-    int (*dup)(int fd);                                           /* close-on-exec */
+    int (*replace)(int fd, int old);                              /* dup3, close-on-exec */
 
     int (*socket)(int domain, int type, int protocol);
     int (*bind)(int fd, const struct sockaddr *address, socklen_t length);

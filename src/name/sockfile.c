@@ -89,8 +89,8 @@ static int identify(struct sr_sockfile *file, const char *path, struct stat *out
 }
 
 /*
- * The same for a spelling that was bound: it must lead to the file that stands in the pinned directory. Where that
- * directory was replaced meanwhile, the one found there is another one's.
+ * The same for a spelling that was bound: it must lead to the file that stands in the pinned
+ * directory. Where that directory was replaced meanwhile, the one found there is another one's.
  */
 static int identify_bound(struct sr_sockfile *file, const char *path, struct stat *out_info)
 {
@@ -334,6 +334,14 @@ int sr_sockfile_remove(struct sr_sockfile *self, const char *path)
     if (sr_sys.unlinkat(self->place.dir, leaf, 0) < 0 && errno != ENOENT)
         return sr_error_system(errno, "unlinkat", path);
     return 0;
+}
+
+void sr_sockfile_retire(struct sr_sockfile *self)
+{
+    int placeholder = sr_fd_socket(AF_UNIX, SOCK_STREAM);
+
+    if (placeholder >= 0 && sr_fd_replace(placeholder, self->fd) < 0)
+        sr_fd_close(placeholder);
 }
 
 void sr_sockfile_close(struct sr_sockfile *self)

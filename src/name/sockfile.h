@@ -37,6 +37,11 @@ int sr_sockfile_adopt(struct sr_place *place, const char *path, int fd,
  * error. Returns 0 or a described status.
  */
 int sr_sockfile_remove(struct sr_sockfile *self, const char *path);
+/*
+ * Close the socket now, while somebody still counts on the descriptor's number: what stands there
+ * from now on accepts nothing. Where that can't be done it stays open until sr_sockfile_close().
+ */
+void sr_sockfile_retire(struct sr_sockfile *self);
 /* Close the descriptor and the directory; the file must have been removed. */
 void sr_sockfile_close(struct sr_sockfile *self);
 

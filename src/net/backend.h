@@ -37,6 +37,11 @@ struct sr_backend_ops {
     /* Change what a source is in the set for; with 0 it leaves. Returns 0 or -errno; leaving never
      * fails. */
     int (*set)(struct sr_backend *self, struct sr_source *source, unsigned interest);
+    /*
+     * Have the kernel forget a descriptor that is about to be closed under its number; any thread,
+     * with the loop's mutex held. The source leaves the set by set() all the same.
+     */
+    void (*forget)(struct sr_backend *self, int fd);
     /* Make wait return; any thread. */
     void (*wake)(struct sr_backend *self);
     /* A dispatch begins: nobody but it looks at the set. */

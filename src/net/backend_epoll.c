@@ -98,6 +98,11 @@ static int wait(struct sr_backend *base, struct sr_event *events, int count, int
     return given;
 }
 
+static void forget(struct sr_backend *base, int fd)
+{
+    (void)sr_sys.epoll_ctl(of(base)->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
 static void wake(struct sr_backend *base)
 {
     uint64_t one = 1;
@@ -146,6 +151,7 @@ static void free_all(struct sr_backend *base)
 static const struct sr_backend_ops ops = {
     .wait = wait,
     .set = set,
+    .forget = forget,
     .wake = wake,
     .begin = begin,
     .end = end,

@@ -299,6 +299,12 @@ static int wait(struct sr_backend *base, struct sr_event *events, int count, int
     return given;
 }
 
+static void forget(struct sr_backend *base, int fd)
+{
+    (void)base;
+    (void)fd; /* the kernel keeps nothing between two calls of poll() */
+}
+
 static void wake(struct sr_backend *base)
 {
     put_byte(of(base)->wake[1]);
@@ -343,6 +349,7 @@ static void free_all(struct sr_backend *base)
 static const struct sr_backend_ops ops = {
     .wait = wait,
     .set = set,
+    .forget = forget,
     .wake = wake,
     .begin = begin,
     .end = end,

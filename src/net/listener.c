@@ -88,19 +88,22 @@ static void pause_accepting(struct sr_listener *self, int reason)
            sockref_status_message(-reason));
 }
 
-/* Accept when there is something to accept, unless something stands against it. */
+/*
+ * Accept when there is something to accept, unless something stands against it. With the mutex
+ * held, because stop() has the kernel forget the descriptor, on another thread, and nobody may
+ * remind it.
+ */
 static void watch(struct sr_listener *self)
 {
-    struct sr_backend *backend = self->owner.loop->backend;
-    int status;
+    struct sockref_loop *loop = self->owner.loop;
+    int status = 0;
 
     if (self->ending || !self->begun || self->starved)
         return;
-    if (is_full(self)) {
-        backend->ops->set(backend, &self->source, 0);
-        return;
-    }
-    status = backend->ops->set(backend, &self->source, SR_READ);
+    sr_mutex_lock(&loop->mutex);
+    if (!atomic_load(&self->stop_asked))
+        status = loop->backend->ops->set(loop->backend, &self->source, is_full(self) ? 0 : SR_READ);
+    sr_mutex_unlock(&loop->mutex);
     if (status < 0)
         pause_accepting(self, -status);
 }
@@ -172,6 +175,8 @@ static void turn_away(struct sr_listener *self)
 /* Returns whether there may be another one. */
 static bool accept_failed(struct sr_listener *self, int reason)
 {
+    if (atomic_load(&self->stop_asked))
+        return false;
     switch (reason) {
     case EAGAIN:
         return false;
@@ -281,8 +286,11 @@ static void stop(struct sr_service *service)
 
     sr_mutex_lock(&loop->mutex);
     atomic_store(&self->stop_asked, true);
-    if (!self->concluded) /* a loop that is being freed can be faster */
+    if (!self->concluded) { /* a loop that is being freed can be faster */
+        if (self->life)
+            loop->backend->ops->forget(loop->backend, self->source.fd);
         sr_loop_post_locked(loop, &self->task);
+    }
     sr_mutex_unlock(&loop->mutex);
     let_go(self);
 }

@@ -76,9 +76,9 @@ struct sr_entry_more {
 
 /* What few operations look at; beside the entry, so that a lookup touches one cache line of it. */
 struct sr_entry_rest {
-    struct sr_life *life;       /* set before LISTENING is seen, until the last release */
+    struct sr_life *life;               /* set before LISTENING is seen, until the last release */
     struct sr_entry_more *_Atomic more; /* or NULL; written with the mutex held, read without */
-    uint64_t device, inode;     /* of the directory, where has_place */
+    uint64_t device, inode;             /* of the directory, where has_place */
     uint32_t place_hash;
     uint32_t index;     /* in the slab */
     uint32_t next_free; /* index + 1 */

@@ -16,9 +16,10 @@
 /*
  * Something of a higher floor that serves a listener. While it is attached it holds one count of
  * the life. stop is called at most once, by whoever ends the life (last release or revocation), on
- * any thread, with no lock held; it must not block. From then on the service is detached: it may
- * use the life, which it still counts, to take the descriptor out of its loop, and gives its count
- * back with sr_life_release().
+ * any thread, with no lock held;  it must not block, and when it returns no kernel object refers to
+ * the socket on the service's behalf, so that the socket can be closed under its number. From then
+ * on the service is detached: it may use the life, which it still counts, to take the descriptor
+ * out of its loop, and gives its count back with sr_life_release().
  */
 struct sr_service {
     void (*stop)(struct sr_service *self);

@@ -16,7 +16,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
+
+#define MOST_PATIENCE_NS 20000000u
 
 /* One attempt to start. */
 struct attempt {
@@ -124,6 +127,27 @@ static int begin(sockref_registry *self, struct attempt *attempt, sockref **out_
     }
 }
 
+/*
+ * An abstract name is taken until the kernel has let go of its socket, and a loop that was just in
+ * an accept call keeps it for that moment: after a listener was closed under its loop, a name in
+ * use is asked for again.
+ */
+static int bind_patiently(struct attempt *attempt, struct sr_sockfile *out_file)
+{
+    const int64_t *values = attempt->settings.values;
+    const char *path = attempt->name.path;
+    uint64_t until = atomic_load(&attempt->registry->retired_ns) + MOST_PATIENCE_NS;
+    int status;
+
+    for (;;) {
+        status = sr_sockfile_bind(&attempt->place, path, (int)values[SOCKREF_OPT_MODE],
+                                  (int)values[SOCKREF_OPT_BACKLOG], out_file);
+        if (status != -EADDRINUSE || !sr_path_is_abstract(path) || sr_clock_ns() >= until)
+            return status;
+        sched_yield();
+    }
+}
+
 /* Bind or adopt, and have it served where that was asked for: all that calls the system. */
 static int make_life(struct attempt *attempt, struct sr_life **out_life)
 {
@@ -141,8 +165,7 @@ static int make_life(struct attempt *attempt, struct sr_life **out_life)
     if (attempt->fd >= 0)
         status = sr_sockfile_adopt(&attempt->place, path, attempt->fd, &life->file);
     else
-        status = sr_sockfile_bind(&attempt->place, path, (int)values[SOCKREF_OPT_MODE],
-                                  (int)values[SOCKREF_OPT_BACKLOG], &life->file);
+        status = bind_patiently(attempt, &life->file);
     if (status < 0) {
         free(life);
         return status;
@@ -262,6 +285,8 @@ static int start(struct attempt *attempt, sockref *entry)
 
         give_up(attempt, entry);
         sr_error_give(error);
+        sr_log(SR_LOG_START_FAILED, SOCKREF_LOG_INFO, status, attempt->name.path, "%s",
+               sockref_last_error()->message);
         return status;
     }
     sr_log(SR_LOG_LISTENING, SOCKREF_LOG_DEBUG, 0, attempt->name.path, "listening");

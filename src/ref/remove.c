@@ -76,8 +76,11 @@ static int remove_dying(sockref *entry)
     service = take_service(life);
     entry->rest->life = NULL;
     sr_mutex_unlock(&self->mutex);
-    if (service)
+    if (service) {
         service->stop(service);
+        sr_sockfile_retire(&life->file);
+        atomic_store(&self->retired_ns, sr_clock_ns());
+    }
     sr_life_release(life);
     sr_mutex_lock(&self->mutex);
     sr_names_free_unlock(self, entry, &woken);

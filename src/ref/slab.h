@@ -10,8 +10,8 @@
 
 struct sr_slab {
     sockref *_Atomic chunk[SR_SLAB_CHUNKS];
-    _Atomic uint32_t made; /* entries that were ever used */
-    uint32_t free_head;    /* index + 1 of a FREE one, or 0 */
+    _Atomic uint32_t made;      /* entries that were ever used */
+    uint32_t free_head;         /* index + 1 of a FREE one, or 0 */
     sockref_registry *registry; /* of all its entries */
 };
 

@@ -37,7 +37,8 @@ struct sockref_registry {
     uint32_t pending;       /* what drain waits for */
     char *default_path;     /* drawn at the first need */
     _Atomic uint64_t active;
-    struct sr_list node; /* of the list of all registries, guarded by its mutex */
+    _Atomic uint64_t retired_ns; /* when a served listener was last closed under its loop */
+    struct sr_list node;         /* of the list of all registries, guarded by its mutex */
 };
 
 /* ---- registry.c ---- */

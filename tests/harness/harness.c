@@ -215,10 +215,40 @@ static void make_dir(char *out, size_t size, const char *parent, const char *nam
     }
 }
 
+#if defined(__SANITIZE_THREAD__)
+const char *__tsan_default_options(void);
+
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
+
+static void *do_nothing(void *unused)
+{
+    return unused;
+}
+
+/* The sanitizer has a thread of its own, which begins with the first one of the program. */
+static void count_threads(void)
+{
+    pthread_t thread;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, do_nothing, NULL), 0);
+    pthread_join(thread, NULL);
+    ck_assert(harness_threads_become(2));
+    base_threads = 2;
+}
+#else
+static void count_threads(void)
+{
+    base_threads = harness_threads();
+}
+#endif
+
 static void set_up(void)
 {
     make_dir(case_dir, sizeof case_dir, suite_dir, "c");
-    base_threads = harness_threads();
+    count_threads();
     base_descriptors = harness_descriptors();
     base_noted = sr_fd_count();
 }

@@ -1,6 +1,7 @@
 /*
- * To be preloaded: makes the removal of some files slow, so that a test can do something meanwhile. unlinkat() of a
- * path whose last component contains "slow" first waits SLOW_UNLINK_MS milliseconds.
+ * To be preloaded: makes the removal of some files slow, so that a test can do something meanwhile.
+ * unlinkat() of a path whose last component contains "slow" first waits SLOW_UNLINK_MS
+ * milliseconds.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -23,7 +24,8 @@ static void wait_if_slow(const char *path)
 
 int unlinkat(int dir, const char *path, int flags)
 {
-    int (*next)(int, const char *, int) = (int (*)(int, const char *, int))dlsym(RTLD_NEXT, "unlinkat");
+    int (*next)(int, const char *, int) =
+        (int (*)(int, const char *, int))dlsym(RTLD_NEXT, "unlinkat");
 
     wait_if_slow(path);
     return next(dir, path, flags);

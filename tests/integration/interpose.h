@@ -1,6 +1,6 @@
 /*
- * Some system calls of the library pass through here: a program's own definition goes before libc's. A test can count
- * them, make one fail, or hold one at a gate.
+ * Some system calls of the library pass through here: a program's own definition goes before
+ * libc's. A test can count them, make one fail, or hold one at a gate.
  */
 #ifndef TEST_INTERPOSE_H
 #define TEST_INTERPOSE_H
@@ -36,6 +36,8 @@ static inline int refuse(enum call call, const char *name)
         errno = reason;
     return reason;
 }
+
+#pragma GCC visibility push(default)
 
 #define NEXT(name, ...) ((int (*)(__VA_ARGS__))dlsym(RTLD_NEXT, #name))
 
@@ -101,6 +103,8 @@ int accept4(int fd, __SOCKADDR_ARG address, socklen_t *__restrict length, int fl
     return NEXT(accept4, int, struct sockaddr *, socklen_t *, int)(fd, address.__sockaddr__, length,
                                                                    flags);
 }
+
+#pragma GCC visibility pop
 
 /* A gate: while it is closed, calls of one kind on a leaf with "gated" in it wait. */
 

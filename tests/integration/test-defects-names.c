@@ -1,7 +1,6 @@
 /* What earlier systems got wrong with names, counts and files; each defect has its number. */
 #include "interpose.h"
 
-
 struct late {
     const char *name;
     sockref *ref;
@@ -20,7 +19,8 @@ static void *come_late(void *arg)
     return NULL;
 }
 
-/* The last release stands between its decision and its unlink, while another thread wants the name. */
+/* The last release stands between its decision and its unlink, while another thread wants the name.
+ */
 static void meet_a_removal(bool listen)
 {
     struct late late = {.name = file("gated.sock"), .status = 1, .listen = listen};
@@ -148,8 +148,8 @@ END_TEST
 
 START_TEST(d06_a_refused_path_is_never_bound)
 {
-    const char *const refused[] = {file("../x.sock"), file("a/../x.sock"), "", "x", file("x/"),
-                                   file("a\nb"), "@"};
+    const char *const refused[] = {file("../x.sock"), file("a/../x.sock"), "", "x",
+                                   file("x/"),        file("a\nb"),        "@"};
     unsigned binds = calls[CALL_BIND], sockets = calls[CALL_SOCKET];
 
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)

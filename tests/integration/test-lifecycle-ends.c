@@ -1,6 +1,6 @@
-/* Life-cycle scenarios: cleanup, delays, drain, shutdown, sweep, cancelling. tests/lifecycle.md has the list. */
+/* Life-cycle scenarios: cleanup, delays, drain, shutdown, sweep, cancelling. tests/lifecycle.md has
+ * the list. */
 #include "interpose.h"
-
 
 static void release_at_thread_end(void *ref)
 {
@@ -309,10 +309,13 @@ END_TEST
 
 START_TEST(L39_sweep_takes_only_dead_sockets_under_default_names)
 {
-    static const char *const kept[] = {
-        "sockref-1-0123456789abcdef.soc", "sockref-1-0123456789ABCDEF.sock",
-        "sockref-1-0123456789abcde.sock", "sockref--0123456789abcdef.sock",
-        "sockref-a-0123456789abcdef.sock", "other.sock", "sockref.sock"};
+    static const char *const kept[] = {"sockref-1-0123456789abcdef.soc",
+                                       "sockref-1-0123456789ABCDEF.sock",
+                                       "sockref-1-0123456789abcde.sock",
+                                       "sockref--0123456789abcdef.sock",
+                                       "sockref-a-0123456789abcdef.sock",
+                                       "other.sock",
+                                       "sockref.sock"};
     const char *dead = file("sockref-1-0123456789abcdef.sock");
     const char *live = file("sockref-2-0123456789abcdef.sock");
     const char *plain = file("sockref-3-0123456789abcdef.sock");
@@ -374,7 +377,8 @@ START_TEST(L44_a_start_that_waits_for_a_removal_blocks_no_loop)
     thread = release_at_gate(ref);
     inode = inode_of(name);
     ck_assert(!sockref_registry_is_socket_active(NULL, name));
-    ck_assert_int_eq(start_on(loop, name, &outcome), 0); /* returns, though the name is being removed */
+    ck_assert_int_eq(start_on(loop, name, &outcome),
+                     0); /* returns, though the name is being removed */
     for (int i = 0; i < 20; i++)
         ck_assert_int_ge(sockref_loop_dispatch(loop, 1), 0);
     ck_assert_int_eq(outcome.calls, 0);

@@ -84,9 +84,9 @@ static void assert_refused(const char *name, int status)
 
 START_TEST(L13_bad_paths_are_refused_with_their_reason)
 {
-    static const char *const leaves[] = {"../x.sock", "a/../x.sock", "..",       "x.sock/..",
-                                         "x.sock/",   "",            ".",        "a\nb",
-                                         "a\tb",      "a\x01",       "a\x7f.so", "d/./"};
+    static const char *const leaves[] = {"../x.sock", "a/../x.sock", "..",   "x.sock/..", "x.sock/",
+                                         "",          ".",           "a\nb", "a\tb",      "a\x01",
+                                         "a\x7f.so",  "d/./"};
     static const char *const whole[] = {"",  "x.sock", "./x.sock", "../x.sock", "/", "~/x.sock",
                                         "@", "@a\nb",  " ",        "//",        "."};
 
@@ -331,13 +331,20 @@ START_TEST(L27_options_that_are_no_option_are_refused)
         int option;
         int64_t value;
     } wrong[] = {
-        {SOCKREF_OPT_MODE, -2},          {SOCKREF_OPT_MODE, 01000},
-        {SOCKREF_OPT_BACKLOG, 0},        {SOCKREF_OPT_BACKLOG, INT64_MAX},
-        {SOCKREF_OPT_SHARE, 2},          {SOCKREF_OPT_GUARD, 3},
-        {SOCKREF_OPT_UNIQUE, -1},        {SOCKREF_OPT_EXCLUSIVE, 2},
-        {SOCKREF_OPT_MAX_SOCKETS, 0},    {SOCKREF_OPT_MAX_REFERENCES, 0},
-        {SOCKREF_OPT_MAX_BUFFERED, -1},  {SOCKREF_OPT_CLEANUP_DELAY_MS, -1},
-        {SOCKREF_OPT_HANDOVER, INT64_MIN}, {SOCKREF_OPT_MAX_CONNECTIONS, -1},
+        {SOCKREF_OPT_MODE, -2},
+        {SOCKREF_OPT_MODE, 01000},
+        {SOCKREF_OPT_BACKLOG, 0},
+        {SOCKREF_OPT_BACKLOG, INT64_MAX},
+        {SOCKREF_OPT_SHARE, 2},
+        {SOCKREF_OPT_GUARD, 3},
+        {SOCKREF_OPT_UNIQUE, -1},
+        {SOCKREF_OPT_EXCLUSIVE, 2},
+        {SOCKREF_OPT_MAX_SOCKETS, 0},
+        {SOCKREF_OPT_MAX_REFERENCES, 0},
+        {SOCKREF_OPT_MAX_BUFFERED, -1},
+        {SOCKREF_OPT_CLEANUP_DELAY_MS, -1},
+        {SOCKREF_OPT_HANDOVER, INT64_MIN},
+        {SOCKREF_OPT_MAX_CONNECTIONS, -1},
     };
     sockref_options *options = sockref_options_new();
 

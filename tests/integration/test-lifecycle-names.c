@@ -1,4 +1,5 @@
-/* Life-cycle scenarios: names, spellings, counts and registries. tests/lifecycle.md has the list. */
+/* Life-cycle scenarios: names, spellings, counts and registries. tests/lifecycle.md has the list.
+ */
 #include "util.h"
 
 START_TEST(L01_a_started_name_has_a_file_an_owner_and_one_count)
@@ -118,8 +119,9 @@ END_TEST
 
 START_TEST(L14_dots_spaces_and_any_bytes_come_back_exactly)
 {
-    static const char *const leaves[] = {"a..b.sock", "with some spaces", " leading",
-                                         "\xff\xfe\x80.sock", "na\xefve", "..a", "a..", "*?[\"'$`"};
+    static const char *const leaves[] = {
+        "a..b.sock", "with some spaces", " leading", "\xff\xfe\x80.sock", "na\xefve", "..a",
+        "a..",       "*?[\"'$`"};
 
     for (size_t i = 0; i < sizeof leaves / sizeof leaves[0]; i++) {
         const char *name = file(leaves[i]);

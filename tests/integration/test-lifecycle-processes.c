@@ -102,7 +102,7 @@ static int end_by_a_signal_handler(const char *argument)
     return 0;
 }
 
-static const char *const orderly[] = {"return", "exit",   "thread-exit",
+static const char *const orderly[] = {"return",       "exit",   "thread-exit",
                                       "pthread_exit", "signal", NULL};
 
 START_TEST(L37_every_orderly_end_leaves_no_file)

@@ -1,6 +1,7 @@
 /*
- * What the integration suites share. They use nothing of the library but its public interface, on real files, sockets,
- * threads and processes. Each case has a directory of its own and leaves everything as it was.
+ * What the integration suites share. They use nothing of the library but its public interface, on
+ * real files, sockets, threads and processes. Each case has a directory of its own and leaves
+ * everything as it was.
  */
 #ifndef TEST_UTIL_H
 #define TEST_UTIL_H
@@ -352,7 +353,8 @@ static inline sockref_registry *make_registry_here(void)
     return registry;
 }
 
-/* Whether a held name is registered, and a client gets through to its listener; the client is let go again. */
+/* Whether a held name is registered, and a client gets through to its listener; the client is let
+ * go again. */
 static inline bool is_in_use_at(sockref *ref, const char *name)
 {
     int fd, accepted;
@@ -410,7 +412,8 @@ static inline void run_threads(int count, void (*work)(int number, void *user), 
 }
 
 /*
- * Processes: this program again, playing another role. Parent and child talk over a socket, one byte at a time.
+ * Processes: this program again, playing another role. Parent and child talk over a socket, one
+ * byte at a time.
  */
 
 struct role {
@@ -529,7 +532,8 @@ static inline bool exited_well(int status)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-/* Run something in a forked child that has no part in the parent's checks; it returns its exit status. */
+/* Run something in a forked child that has no part in the parent's checks; it returns its exit
+ * status. */
 static inline pid_t fork_to(int (*work)(void *user), void *user)
 {
     pid_t pid = fork();

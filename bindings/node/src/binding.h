@@ -1,4 +1,5 @@
-/* What the files of the addon share. Everything here belongs to one environment and its thread, but where said. */
+/* What the files of the addon share. Everything here belongs to one environment and its thread, but
+ * where said. */
 #ifndef SOCKREF_NODE_BINDING_H
 #define SOCKREF_NODE_BINDING_H
 
@@ -11,22 +12,32 @@
 #include <string>
 #include <unordered_map>
 
-namespace sr {
+namespace sr
+{
 
 void give_back(sockref *ref);
 void give_back(sockref_registry *registry);
 
 /*
- * What a wrapped object points to: a pointer of the library and the number of native calls that use it now.
- * A close meanwhile only marks it; the last user gives the pointer back. The object itself is freed by
- * its finalizer, or by the last user after it.
+ * What a wrapped object points to: a pointer of the library and the number of native calls that use
+ * it now. A close meanwhile only marks it; the last user gives the pointer back. The object itself
+ * is freed by its finalizer, or by the last user after it.
  */
-template <typename T> class Handle {
-public:
-    explicit Handle(T *pointer) : pointer_(pointer) {}
+template <typename T> class Handle
+{
+  public:
+    explicit Handle(T *pointer) : pointer_(pointer)
+    {
+    }
 
-    T *get() const { return closed_ ? nullptr : pointer_; }
-    void enter() { users_++; }
+    T *get() const
+    {
+        return closed_ ? nullptr : pointer_;
+    }
+    void enter()
+    {
+        users_++;
+    }
 
     void leave()
     {
@@ -55,8 +66,11 @@ public:
             delete this;
     }
 
-private:
-    ~Handle() { give(); }
+  private:
+    ~Handle()
+    {
+        give();
+    }
 
     void give()
     {
@@ -74,12 +88,16 @@ private:
 };
 
 /* Keeps a handle's pointer valid for the length of a native call. */
-template <typename T> class Pin {
-public:
+template <typename T> class Pin
+{
+  public:
     Pin() = default;
     Pin(const Pin &) = delete;
     Pin &operator=(const Pin &) = delete;
-    ~Pin() { reset(); }
+    ~Pin()
+    {
+        reset();
+    }
 
     void reset(Handle<T> *handle = nullptr)
     {
@@ -90,9 +108,12 @@ public:
         handle_ = handle;
     }
 
-    T *get() const { return handle_ ? handle_->get() : nullptr; }
+    T *get() const
+    {
+        return handle_ ? handle_->get() : nullptr;
+    }
 
-private:
+  private:
     Handle<T> *handle_ = nullptr;
 };
 
@@ -103,13 +124,14 @@ struct Failure {
     bool has_path = false;
     std::string message, syscall, path;
 
-    static Failure of(int status);   /* with sockref_last_error(), where that tells of this status */
+    static Failure of(int status); /* with sockref_last_error(), where that tells of this status */
     static Failure plain(int status, const char *message);
 };
 
 /* Watches the loop's descriptor and has dispatch() called on the environment's thread. */
-class Driver {
-public:
+class Driver
+{
+  public:
     virtual ~Driver() = default;
     virtual void ref() = 0;
     virtual void unref() = 0;
@@ -125,31 +147,35 @@ Driver *new_thread_driver(Env *self, int fd, std::string *why);
 
 struct Start;
 
-/* What one environment (main thread or worker) has: its loop, made at the first need, and who needs it. */
+/* What one environment (main thread or worker) has: its loop, made at the first need, and who needs
+ * it. */
 struct Env {
     napi_env env = nullptr;
     sockref_loop *loop = nullptr;
     Driver *driver = nullptr;
     const char *driver_name = "none";
     napi_async_context context = nullptr;
-    napi_ref make_error = nullptr;   /* of the public layer: builds a SockrefError */
-    Batch *batch = nullptr;          /* events on their way to JavaScript (serve.cc) */
+    napi_ref make_error = nullptr;                /* of the public layer: builds a SockrefError */
+    Batch *batch = nullptr;                       /* events on their way to JavaScript (serve.cc) */
     std::unordered_map<uint64_t, Start *> starts; /* told to nobody yet, by number (start.cc) */
     uint64_t last_start = 0;
-    unsigned owners = 1;             /* the environment, work under way */
-    unsigned holds = 0;              /* what keeps the process alive: pending starts, ref() */
+    unsigned owners = 1; /* the environment, work under way */
+    unsigned holds = 0;  /* what keeps the process alive: pending starts, ref() */
     bool dispatching = false;
     bool closing = false;
 
     static Env *attach(napi_env env); /* at the load of the addon */
     static Env *of(napi_env env);     /* NULL when it is closing. Thread: any */
 
-    bool open_loop();                 /* false: an exception is pending */
+    bool open_loop(); /* false: an exception is pending */
     void close_loop();
-    void dispatch();                  /* called by the driver */
+    void dispatch(); /* called by the driver */
     void hold();
     void unhold();
-    void acquire() { owners++; }
+    void acquire()
+    {
+        owners++;
+    }
     void release();
 };
 
@@ -160,10 +186,12 @@ void throw_type_error(napi_env env, const char *message);
 napi_value number(napi_env env, uint64_t value); /* NULL with a pending RangeError above 2^53-1 */
 bool get_path(napi_env env, napi_value value, std::string *out, bool *out_null);
 
-/* The wrapper (node.i), for the hand-written files: NULL with a pending TypeError for anything else. */
+/* The wrapper (node.i), for the hand-written files: NULL with a pending TypeError for anything
+ * else. */
 napi_value wrap_reference(napi_env env, sockref *ref); /* takes ref, also on failure */
 Handle<sockref> *unwrap_reference(napi_env env, napi_value value);
-bool unwrap_registry(napi_env env, napi_value value, Handle<sockref_registry> **out); /* null: the default one */
+bool unwrap_registry(napi_env env, napi_value value,
+                     Handle<sockref_registry> **out); /* null: the default one */
 bool unwrap_options(napi_env env, napi_value value, sockref_options **out);
 
 /* start.cc: tells JavaScript of the starts that were settled. */
@@ -183,7 +211,8 @@ void add_serve(Env *self, napi_value exports);
 void add_function(Env *self, napi_value exports, const char *name, napi_callback callback);
 
 /* Arguments of a hand-written function; false with a pending TypeError when too few are given. */
-bool get_args(napi_env env, napi_callback_info info, size_t count, napi_value *args, Env **out_self);
+bool get_args(napi_env env, napi_callback_info info, size_t count, napi_value *args,
+              Env **out_self);
 
 napi_value undefined(napi_env env);
 

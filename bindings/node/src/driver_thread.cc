@@ -1,7 +1,7 @@
 /*
- * The driver for runtimes without libuv: a thread that polls the loop's descriptor and does nothing else.
- * When it is readable the thread asks JavaScript's thread, by a threadsafe function, to dispatch, and waits
- * until that is done. SOCKREF_NODE_DRIVER=thread asks for it.
+ * The driver for runtimes without libuv: a thread that polls the loop's descriptor and does nothing
+ * else. When it is readable the thread asks JavaScript's thread, by a threadsafe function, to
+ * dispatch, and waits until that is done. SOCKREF_NODE_DRIVER=thread asks for it.
  */
 #include "binding.h"
 
@@ -15,12 +15,15 @@
 #include <thread>
 #include <unistd.h>
 
-namespace sr {
+namespace sr
+{
 
-namespace {
+namespace
+{
 
-class ThreadDriver final : public Driver {
-public:
+class ThreadDriver final : public Driver
+{
+  public:
     static ThreadDriver *make(Env *self, int fd, std::string *why)
     {
         ThreadDriver *driver = new ThreadDriver(self, fd);
@@ -30,7 +33,8 @@ public:
             delete driver;
             return nullptr;
         }
-        if (!driver->start_thread() || napi_add_env_cleanup_hook(self->env, on_env_end, driver) != napi_ok) {
+        if (!driver->start_thread() ||
+            napi_add_env_cleanup_hook(self->env, on_env_end, driver) != napi_ok) {
             *why = "no thread could be started";
             driver->close();
             return nullptr;
@@ -38,8 +42,14 @@ public:
         return driver;
     }
 
-    void ref() override { napi_ref_threadsafe_function(self_->env, function_); }
-    void unref() override { napi_unref_threadsafe_function(self_->env, function_); }
+    void ref() override
+    {
+        napi_ref_threadsafe_function(self_->env, function_);
+    }
+    void unref() override
+    {
+        napi_unref_threadsafe_function(self_->env, function_);
+    }
 
     void close() override
     {
@@ -56,8 +66,10 @@ public:
         napi_release_threadsafe_function(function_, napi_tsfn_abort); /* its finalizer frees this */
     }
 
-private:
-    ThreadDriver(Env *self, int fd) : self_(self), fd_(fd) {}
+  private:
+    ThreadDriver(Env *self, int fd) : self_(self), fd_(fd)
+    {
+    }
 
     ~ThreadDriver() override
     {
@@ -80,8 +92,8 @@ private:
         napi_value name = nullptr;
 
         napi_create_string_utf8(self_->env, "sockref", NAPI_AUTO_LENGTH, &name);
-        return napi_create_threadsafe_function(self_->env, nullptr, nullptr, name, 1, 1, this, on_finalize, this,
-                                               on_wake, &function_) == napi_ok;
+        return napi_create_threadsafe_function(self_->env, nullptr, nullptr, name, 1, 1, this,
+                                               on_finalize, this, on_wake, &function_) == napi_ok;
     }
 
     bool start_thread()
@@ -139,8 +151,14 @@ private:
         driver->answer();
     }
 
-    static void on_env_end(void *data) { static_cast<ThreadDriver *>(data)->self_->close_loop(); }
-    static void on_finalize(napi_env, void *data, void *) { delete static_cast<ThreadDriver *>(data); }
+    static void on_env_end(void *data)
+    {
+        static_cast<ThreadDriver *>(data)->self_->close_loop();
+    }
+    static void on_finalize(napi_env, void *data, void *)
+    {
+        delete static_cast<ThreadDriver *>(data);
+    }
 
     Env *self_;
     int fd_;

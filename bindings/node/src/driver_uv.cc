@@ -1,8 +1,9 @@
 /*
  * The driver that Node itself offers: a uv_poll on the loop's descriptor.
  *
- * libuv's functions are found in the running process and never linked: a link would bind to whatever libuv
- * the machine has. The environment must not end with the poll open, so an asynchronous cleanup hook closes it.
+ * libuv's functions are found in the running process and never linked: a link would bind to
+ * whatever libuv the machine has. The environment must not end with the poll open, so an
+ * asynchronous cleanup hook closes it.
  */
 #include "binding.h"
 
@@ -10,9 +11,11 @@
 #include <dlfcn.h>
 #include <uv.h>
 
-namespace sr {
+namespace sr
+{
 
-namespace {
+namespace
+{
 
 struct Uv {
     decltype(&napi_get_uv_event_loop) get_loop;
@@ -52,8 +55,9 @@ const Uv &uv()
     return found;
 }
 
-class UvDriver final : public Driver {
-public:
+class UvDriver final : public Driver
+{
+  public:
     /* NULL: *why tells. */
     static UvDriver *make(Env *self, int fd, std::string *why)
     {
@@ -84,20 +88,38 @@ public:
         return driver;
     }
 
-    void ref() override { uv().ref(handle()); }
-    void unref() override { uv().unref(handle()); }
-    void close() override { uv().close(handle(), on_closed); }
+    void ref() override
+    {
+        uv().ref(handle());
+    }
+    void unref() override
+    {
+        uv().unref(handle());
+    }
+    void close() override
+    {
+        uv().close(handle(), on_closed);
+    }
 
-private:
+  private:
     explicit UvDriver(Env *self)
         : self_(self), poll_(static_cast<uv_poll_t *>(std::calloc(1, uv().handle_size(UV_POLL))))
     {
     }
-    ~UvDriver() override { std::free(poll_); }
+    ~UvDriver() override
+    {
+        std::free(poll_);
+    }
 
-    uv_handle_t *handle() { return reinterpret_cast<uv_handle_t *>(poll_); }
+    uv_handle_t *handle()
+    {
+        return reinterpret_cast<uv_handle_t *>(poll_);
+    }
 
-    static void on_poll(uv_poll_t *poll, int, int) { static_cast<UvDriver *>(poll->data)->self_->dispatch(); }
+    static void on_poll(uv_poll_t *poll, int, int)
+    {
+        static_cast<UvDriver *>(poll->data)->self_->dispatch();
+    }
 
     static void on_env_end(napi_async_cleanup_hook_handle, void *data)
     {

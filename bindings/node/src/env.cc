@@ -1,10 +1,10 @@
 /*
  * One environment: its loop, its driver and its end.
  *
- * The loop is made when something needs it first. At the end of the environment the cleanup hooks run, last
- * registered first: the driver's stops the watching and frees the loop, which cancels starts, destroys
- * connections and stops services, with no call into JavaScript any more; then this file's own. Finalizers
- * come after that, and need neither.
+ * The loop is made when something needs it first. At the end of the environment the cleanup hooks
+ * run, last registered first: the driver's stops the watching and frees the loop, which cancels
+ * starts, destroys connections and stops services, with no call into JavaScript any more; then this
+ * file's own. Finalizers come after that, and need neither.
  */
 #include "binding.h"
 
@@ -13,7 +13,8 @@
 #include <dlfcn.h>
 #include <mutex>
 
-namespace sr {
+namespace sr
+{
 
 /* Never destroyed: threads may still look when the process ends. */
 static std::mutex &table_mutex()
@@ -230,7 +231,8 @@ static const char *file_of(const void *address, Dl_info *info)
     return dladdr(address, info) && info->dli_fname ? info->dli_fname : "";
 }
 
-/* What was built against what: the public layer compares (lib/low.js). Calls nothing but the two versions. */
+/* What was built against what: the public layer compares (lib/low.js). Calls nothing but the two
+ * versions. */
 static napi_value build_info(napi_env env, napi_callback_info info)
 {
     napi_value result = nullptr, value = nullptr;
@@ -240,11 +242,13 @@ static napi_value build_info(napi_env env, napi_callback_info info)
     if (!get_args(env, info, 0, nullptr, &self))
         return nullptr;
     napi_create_object(env, &result);
-    set_text(env, result, "addonFile", file_of(reinterpret_cast<const void *>(&table_mutex), &found));
+    set_text(env, result, "addonFile",
+             file_of(reinterpret_cast<const void *>(&table_mutex), &found));
     set_text(env, result, "addonVersion", SOCKREF_VERSION_STRING);
     napi_create_uint32(env, SOCKREF_ABI_VERSION, &value);
     napi_set_named_property(env, result, "addonAbi", value);
-    set_text(env, result, "libraryFile", file_of(reinterpret_cast<const void *>(&sockref_version), &found));
+    set_text(env, result, "libraryFile",
+             file_of(reinterpret_cast<const void *>(&sockref_version), &found));
     set_text(env, result, "libraryVersion", sockref_version());
     napi_create_uint32(env, sockref_abi_version(), &value);
     napi_set_named_property(env, result, "libraryAbi", value);

@@ -3,7 +3,8 @@
 
 #include <cstring>
 
-namespace sr {
+namespace sr
+{
 
 Failure Failure::of(int status)
 {
@@ -14,7 +15,8 @@ Failure Failure::of(int status)
         return plain(status, sockref_status_message(status));
     failure.status = status;
     failure.os_errno = last->os_errno;
-    failure.message = last->message && *last->message ? last->message : sockref_status_message(status);
+    failure.message =
+        last->message && *last->message ? last->message : sockref_status_message(status);
     if (last->syscall)
         failure.syscall = last->syscall;
     failure.has_path = last->path != nullptr;
@@ -53,7 +55,8 @@ static napi_value plain_error(napi_env env, const Failure &failure)
 {
     napi_value error = nullptr;
 
-    napi_create_error(env, text(env, sockref_status_name(failure.status)), text(env, failure.message), &error);
+    napi_create_error(env, text(env, sockref_status_name(failure.status)),
+                      text(env, failure.message), &error);
     return error;
 }
 
@@ -62,7 +65,8 @@ napi_value make_error(napi_env env, const Failure &failure)
     Env *self = Env::of(env);
     napi_value make = nullptr, global = nullptr, error = nullptr, arguments[6];
 
-    if (!self || !self->make_error || napi_get_reference_value(env, self->make_error, &make) != napi_ok || !make)
+    if (!self || !self->make_error ||
+        napi_get_reference_value(env, self->make_error, &make) != napi_ok || !make)
         return plain_error(env, failure);
     napi_get_global(env, &global);
     napi_create_int32(env, failure.status, &arguments[0]);
@@ -94,7 +98,8 @@ napi_value number(napi_env env, uint64_t value)
     napi_value result = nullptr;
 
     if (value > 9007199254740991ULL) {
-        napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "the count is larger than a Number can tell");
+        napi_throw_range_error(env, "ERR_OUT_OF_RANGE",
+                               "the count is larger than a Number can tell");
         return nullptr;
     }
     napi_create_double(env, static_cast<double>(value), &result);
@@ -145,7 +150,8 @@ void add_function(Env *self, napi_value exports, const char *name, napi_callback
 {
     napi_value function = nullptr;
 
-    if (napi_create_function(self->env, name, NAPI_AUTO_LENGTH, callback, self, &function) == napi_ok)
+    if (napi_create_function(self->env, name, NAPI_AUTO_LENGTH, callback, self, &function) ==
+        napi_ok)
         napi_set_named_property(self->env, exports, name, function);
 }
 

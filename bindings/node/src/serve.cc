@@ -1,29 +1,38 @@
 /*
  * Connections served in JavaScript: the hot path, so by hand.
  *
- * The library's handlers only note what happened. A batch of up to 64 events goes to JavaScript in one call,
- * at most one event of a connection in each, so that what a handler does (pause, destroy) counts before the
- * next event of the same connection is told. An event is four numbers in an array that both sides see:
+ * The library's handlers only note what happened. A batch of up to 64 events goes to JavaScript in
+ * one call, at most one event of a connection in each, so that what a handler does (pause, destroy)
+ * counts before the next event of the same connection is told. An event is four numbers in an array
+ * that both sides see:
  *
- *     kind  slot  a  b
- *     OPEN  connection, service     DATA connection, offset in the pool, length (or index, -1: one of its own)
- *     ERROR connection, status      CLOSE connection, had an error     END, DRAIN connection     STOP service
+ *     kind   slot        a                   b
+ *     OPEN   connection  service
+ *     DATA   connection  offset in the pool  length
+ *     DATA   connection  index of its own    -1
+ *     ERROR  connection  status
+ *     CLOSE  connection  had an error
+ *     END    connection
+ *     DRAIN  connection
+ *     STOP   service
  *
- * Short data lies in a pool buffer of which JavaScript takes slices; long data has a buffer of its own. The
- * array ends with a cursor, the next event to tell: when a handler throws, the exception is reported as any
- * uncaught one, and the next call begins there.
+ * Short data lies in a pool buffer of which JavaScript takes slices; long data has a buffer of its
+ * own. The array ends with a cursor, the next event to tell: when a handler throws, the exception
+ * is reported as any uncaught one, and the next call begins there.
  *
- * What happens while JavaScript runs, or while nothing dispatches, waits in a queue of its own until it can
- * be told. A slot is free again when its CLOSE or STOP was told.
+ * What happens while JavaScript runs, or while nothing dispatches, waits in a queue of its own
+ * until it can be told. A slot is free again when its CLOSE or STOP was told.
  */
 #include "binding.h"
 
 #include <cstring>
 #include <vector>
 
-namespace sr {
+namespace sr
+{
 
-namespace {
+namespace
+{
 
 enum Kind { OPEN, DATA, END, DRAIN, ERROR, CLOSE, STOP };
 
@@ -45,12 +54,13 @@ struct Conn {
     Env *self;
     sockref_conn *handle; /* ours; NULL when it is over */
     int32_t slot;
-    uint64_t told = 0;    /* the number of the batch with an event of it */
+    uint64_t told = 0; /* the number of the batch with an event of it */
 };
 
 /* Numbers for things, small ones first. */
-template <typename T> class Slots {
-public:
+template <typename T> class Slots
+{
+  public:
     int32_t add(T *thing)
     {
         int32_t slot;
@@ -84,16 +94,19 @@ public:
             delete thing;
     }
 
-private:
+  private:
     std::vector<T *> things_;
     std::vector<int32_t> free_;
 };
 
 } // namespace
 
-class Batch {
-public:
-    explicit Batch(Env *self) : self_(self) {}
+class Batch
+{
+  public:
+    explicit Batch(Env *self) : self_(self)
+    {
+    }
 
     ~Batch()
     {
@@ -107,8 +120,10 @@ public:
         napi_value memory = nullptr, array = nullptr;
         void *data = nullptr;
 
-        if (napi_create_arraybuffer(self_->env, (cursor + 1) * sizeof *events_, &data, &memory) != napi_ok ||
-            napi_create_typedarray(self_->env, napi_int32_array, cursor + 1, memory, 0, &array) != napi_ok ||
+        if (napi_create_arraybuffer(self_->env, (cursor + 1) * sizeof *events_, &data, &memory) !=
+                napi_ok ||
+            napi_create_typedarray(self_->env, napi_int32_array, cursor + 1, memory, 0, &array) !=
+                napi_ok ||
             napi_create_reference(self_->env, array, 1, &events_ref_) != napi_ok)
             return false;
         events_ = static_cast<int32_t *>(data);
@@ -181,7 +196,7 @@ public:
     Slots<Conn> conns;
     Slots<Service> services;
 
-private:
+  private:
     void append(const Event &event)
     {
         if (event.kind != STOP)
@@ -227,7 +242,8 @@ private:
         void *data = nullptr;
         size_t size = 0;
 
-        if (!pool_data_ && pool_ref_ && napi_get_reference_value(self_->env, pool_ref_, &pool) == napi_ok && pool &&
+        if (!pool_data_ && pool_ref_ &&
+            napi_get_reference_value(self_->env, pool_ref_, &pool) == napi_ok && pool &&
             napi_get_buffer_info(self_->env, pool, &data, &size) == napi_ok && size == pool_size)
             pool_data_ = static_cast<char *>(data);
         if (pool_data_ && pool_used_ + length <= pool_size)
@@ -262,7 +278,8 @@ private:
             args[2] = long_;
         while (events_[cursor] < count_ && events_[cursor] > begun) {
             begun = events_[cursor];
-            napi_status status = napi_make_callback(self_->env, self_->context, global, deliver, 3, args, &result);
+            napi_status status =
+                napi_make_callback(self_->env, self_->context, global, deliver, 3, args, &result);
             if (status == napi_ok)
                 return;
             if (status != napi_pending_exception ||
@@ -411,7 +428,8 @@ static napi_value set_deliver(napi_env env, napi_callback_info info)
 /* serve(reference, half_open) -> the slot of the service */
 static napi_value serve(napi_env env, napi_callback_info info)
 {
-    sockref_handlers handlers = {sizeof handlers, on_connection, on_data, on_end, on_drain, on_error, on_close, on_stop};
+    sockref_handlers handlers = {sizeof handlers, on_connection, on_data,  on_end,
+                                 on_drain,        on_error,      on_close, on_stop};
     napi_value args[2], result = nullptr;
     Handle<sockref> *ref;
     Service *service;
@@ -419,14 +437,16 @@ static napi_value serve(napi_env env, napi_callback_info info)
     Env *self;
     int err;
 
-    if (!get_args(env, info, 2, args, &self) || !(ref = unwrap_reference(env, args[0])) || !self->open_loop())
+    if (!get_args(env, info, 2, args, &self) || !(ref = unwrap_reference(env, args[0])) ||
+        !self->open_loop())
         return nullptr;
     napi_get_value_bool(env, args[1], &half_open);
     if (!half_open)
         handlers.on_end = nullptr;
     service = new Service{self, -1};
     service->slot = self->batch->services.add(service);
-    err = ref->get() ? sockref_serve_on(ref->get(), self->loop, &handlers, service) : SOCKREF_ECLOSED;
+    err =
+        ref->get() ? sockref_serve_on(ref->get(), self->loop, &handlers, service) : SOCKREF_ECLOSED;
     if (err < 0) {
         self->batch->services.remove(service->slot);
         throw_failure(env, Failure::of(err));

@@ -1,16 +1,17 @@
 /*
  * Starts: a promise for each, settled exactly once.
  *
- * The library calls on_start() on the loop, that is in our dispatch; or, when a registry or the loop is freed
- * first, inside that call, which may be a finalizer's. So it only notes the outcome, and JavaScript is told
- * by settle_starts() at the end of a dispatch.
+ * The library calls on_start() on the loop, that is in our dispatch; or, when a registry or the
+ * loop is freed first, inside that call, which may be a finalizer's. So it only notes the outcome,
+ * and JavaScript is told by settle_starts() at the end of a dispatch.
  */
 #include "binding.h"
 
 #include <mutex>
 #include <vector>
 
-namespace sr {
+namespace sr
+{
 
 struct Start {
     Env *self;
@@ -21,7 +22,10 @@ struct Start {
     Failure failure;
     bool settled = false;
 
-    Start(Env *env, Handle<sockref_registry> *where) : self(env), registry(where), number(++env->last_start) {}
+    Start(Env *env, Handle<sockref_registry> *where)
+        : self(env), registry(where), number(++env->last_start)
+    {
+    }
 };
 
 /* Guards the outcomes of all starts. */
@@ -119,7 +123,8 @@ static napi_value start(napi_env env, napi_callback_info info)
     int err;
 
     if (!get_args(env, info, 3, args, &self) || !unwrap_registry(env, args[0], &registry) ||
-        !get_path(env, args[1], &path, &null) || !unwrap_options(env, args[2], &options) || !self->open_loop())
+        !get_path(env, args[1], &path, &null) || !unwrap_options(env, args[2], &options) ||
+        !self->open_loop())
         return nullptr;
     start = new Start(self, registry);
     if (napi_create_promise(env, &start->deferred, &promise) != napi_ok) {
@@ -129,8 +134,8 @@ static napi_value start(napi_env env, napi_callback_info info)
     self->starts[start->number] = start;
     self->hold();
     sockref_options_set_loop(options, self->loop);
-    err = sockref_registry_start_listener(registry ? registry->get() : nullptr, null ? nullptr : path.c_str(),
-                                          options, on_start, start);
+    err = sockref_registry_start_listener(registry ? registry->get() : nullptr,
+                                          null ? nullptr : path.c_str(), options, on_start, start);
     if (err < 0) {
         /* It failed at once and will not come: the promise goes the same way. */
         std::lock_guard<std::mutex> lock(outcome_mutex());
@@ -164,7 +169,8 @@ static napi_value cancel_start(napi_env env, napi_callback_info info)
             start = found->second;
     }
     if (start && (!start->registry || start->registry->get()))
-        sockref_registry_cancel_start(start->registry ? start->registry->get() : nullptr, on_start, start);
+        sockref_registry_cancel_start(start->registry ? start->registry->get() : nullptr, on_start,
+                                      start);
     return undefined(env);
 }
 

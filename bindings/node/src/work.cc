@@ -1,13 +1,14 @@
 /*
- * Calls on a registry that may wait: sweep, drain and shutdown run on a thread of the pool and answer by a
- * promise. The registry is pinned meanwhile, and so is our environment, which may end first. cleanup_all is
- * here for the number that it tells beside a failure.
+ * Calls on a registry that may wait: sweep, drain and shutdown run on a thread of the pool and
+ * answer by a promise. The registry is pinned meanwhile, and so is our environment, which may end
+ * first. cleanup_all is here for the number that it tells beside a failure.
  */
 #include "binding.h"
 
 #include <cmath>
 
-namespace sr {
+namespace sr
+{
 
 struct Work {
     Env *self;
@@ -26,8 +27,8 @@ struct Work {
 
 static int run_sweep(Work *work)
 {
-    return sockref_registry_sweep(work->registry, work->default_directory ? nullptr : work->directory.c_str(),
-                                  &work->count);
+    return sockref_registry_sweep(
+        work->registry, work->default_directory ? nullptr : work->directory.c_str(), &work->count);
 }
 
 static int run_drain(Work *work)
@@ -93,7 +94,8 @@ static napi_value queue(Work *work, const char *what)
 
     napi_create_string_utf8(env, what, NAPI_AUTO_LENGTH, &name);
     if (napi_create_promise(env, &work->deferred, &promise) != napi_ok ||
-        napi_create_async_work(env, nullptr, name, execute, complete, work, &work->work) != napi_ok ||
+        napi_create_async_work(env, nullptr, name, execute, complete, work, &work->work) !=
+            napi_ok ||
         napi_queue_async_work(env, work->work) != napi_ok) {
         delete work;
         return nullptr;
@@ -134,7 +136,8 @@ static napi_value sweep(napi_env env, napi_callback_info info)
     return queue(work, "sockref.sweep");
 }
 
-static napi_value wait_for(napi_env env, napi_callback_info info, int (*run)(Work *), const char *what)
+static napi_value wait_for(napi_env env, napi_callback_info info, int (*run)(Work *),
+                           const char *what)
 {
     napi_value args[2];
     Work *work;

@@ -91,7 +91,11 @@ test('L45 library version and ABI are checked at load', async (t) => {
       const soname = path.basename(told.libraryFile);
       fs.writeFileSync(source, 'const char *sockref_version(void) { return "0.0.1"; }\n' +
         'unsigned sockref_abi_version(void) { return 4711; }\n');
-      execFileSync(process.env.CC ?? 'cc', ['-shared', '-fPIC', `-Wl,-soname,${soname}`, '-o', path.join(directory, soname), source]);
+      const [version] = /SOCKREF_\d[\w.]*/.exec(fs.readFileSync(told.addonFile, 'latin1')) ?? [];
+      const map = path.join(directory, 'other.map');
+      fs.writeFileSync(map, `${version ?? 'SOCKREF_0'} { global: sockref_*; };\n`);
+      execFileSync(process.env.CC ?? 'cc', ['-shared', '-fPIC', `-Wl,-soname,${soname}`, `-Wl,--version-script=${map}`,
+        '-o', path.join(directory, soname), source]);
       const ended = await run(['-e', `require(${JSON.stringify(root)})`], { env: { LD_LIBRARY_PATH: directory } });
       assert.notEqual(ended.code, 0);
       assert.match(ended.err, /ERR_SOCKREF_LIBRARY/);

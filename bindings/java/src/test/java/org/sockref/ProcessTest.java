@@ -78,6 +78,18 @@ class ProcessTest extends Scene {
     }
 
     @Test
+    void l32WaitingStartsAreCancelled() throws Exception {
+        Path shim = Path.of(System.getProperty("sockref.slow.unlink", "/nonexistent"));
+        Assumptions.assumeTrue(Files.exists(shim), "the preloaded slow-unlink was not built");
+        Child child = Child.start(List.of(), Map.of("LD_PRELOAD", shim.toString(), "SLOW_UNLINK_MS", "500"),
+                Programs.class, "slow-cancel", path("slow.sock"));
+        String told = child.line("cancelled ");
+        assertEquals(0, child.end());
+        assertTrue(told.matches("cancelled true TimeoutException true (none|ESOCKREF_[A-Z]+|EADDRINUSE) true false"),
+                told);
+    }
+
+    @Test
     void l45VersionsAreChecked() {
         String[] identity = Shim.identity();
         assertEquals(identity[1], identity[4]);

@@ -1,10 +1,13 @@
 package org.sockref;
 
+import static java.util.concurrent.TimeUnit.MILLISECONDS;
+
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.atomic.AtomicLong;
 
 /** What children of the tests run. */
@@ -27,6 +30,7 @@ public final class Programs {
             case "hold" -> hold(arguments[1], arguments[2]);
             case "open" -> open(arguments[1]);
             case "slow" -> slow(Path.of(arguments[1]));
+            case "slow-cancel" -> slowCancel(Path.of(arguments[1]));
             case "load" -> load();
             case "many" -> many(Path.of(arguments[1]));
             default -> throw new IllegalArgumentException(arguments[0]);
@@ -150,6 +154,40 @@ public final class Programs {
                     + loopTicks.get() + " active " + reference.isActive());
         }
         closer.join();
+    }
+
+    /** Starts that wait are cancelled, in the three ways of a future. */
+    private static void slowCancel(Path path) throws Exception {
+        LiveCounts before = Sockref.liveCounts();
+        SocketReference old = SocketReference.listen(path);
+        Thread closer = new Thread(old::close);
+        closer.start();
+        while (Sockref.isSocketActive(path)) {
+            Thread.onSpinWait();
+        }
+        CompletableFuture<SocketReference> cancelled = SocketReference.startListener(path);
+        CompletableFuture<SocketReference> late = SocketReference.startListener(path).orTimeout(50, MILLISECONDS);
+        Registry registry = new Registry();
+        CompletableFuture<SocketReference> other = registry.startListener(path);
+        boolean won = cancelled.cancel(true);
+        String problem = "none";
+        try {
+            late.get();
+        } catch (ExecutionException e) {
+            problem = e.getCause().getClass().getSimpleName();
+        }
+        boolean waiting = closer.isAlive();
+        closer.join();
+        registry.close();
+        String closed = "none";
+        try {
+            other.get().close();
+        } catch (ExecutionException e) {
+            closed = ((SockrefException) e.getCause()).code();
+        }
+        Sockref.drain(Scene.LONG);
+        say("cancelled " + won + " " + problem + " " + waiting + " " + closed + " "
+                + Sockref.liveCounts().equals(before) + " " + Scene.exists(path));
     }
 
     private static void load() {

@@ -1,0 +1,159 @@
+/* Full and read-only disks, directories that go away or are replaced. */
+#include "util.h"
+
+#include <sched.h>
+#include <sys/mount.h>
+
+/* What is mounted here is seen by this process only, and goes with it. */
+
+static int on_a_disk(const char *options, int (*work)(void *user))
+{
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", directory, "tmpfs", 0, options) < 0)
+        return 77;
+    return work(directory);
+}
+
+#define ON_A_DISK(options, work)                                                                   \
+    do {                                                                                           \
+        pid_t pid_ = fork();                                                                       \
+        int status_;                                                                               \
+        if (pid_ == 0)                                                                             \
+            _exit(on_a_disk(options, work));                                                       \
+        status_ = end_of(pid_);                                                                    \
+        if (WIFEXITED(status_) && WEXITSTATUS(status_) == 77)                                      \
+            SKIP("no file system can be mounted here");                                            \
+        ck_assert(exited_well(status_));                                                           \
+    } while (0)
+
+static int fill(void *user)
+{
+    sockref *ref;
+    char name[128];
+
+    (void)user;
+    EXPECT(sockref_registry_listen(NULL, path, NULL, &ref) == 0);
+    for (int i = 0;; i++) {
+        int fd;
+
+        snprintf(name, sizeof name, "%s/%d", directory, i);
+        fd = open(name, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        if (fd < 0)
+            break;
+        close(fd);
+    }
+    EXPECT(errno == ENOSPC);
+    EXPECT(try_start(NULL, file("full.sock")) == -ENOSPC);
+    EXPECT(sockref_last_error()->os_errno == ENOSPC);
+    EXPECT(strcmp(sockref_last_error()->syscall, "bind") == 0);
+    EXPECT(strcmp(sockref_last_error()->path, file("full.sock")) == 0);
+    EXPECT(!exists(file("full.sock")));
+    EXPECT(is_connectable(path));
+    sockref_release(ref); /* a full disk hinders no removal */
+    EXPECT(!exists(path));
+    EXPECT(sockref_registry_listen(NULL, path, NULL, &ref) == 0);
+    sockref_release(ref);
+    return 0;
+}
+
+START_TEST(a_full_disk_is_enospc_and_leaves_nothing)
+{
+    ON_A_DISK("size=64k,nr_inodes=8,mode=700", fill);
+}
+END_TEST
+
+static int failures, failure;
+
+static void note_failure(const sockref_log_record *record, void *user)
+{
+    (void)user;
+    if (strcmp(record->event, "cleanup_failed") == 0) {
+        failures++;
+        failure = record->status;
+    }
+}
+
+static int freeze(void *user)
+{
+    sockref *ref, *other = NULL;
+
+    (void)user;
+    EXPECT(sockref_set_log(note_failure, NULL, NULL) == 0);
+    EXPECT(sockref_registry_listen(NULL, path, NULL, &ref) == 0);
+    EXPECT(mount(NULL, directory, NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
+    EXPECT(sockref_registry_listen(NULL, file("2.sock"), NULL, &other) == -EROFS);
+    EXPECT(sockref_last_error()->os_errno == EROFS);
+    sockref_release(ref); /* the file must stay; it is told, and the name is free */
+    EXPECT(failures == 1 && failure == -EROFS);
+    EXPECT(is_socket(path));
+    EXPECT(sockref_registry_active_socket_count(NULL) == 0);
+    EXPECT(mount(NULL, directory, NULL, MS_REMOUNT, NULL) == 0);
+    EXPECT(try_start(NULL, path) == -EADDRINUSE);
+    EXPECT(unlink(path) == 0);
+    EXPECT(try_start(NULL, path) == 0);
+    return 0;
+}
+
+START_TEST(a_read_only_disk_is_erofs_and_a_failed_removal_is_told)
+{
+    ON_A_DISK("mode=700", freeze);
+}
+END_TEST
+
+START_TEST(a_directory_that_goes_away_under_a_socket_is_no_trouble)
+{
+    char name[200], moved[200];
+    sockref *ref;
+
+    snprintf(name, sizeof name, "%s/d/s.sock", directory);
+    snprintf(moved, sizeof moved, "%s/e/s.sock", directory);
+    ck_assert_int_eq(mkdir(file("d"), 0700), 0);
+    ref = start(NULL, name);
+    ck_assert_int_eq(rename(file("d"), file("e")), 0);
+    ck_assert_int_eq(mkdir(file("d"), 0700), 0);
+    write_file(name, "another file at the old path");
+    sockref_release(ref);
+    ck_assert(!exists(moved)); /* the socket is removed where it is now */
+    ck_assert(file_holds(name, "another file at the old path"));
+
+    ck_assert_int_eq(unlink(name), 0);
+    ref = start(NULL, name);
+    ck_assert_int_eq(unlink(name), 0);
+    ck_assert_int_eq(rmdir(file("d")), 0);
+    sockref_release(ref);
+    ck_assert_uint_eq(sockref_registry_active_socket_count(NULL), 0);
+}
+END_TEST
+
+START_TEST(a_replaced_directory_is_another_name)
+{
+    char name[200];
+    sockref *ref, *other;
+
+    snprintf(name, sizeof name, "%s/d/s.sock", directory);
+    ck_assert_int_eq(mkdir(file("d"), 0700), 0);
+    ref = start(NULL, name);
+    ck_assert_int_eq(rename(file("d"), file("e")), 0);
+    ck_assert_int_eq(mkdir(file("d"), 0700), 0);
+    other = start(NULL, name);
+    ck_assert_ptr_ne(ref, other);
+    ck_assert(is_connectable(name));
+    ck_assert(is_connectable(file("e/s.sock")));
+    sockref_release(ref);
+    ck_assert(is_connectable(name));
+    ck_assert(!exists(file("e/s.sock")));
+    sockref_release(other);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    Suite *suite = suite_create("disk");
+    TCase *tcase = add_case(suite, "disk");
+
+    tcase_add_test(tcase, a_full_disk_is_enospc_and_leaves_nothing);
+    tcase_add_test(tcase, a_read_only_disk_is_erofs_and_a_failed_removal_is_told);
+    tcase_add_test(tcase, a_directory_that_goes_away_under_a_socket_is_no_trouble);
+    tcase_add_test(tcase, a_replaced_directory_is_another_name);
+    return run_suite(suite, argc, argv, NULL);
+}
