@@ -6,4 +6,5 @@ exampledir = $(docdir)/examples
 dist_example_DATA = \
 	examples/Echo.java \
 	examples/echo.c \
-	examples/echo.py
+	examples/echo.py \
+	examples/echo.js

@@ -1,22 +1,34 @@
 # One program for each suite. tests/check-lists fails if a suite in the tree is not listed here.
 unit_suites = \
+	tests/unit/test-cleanup \
 	tests/unit/test-conn \
 	tests/unit/test-error \
+	tests/unit/test-faults \
 	tests/unit/test-fd \
+	tests/unit/test-fork \
 	tests/unit/test-hash \
 	tests/unit/test-list \
+	tests/unit/test-listen \
 	tests/unit/test-listener \
 	tests/unit/test-log \
+	tests/unit/test-lookup \
 	tests/unit/test-loop \
 	tests/unit/test-options \
 	tests/unit/test-path \
+	tests/unit/test-place \
+	tests/unit/test-race \
 	tests/unit/test-reactor \
+	tests/unit/test-registry \
+	tests/unit/test-remove \
 	tests/unit/test-service \
 	tests/unit/test-slab \
+	tests/unit/test-sockfile \
 	tests/unit/test-start \
 	tests/unit/test-status \
+	tests/unit/test-sweep \
 	tests/unit/test-table \
-	tests/unit/test-timer
+	tests/unit/test-timer \
+	tests/unit/test-watch
 integration_suites = \
 	tests/integration/test-defects-calls \
 	tests/integration/test-defects-names \

@@ -67,14 +67,16 @@ int sr_place_open(const char *path, struct sr_place *out_place)
     if (place.dir == -ENOMEM)
         return sr_error_no_memory();
     if (place.dir < 0)
-        return sr_error_system(-place.dir, "open", directory);
+        return sr_error_wrapped(place.dir, -place.dir, "open", path,
+                                "the directory %s cannot be opened: %s", directory,
+                                sockref_status_message(place.dir));
     if (sr_sys.fstat(place.dir, &info) < 0) {
-        status = sr_error_system(errno, "fstat", directory);
+        status = sr_error_system(errno, "fstat", path);
         goto close_dir;
     }
     distrust = find_distrust(&info, &place.shared);
     if (distrust) {
-        status = sr_error_set(SOCKREF_EUNTRUSTED, directory, "%s", distrust);
+        status = sr_error_set(SOCKREF_EUNTRUSTED, path, "%s", distrust);
         goto close_dir;
     }
     place.device = info.st_dev;

@@ -258,9 +258,9 @@ int sr_sockfile_adopt(struct sr_place *place, const char *path, int fd,
                             "the descriptor is not a Unix stream socket that listens at the path");
     if (file.place.dir >= 0) {
         status = identify(&file, path, &info);
-        if (status < 0)
+        if (status < 0 && status != -ENOENT)
             return status;
-        if (!leads_to(fd, &info))
+        if (status == -ENOENT || !leads_to(fd, &info))
             return sr_error_set(SOCKREF_EFOREIGN, path,
                                 "the descriptor is bound to another file than the path");
     }

@@ -283,16 +283,39 @@ static void stop(struct sr_service *service)
 {
     struct sr_listener *self = SR_LIST_OWNER(service, struct sr_listener, service);
     struct sockref_loop *loop = self->owner.loop;
+    bool finished;
 
     sr_mutex_lock(&loop->mutex);
     atomic_store(&self->stop_asked, true);
+    finished = self->finished;
     if (!self->concluded) { /* a loop that is being freed can be faster */
         if (self->life)
             loop->backend->ops->forget(loop->backend, self->source.fd);
         sr_loop_post_locked(loop, &self->task);
     }
     sr_mutex_unlock(&loop->mutex);
+    if (finished)
+        sr_registry_pending_done(self->registry);
     let_go(self);
+}
+
+/*
+ * Give back what keeps the registry: who comes last of this and stop(), if it comes at all, tells
+ * those who drain.
+ */
+static void leave_registry(struct sr_listener *self)
+{
+    struct sockref_loop *loop = self->owner.loop;
+    bool stopped;
+
+    sr_mutex_lock(&loop->mutex);
+    self->finished = true;
+    stopped = atomic_load(&self->stop_asked);
+    sr_mutex_unlock(&loop->mutex);
+    if (self->detached)
+        sr_registry_unhold(self->registry);
+    else if (stopped)
+        sr_registry_pending_done(self->registry);
 }
 
 /* The last of a listener. The loop is left before the registry is told, so that drain sees its
@@ -300,8 +323,6 @@ static void stop(struct sr_service *service)
 static void conclude(struct sr_listener *self)
 {
     struct sockref_loop *loop = self->owner.loop;
-    struct sr_life *life = self->life;
-    sockref_registry *registry = life->registry;
 
     sr_list_remove(&self->stopping);
     sr_mutex_lock(&loop->mutex);
@@ -315,10 +336,10 @@ static void conclude(struct sr_listener *self)
         if (sr_loop_is_foreign(loop))
             return;
     }
-    sr_life_release(life);
-    let_go(self);
+    sr_life_release(self->life);
     sr_service_leave(loop);
-    sr_registry_pending_done(registry);
+    leave_registry(self);
+    let_go(self);
 }
 
 void sr_listener_conclude(struct sockref_loop *loop)
@@ -374,7 +395,7 @@ void sr_listener_begin(struct sr_listener *self, struct sr_life *life)
 {
     struct sockref_loop *loop = self->owner.loop;
 
-    sr_registry_pending_add(life->registry);
+    self->registry = life->registry;
     self->source.fd = life->file.fd;
     self->owner.max_buffered = life->max_buffered;
     sr_mutex_lock(&loop->mutex);
@@ -402,7 +423,8 @@ void sr_listener_stop_all(struct sockref_loop *loop)
         sr_mutex_unlock(&loop->mutex);
         if (!self)
             break;
-        if (sr_registry_detach(self->life, &self->service))
+        self->detached = sr_registry_detach(self->life, &self->service);
+        if (self->detached)
             let_go(self); /* else stop() has come or is coming, and gives its count back itself */
         begin_ending(self);
     } while (self);

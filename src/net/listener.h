@@ -15,9 +15,12 @@ struct sr_listener {
     struct sr_timer timer; /* ends a pause */
     struct sr_list node;   /* of the loop's listeners */
     struct sr_list stopping;
-    struct sr_life *life;   /* counted */
+    struct sr_life *life; /* counted */
+    sockref_registry *registry;
     _Atomic unsigned count; /* the loop, and the life until stop was called or it was detached */
     _Atomic bool stop_asked;
+    bool detached;  /* by its loop: stop never comes */
+    bool finished;  /* nothing of it is left but the record; guarded by the loop's mutex */
     bool concluded; /* guarded by the loop's mutex, as life is until it is set */
     bool begun, ending;
     bool starved; /* paused because descriptors or memory ran out */

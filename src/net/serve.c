@@ -119,8 +119,7 @@ int sr_serve_options(const sockref_options *options, struct sr_life *life)
 
     if (status < 0)
         return status;
-    sr_life_acquire(life);
-    life->service = &listener->service;
+    sr_registry_attach_life(life, &listener->service);
     sr_listener_begin(listener, life);
     return 0;
 }

@@ -192,13 +192,16 @@ int sockref_registry_shutdown(sockref_registry *self, int timeout_ms)
 
 void sockref_registry_free(sockref_registry *self)
 {
-    uint64_t count = 0;
+    uint64_t count = 0, deadline;
 
     if (!self || sr_registry_is_forked(self))
         return;
     close_registry(self, SR_SHUT);
     revoke_all(self, SR_CLOCK_NEVER, true, &count);
+    deadline = sr_clock_after_ms(sr_registry_option(self, NULL, SOCKREF_OPT_CLEANUP_TIMEOUT_MS));
     sr_mutex_lock(&self->mutex);
+    while (has_dying(self) && wait_for_change(self, deadline))
+        continue;
     sr_registry_unhold_unlock(self);
 }
 

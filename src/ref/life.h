@@ -30,7 +30,7 @@ struct sr_life {
     struct sr_sockfile file;  /* fd, directory, identity */
     uint64_t max_connections; /* 0: no limit */
     uint64_t max_buffered;
-    sockref_registry *registry; /* alive while the service is pending (sr_registry_pending_add) */
+    sockref_registry *registry; /* alive while the life is attached to an entry or a service */
     struct sr_service *service; /* guarded by the registry's mutex */
 };
 

@@ -254,8 +254,11 @@ static int publish(struct attempt *attempt, sockref *entry, struct sr_life *life
 static void discard_life(struct attempt *attempt, struct sr_life *life)
 {
     struct sr_error *error = sr_error_take();
-    struct sr_service *service = life->service;
+    struct sr_service *service;
 
+    sr_mutex_lock(&attempt->registry->mutex);
+    service = sr_service_take(attempt->registry, life);
+    sr_mutex_unlock(&attempt->registry->mutex);
     if (attempt->fd >= 0) {
         /* Taken on success only: the descriptor and its file stay the caller's. */
         sr_fd_disown(life->file.fd);
@@ -263,7 +266,6 @@ static void discard_life(struct attempt *attempt, struct sr_life *life)
     } else {
         sr_sockfile_remove(&life->file, attempt->name.path);
     }
-    life->service = NULL;
     if (service)
         service->stop(service);
     sr_life_release(life);

@@ -183,6 +183,12 @@ void sr_registry_unhold_unlock(sockref_registry *self)
         unmake(self);
 }
 
+void sr_registry_unhold(sockref_registry *self)
+{
+    sr_mutex_lock(&self->mutex);
+    sr_registry_unhold_unlock(self);
+}
+
 void sr_registry_pending_add(sockref_registry *self)
 {
     sr_mutex_lock(&self->mutex);

@@ -53,10 +53,17 @@ void sr_registry_pending_done(sockref_registry *self);
  * revoked, SOCKREF_EFORKED.
  */
 int sr_registry_attach(sockref *ref, struct sr_service *service, struct sr_life **out_life);
+/* The same for a life that nobody can see yet. */
+void sr_registry_attach_life(struct sr_life *life, struct sr_service *service);
 /*
  * Detach a service whose loop ends. Returns whether it was attached still: then its stop never
  * comes. The service keeps its count of the life until it gives it back.
+ *
+ * An attached service keeps the registry in memory. When it is over it gives that back: with
+ * sr_registry_unhold() if it was detached, with sr_registry_pending_done() if it was stopped, for
+ * from that moment on drain waits for it.
  */
 bool sr_registry_detach(struct sr_life *life, struct sr_service *service);
+void sr_registry_unhold(sockref_registry *self);
 
 #endif

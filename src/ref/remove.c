@@ -54,14 +54,6 @@ static int remove_file(sockref *entry, struct sr_life *life)
     return status;
 }
 
-static struct sr_service *take_service(struct sr_life *life)
-{
-    struct sr_service *service = life->service;
-
-    life->service = NULL;
-    return service;
-}
-
 /* No handle is left, and nobody else may touch the entry: end its life and free it. */
 static int remove_dying(sockref *entry)
 {
@@ -73,7 +65,7 @@ static int remove_dying(sockref *entry)
 
     sr_log(SR_LOG_CLOSED, SOCKREF_LOG_DEBUG, 0, sr_entry_path(entry), "closed");
     sr_mutex_lock(&self->mutex);
-    service = take_service(life);
+    service = sr_service_take(self, life);
     entry->rest->life = NULL;
     sr_mutex_unlock(&self->mutex);
     if (service) {
@@ -223,7 +215,7 @@ static int revoke_listening_unlock(sockref_registry *self, sockref *entry) SR_RE
     sr_mutex_unlock(&self->mutex);
     status = remove_file(entry, life);
     sr_mutex_lock(&self->mutex);
-    finish_revoke_unlock(self, entry, take_service(life));
+    finish_revoke_unlock(self, entry, sr_service_take(self, life));
     return status;
 }
 

@@ -2,6 +2,24 @@
 #include "base/error.h"
 #include "ref/state.h"
 
+static void attach_locked(sockref_registry *self, struct sr_life *life, struct sr_service *service)
+    SR_REQUIRES(self->mutex)
+{
+    life->service = service;
+    sr_life_acquire(life);
+    sr_registry_hold_locked(self);
+}
+
+struct sr_service *sr_service_take(sockref_registry *self, struct sr_life *life)
+{
+    struct sr_service *service = life->service;
+
+    life->service = NULL;
+    if (service)
+        self->pending++;
+    return service;
+}
+
 int sr_registry_attach(sockref *ref, struct sr_service *service, struct sr_life **out_life)
 {
     sockref_registry *self = ref->registry;
@@ -22,12 +40,20 @@ int sr_registry_attach(sockref *ref, struct sr_service *service, struct sr_life 
     else if (life->service)
         status = sr_error_set(SOCKREF_EBUSY, sr_entry_path(ref), "the name is served already");
     if (status == 0) {
-        life->service = service;
-        sr_life_acquire(life);
+        attach_locked(self, life, service);
         *out_life = life;
     }
     sr_mutex_unlock(&self->mutex);
     return status;
+}
+
+void sr_registry_attach_life(struct sr_life *life, struct sr_service *service)
+{
+    sockref_registry *self = life->registry;
+
+    sr_mutex_lock(&self->mutex);
+    attach_locked(self, life, service);
+    sr_mutex_unlock(&self->mutex);
 }
 
 bool sr_registry_detach(struct sr_life *life, struct sr_service *service)

@@ -153,6 +153,12 @@ void sr_remove_after_delay(sockref *entry);
 /* Take an entry out of its delay, to be used again; with the mutex held. */
 void sr_remove_stop_delay(sockref_registry *self, sockref *entry) SR_REQUIRES(self->mutex);
 
+/* ---- service.c ---- */
+
+/* Take the service from a life that ends, to be stopped without locks; NULL if it is not served. */
+struct sr_service *sr_service_take(sockref_registry *self, struct sr_life *life)
+    SR_REQUIRES(self->mutex);
+
 /* ---- watch.c ---- */
 
 /* Have the watch of an entry told; with a count of the entry held. */

@@ -80,7 +80,7 @@ WRAP(int, chmod, (const char *path, mode_t mode), (path, mode), -1)
 WRAP(int, mkdir, (const char *path, mode_t mode), (path, mode), -1)
 WRAP(int, unlinkat, (int dir, const char *path, int flags), (dir, path, flags), -1)
 WRAP(int, rename_new, (int dir, const char *from, const char *to), (dir, from, to), -1)
-WRAP(int, dup, (int fd), (fd), -1)
+WRAP(int, replace, (int fd, int old), (fd, old), -1)
 WRAP(int, socket, (int domain, int type, int protocol), (domain, type, protocol), -1)
 WRAP(int, bind, (int fd, const struct sockaddr *address, socklen_t length), (fd, address, length),
      -1)

@@ -13,7 +13,7 @@
 #define FAULTS_EACH(X)                                                                             \
     X(malloc) X(calloc) X(realloc) X(aligned_alloc) X(mmap)                                        \
     X(openat) X(close) X(fstat) X(fstatat) X(fchmod) X(chmod) X(mkdir) X(unlinkat) X(rename_new)   \
-    X(dup) X(socket) X(bind) X(listen) X(connect) X(accept4) X(shutdown) X(getsockopt)             \
+    X(replace) X(socket) X(bind) X(listen) X(connect) X(accept4) X(shutdown) X(getsockopt)             \
     X(getsockname) X(recv) X(send) X(sendmsg) X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(poll)  \
     X(eventfd) X(timerfd_create) X(timerfd_settime) X(pipe2) X(read) X(write) X(thread_create)
 

@@ -206,6 +206,7 @@ START_TEST(L40_a_forked_child_has_inert_handles_and_a_registry_of_its_own)
     close(fd);
     sockref_loop_free(held.loop);
     sockref_release(held.ref);
+    ck_assert_int_eq(sockref_registry_drain(held.registry, PATIENCE_MS), 0);
     sockref_registry_free(held.registry);
 }
 END_TEST

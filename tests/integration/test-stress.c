@@ -145,6 +145,35 @@ START_TEST(many_threads_churn_many_names_with_lookups)
 }
 END_TEST
 
+static void start_in_its_delay(int number, void *user)
+{
+    (void)number;
+    while (atomic_fetch_sub(&turns_left, 1) > 0) {
+        sockref *ref = NULL;
+
+        ck_assert_int_eq(sockref_registry_listen(user, path, NULL, &ref), 0);
+        atomic_fetch_add(&lost, !sockref_registry_is_socket_active(user, path) || !is_socket(path));
+        sockref_release(ref);
+        if (atomic_load(&turns_left) % 8 == 0)
+            poll(NULL, 0, 1); /* as long as the delay: it ends now or never */
+    }
+}
+
+START_TEST(a_name_is_taken_again_as_its_delay_ends)
+{
+    sockref_registry *registry = make_registry(SOCKREF_OPT_CLEANUP_DELAY_MS, 1);
+
+    atomic_store(&turns_left, scale(40000));
+    run_threads(4, start_in_its_delay, registry);
+    WAIT_UNTIL(!exists(path));
+    ck_assert_int_eq(lost, 0);
+    ck_assert_int_eq(sockref_registry_drain(registry, PATIENCE_MS), 0);
+    sockref_release(start(registry, path)); /* it still lives */
+    sockref_registry_free(registry);
+    WAIT_UNTIL(!exists(path));
+}
+END_TEST
+
 static void serve_and_drop(int number, void *user)
 {
     (void)number, (void)user;
@@ -222,6 +251,7 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, lost_sockets_none_among_eight_threads);
     tcase_add_test(tcase, lost_sockets_none_in_a_million_lookups_of_a_held_name);
     tcase_add_test(tcase, many_threads_churn_many_names_with_lookups);
+    tcase_add_test(tcase, a_name_is_taken_again_as_its_delay_ends);
     tcase_add_test(tcase, every_client_of_a_held_served_name_is_answered);
     tcase_add_test(tcase, a_fork_in_the_midst_of_it_gives_a_child_that_works);
     return run_suite(suite, argc, argv, NULL);

@@ -430,12 +430,12 @@ START_TEST(a_delay_of_a_start_that_failed_is_forgotten)
         /* Its directory is not there yet, so a place is to be added when it starts. */
         harness_assert_ok(sockref_registry_get_or_create(registry, path, &named));
         ck_assert_int_eq(mkdir(harness_at("later"), 0700), 0);
-        for (unsigned i = 0; i < 10; i++) /* the table is full */
+        for (unsigned i = 0; i < 11; i++) /* the table is full */
             sr_table_add(&registry->table, i, SR_TABLE_ALIAS, named->rest->index);
         faults_arm(FAULTS_ALLOCATIONS, nth, ENOMEM);
         struck = sockref_registry_listen(registry, path, options, &ref) < 0;
         faults_disarm();
-        for (unsigned i = 0; i < 10; i++)
+        for (unsigned i = 0; i < 11; i++)
             sr_table_remove(&registry->table, i, SR_TABLE_ALIAS, named->rest->index);
         if (struck) {
             harness_assert_error(-ENOMEM);

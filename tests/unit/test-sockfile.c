@@ -780,7 +780,7 @@ START_TEST(a_listener_whose_file_is_gone_is_refused)
     int fd = harness_bind(path);
 
     ck_assert_int_eq(unlink(path), 0);
-    harness_assert_fails(adopt(path, fd), -ENOENT);
+    harness_assert_fails(adopt(path, fd), SOCKREF_EFOREIGN);
     put_file(path);
     harness_assert_fails(adopt(path, fd), SOCKREF_EFOREIGN);
     ck_assert(harness_holds(path, "precious"));
