@@ -181,14 +181,11 @@ static int get_waiting(sockref_registry *self, const struct sr_name *name, bool 
 static int get(sockref_registry *self, const char *path, bool create, sockref **out_ref)
 {
     struct sr_name name;
-    dev_t device;
-    ino_t inode;
     int status = sr_name_init(&name, self, path);
 
     if (status < 0)
         return status;
-    if (!sr_path_is_abstract(name.key) && sr_place_find(name.key, &device, &inode) == 0)
-        sr_name_set_place(&name, device, inode);
+    sr_name_locate(&name);
     status = get_waiting(self, &name, create, out_ref);
     if (status == SOCKREF_ENOTFOUND)
         sr_error_set(status, path, "the name is not active in this registry");
@@ -264,8 +261,6 @@ bool sockref_registry_is_socket_active(sockref_registry *self, const char *path)
 {
     struct sr_name name;
     sockref *entry;
-    dev_t device;
-    ino_t inode;
     bool active;
     int fast;
 
@@ -277,12 +272,9 @@ bool sockref_registry_is_socket_active(sockref_registry *self, const char *path)
     if (atomic_load_explicit(&self->active, memory_order_relaxed) == 0 ||
         !sr_path_is_usable(path) || sr_name_init(&name, self, path) < 0)
         return false;
-    if (!sr_path_is_abstract(name.key) && sr_place_find(name.key, &device, &inode) == 0)
-        sr_name_set_place(&name, device, inode);
+    sr_name_locate(&name);
     sr_mutex_lock(&self->mutex);
-    entry = sr_names_find_key(self, &name);
-    if (!entry && name.has_place)
-        entry = sr_names_find_place(self, &name);
+    entry = sr_names_find(self, &name);
     active = entry && sr_word_is_active(atomic_load(&entry->word));
     sr_mutex_unlock(&self->mutex);
     sr_name_clear(&name);

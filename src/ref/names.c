@@ -44,6 +44,15 @@ void sr_name_set_place(struct sr_name *self, uint64_t device, uint64_t inode)
     self->has_place = true;
 }
 
+void sr_name_locate(struct sr_name *self)
+{
+    dev_t device;
+    ino_t inode;
+
+    if (!sr_path_is_abstract(self->key) && sr_place_find(self->key, &device, &inode) == 0)
+        sr_name_set_place(self, device, inode);
+}
+
 static uint32_t hash_place(const sockref_registry *self, const struct sr_name *name)
 {
     const char *leaf = sr_path_leaf(name->key);
@@ -102,6 +111,15 @@ sockref *sr_names_find_place(sockref_registry *self, const struct sr_name *name)
             return entry;
     }
     return NULL;
+}
+
+sockref *sr_names_find(sockref_registry *self, const struct sr_name *name)
+{
+    sockref *entry = sr_names_find_key(self, name);
+
+    if (!entry && name->has_place)
+        entry = sr_names_find_place(self, name);
+    return entry;
 }
 
 struct sr_entry_more *sr_names_more(sockref *entry)

@@ -272,19 +272,14 @@ int sockref_registry_cleanup(sockref_registry *self, const char *path)
     int status = sr_registry_enter(&self);
     struct sr_name name;
     sockref *entry;
-    dev_t device;
-    ino_t inode;
 
     if (status == 0)
         status = sr_name_init(&name, self, path);
     if (status < 0)
         return status;
-    if (!sr_path_is_abstract(name.key) && sr_place_find(name.key, &device, &inode) == 0)
-        sr_name_set_place(&name, device, inode);
+    sr_name_locate(&name);
     sr_mutex_lock(&self->mutex);
-    entry = sr_names_find_key(self, &name);
-    if (!entry && name.has_place)
-        entry = sr_names_find_place(self, &name);
+    entry = sr_names_find(self, &name);
     if (entry) {
         uint64_t deadline =
             sr_clock_after_ms(sr_registry_option(self, NULL, SOCKREF_OPT_CLEANUP_TIMEOUT_MS));

@@ -105,12 +105,17 @@ struct sr_name {
 int sr_name_init(struct sr_name *self, const sockref_registry *registry, const char *path);
 void sr_name_clear(struct sr_name *self);
 void sr_name_set_place(struct sr_name *self, uint64_t device, uint64_t inode);
+/* Look where its directory is now; where that can't be told it stays known by its spelling alone.
+ */
+void sr_name_locate(struct sr_name *self);
 
 sockref *sr_names_find_key(sockref_registry *self, const struct sr_name *name)
     SR_REQUIRES(self->mutex);
 /* By directory and leaf; name must have a place. */
 sockref *sr_names_find_place(sockref_registry *self, const struct sr_name *name)
     SR_REQUIRES(self->mutex);
+/* By spelling, else by place where the name has one. */
+sockref *sr_names_find(sockref_registry *self, const struct sr_name *name) SR_REQUIRES(self->mutex);
 /* Have an entry known by one more spelling. Without memory it just stays unknown by it. */
 void sr_names_add_alias(sockref_registry *self, sockref *entry, const struct sr_name *name)
     SR_REQUIRES(self->mutex);
