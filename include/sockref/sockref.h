@@ -628,7 +628,8 @@ SOCKREF_API sockref *sockref_acquire(sockref *self);
  * @brief Give one reference back.
  *
  * The last one closes the listener and removes its file before this returns, unless a cleanup delay
- * was asked for. It never fails; what the system refused is told to the log function.
+ * was asked for. It never fails; what the system refused is told to the log
+ * function, and by sockref_last_error() of this thread.
  *
  * Owner: takes one reference. Threads: any, in any order, also finalizers; waits for nobody.
  *

@@ -302,8 +302,12 @@ static int remove_aside(struct sr_sockfile *self, const char *path)
             return 0;
         return sr_error_system(errno, "renameat2", path);
     }
-    if (sr_sys.fstatat(self->place.dir, aside, &info, AT_SYMLINK_NOFOLLOW) < 0)
-        return sr_error_system(errno, "fstatat", path);
+    if (sr_sys.fstatat(self->place.dir, aside, &info, AT_SYMLINK_NOFOLLOW) < 0) {
+        int status = sr_error_system(errno, "fstatat", path);
+
+        (void)sr_sys.rename_new(self->place.dir, aside, sr_path_leaf(path));
+        return status;
+    }
     if (!is_same(self, &info))
         return put_back(self, path, aside);
     if (sr_sys.unlinkat(self->place.dir, aside, 0) < 0)

@@ -245,14 +245,19 @@ static int is_active_fast(const sockref_registry *self, const char *path)
     sr_table_begin(&self->table, (uint32_t)hash, &walk);
     while (sr_table_next(&walk, &kind, &index)) {
         const sockref *entry = sr_slab_at(&self->slab, index);
-        uint64_t word = atomic_load_explicit(&entry->word, memory_order_acquire);
+        uint64_t word = atomic_load_explicit(&entry->word, memory_order_acquire), again;
 
         if (kind == SR_TABLE_ALIAS)
             return -1;
         /* 64 bits of a hash with a secret key stand for the path. */
-        if (kind == SR_TABLE_KEY &&
-            atomic_load_explicit(&entry->hash, memory_order_relaxed) == hash)
-            return sr_word_is_active(word);
+        if (kind != SR_TABLE_KEY ||
+            atomic_load_explicit(&entry->hash, memory_order_acquire) != hash)
+            continue;
+        /* The hash is of the life that the word told of, or the entry was used anew meanwhile. */
+        again = atomic_load_explicit(&entry->word, memory_order_relaxed);
+        if (again >> SR_GENERATION_SHIFT != word >> SR_GENERATION_SHIFT)
+            return -1;
+        return sr_word_is_active(word);
     }
     return -1;
 }

@@ -92,8 +92,8 @@ WRAP(int, accept4, (int fd, struct sockaddr *address, socklen_t *length, int fla
 WRAP(int, shutdown, (int fd, int how), (fd, how), -1)
 WRAP(int, getsockopt, (int fd, int level, int option, void *value, socklen_t *length),
      (fd, level, option, value, length), -1)
-WRAP(int, getsockname, (int fd, struct sockaddr *address, socklen_t *length),
-     (fd, address, length), -1)
+WRAP(int, getsockname, (int fd, struct sockaddr *address, socklen_t *length), (fd, address, length),
+     -1)
 WRAP(ssize_t, recv, (int fd, void *buffer, size_t length, int flags), (fd, buffer, length, flags),
      -1)
 WRAP(ssize_t, send, (int fd, const void *buffer, size_t length, int flags),
@@ -104,7 +104,7 @@ WRAP(int, epoll_ctl, (int epoll, int operation, int fd, struct epoll_event *even
      (epoll, operation, fd, event), -1)
 WRAP(int, epoll_wait, (int epoll, struct epoll_event *events, int count, int timeout_ms),
      (epoll, events, count, timeout_ms), -1)
-WRAP(int, poll, (struct pollfd *fds, nfds_t count, int timeout_ms), (fds, count, timeout_ms), -1)
+WRAP(int, poll, (struct pollfd * fds, nfds_t count, int timeout_ms), (fds, count, timeout_ms), -1)
 WRAP(int, eventfd, (unsigned initial, int flags), (initial, flags), -1)
 WRAP(int, timerfd_create, (int clock, int flags), (clock, flags), -1)
 WRAP(int, timerfd_settime,

@@ -1,6 +1,6 @@
 /*
- * Failing calls: wraps every member of the table of system calls, counts the calls, makes the n-th of some kinds
- * fail, and holds a thread at a call until a test lets it go on.
+ * Failing calls: wraps every member of the table of system calls, counts the calls, makes the n-th
+ * of some kinds fail, and holds a thread at a call until a test lets it go on.
  */
 #ifndef TEST_FAULTS_H
 #define TEST_FAULTS_H
@@ -10,18 +10,20 @@
 #include <stdint.h>
 
 /* One for each member of struct sr_sys, in its order. */
+/* clang-format off */
 #define FAULTS_EACH(X)                                                                             \
-    X(malloc) X(calloc) X(realloc) X(aligned_alloc) X(mmap)                                        \
-    X(openat) X(close) X(fstat) X(fstatat) X(fchmod) X(chmod) X(mkdir) X(unlinkat) X(rename_new)   \
-    X(replace) X(socket) X(bind) X(listen) X(connect) X(accept4) X(shutdown) X(getsockopt)             \
-    X(getsockname) X(recv) X(send) X(sendmsg) X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(poll)  \
-    X(eventfd) X(timerfd_create) X(timerfd_settime) X(pipe2) X(read) X(write) X(thread_create)
+    X(malloc) X(calloc) X(realloc) X(aligned_alloc) X(mmap) X(openat) X(close) X(fstat)            \
+    X(fstatat) X(fchmod) X(chmod) X(mkdir) X(unlinkat) X(rename_new) X(replace) X(socket)          \
+    X(bind) X(listen) X(connect) X(accept4) X(shutdown) X(getsockopt) X(getsockname) X(recv)       \
+    X(send) X(sendmsg) X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(poll) X(eventfd)              \
+    X(timerfd_create) X(timerfd_settime) X(pipe2) X(read) X(write) X(thread_create)
+/* clang-format on */
 
 enum faults_kind {
 #define X(name) FAULTS_##name,
     FAULTS_EACH(X)
 #undef X
-    FAULTS_KINDS
+        FAULTS_KINDS
 };
 
 #define FAULTS_BIT(kind)   ((uint64_t)1 << (kind))
@@ -35,7 +37,8 @@ void faults_install(void);
 void faults_clear(void);
 /* Calls of a kind since the installation. */
 uint64_t faults_calls(enum faults_kind kind);
-/* The n-th call from now on of the kinds in the mask, n from 1, fails with an errno; those after it do not. */
+/* The n-th call from now on of the kinds in the mask, n from 1, fails with an errno; those after it
+ * do not. */
 void faults_arm(uint64_t kinds, uint64_t nth, int os_errno);
 /* All of them from the n-th on fail. */
 void faults_arm_from(uint64_t kinds, uint64_t nth, int os_errno);

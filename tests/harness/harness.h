@@ -1,6 +1,6 @@
 /*
- * What the C suites share: a private directory for each case, files and sockets in it that are not the library's,
- * children, and the check that a case leaves nothing behind.
+ * What the C suites share: a private directory for each case, files and sockets in it that are not
+ * the library's, children, and the check that a case leaves nothing behind.
  */
 #ifndef TEST_HARNESS_H
 #define TEST_HARNESS_H
@@ -12,7 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define HARNESS_PATIENCE_MS 20000 /* a deadline for what must come; nothing waits this long unless it fails */
+#define HARNESS_PATIENCE_MS                                                                        \
+    20000 /* a deadline for what must come; nothing waits this long unless it fails */
 
 /* Add a group of cases, each with a directory of its own and a leak check at its end. */
 TCase *harness_tcase(Suite *suite, const char *name);
@@ -25,12 +26,14 @@ int harness_run(Suite *suite);
 const char *harness_dir(void);
 const char *harness_at(const char *leaf);
 const char *harness_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* A path of so many bytes in the directory of the case, leading through directories that are made. */
+/* A path of so many bytes in the directory of the case, leading through directories that are made.
+ */
 const char *harness_long_path(size_t length, size_t leaf_length);
 /* A directory where others may add files, sticky and root's; NULL where that can't be had. */
 const char *harness_sticky_dir(void);
 
-/* Assert that nothing is left: no reference, entry, descriptor, thread, nor socket file in the directory. */
+/* Assert that nothing is left: no reference, entry, descriptor, thread, nor socket file in the
+ * directory. */
 void harness_assert_clean(void);
 /* What a case that leaks on purpose may look at itself. */
 unsigned harness_sockets(void); /* in the directory of the case and below */
@@ -69,7 +72,8 @@ sockref *harness_listen(sockref_registry *registry, const char *path);
 
 /* Record what the library logs, until the case ends. */
 void harness_log(void);
-unsigned harness_logged(const char *event); /* records of the event so far, suppressed ones included */
+unsigned
+harness_logged(const char *event); /* records of the event so far, suppressed ones included */
 
 /* The thread's last error describes this status. */
 #define harness_assert_error(status_)                                                              \

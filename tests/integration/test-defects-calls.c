@@ -97,7 +97,7 @@ START_TEST(d24_limits_are_kept_and_recovered_from)
 
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 10; i++) {
-            char leaf[8];
+            char leaf[32];
 
             snprintf(leaf, sizeof leaf, "%d", i);
             refs[i] = start(registry, file(leaf));

@@ -380,7 +380,7 @@ START_TEST(d15_deferred_removals_share_one_thread)
     uint64_t count;
 
     for (int i = 0; i < 500; i++) {
-        char leaf[16];
+        char leaf[32];
 
         snprintf(leaf, sizeof leaf, "%d.sock", i);
         sockref_release(start(registry, file(leaf)));
@@ -432,7 +432,7 @@ START_TEST(d16_questions_cost_the_same_however_many_names_there_are)
     sockref_registry *registry = make_registry(SOCKREF_OPT_MAX_SOCKETS, MANY);
     sockref **refs = calloc(MANY, sizeof *refs);
     int64_t began;
-    char leaf[16];
+    char leaf[32];
 
     for (int i = 0; i < MANY; i++) {
         snprintf(leaf, sizeof leaf, "%d", i);

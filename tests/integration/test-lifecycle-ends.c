@@ -92,7 +92,7 @@ START_TEST(L25_cleanup_all_tells_the_number_and_leaves_no_file)
     uint64_t count = 99;
 
     for (int i = 0; i < 20; i++) {
-        char leaf[16];
+        char leaf[32];
 
         snprintf(leaf, sizeof leaf, "%d.sock", i);
         refs[i] = start(NULL, file(leaf));

@@ -235,7 +235,7 @@ START_TEST(L40_the_exit_of_a_forked_child_removes_nothing)
     ck_assert_int_eq(hear_from(child.talk), 'r');
     ck_assert_int_eq(count_sockets(directory), 4);
     for (int i = 1; i <= 4; i++) {
-        char leaf[8];
+        char leaf[32];
 
         snprintf(leaf, sizeof leaf, "%d.sock", i);
         ck_assert(is_connectable(file(leaf)));

@@ -121,7 +121,7 @@ END_TEST
 
 static char *path_of(int number)
 {
-    char leaf[16];
+    char leaf[32];
 
     snprintf(leaf, sizeof leaf, "%d.sock", number);
     return file(leaf);

@@ -289,7 +289,7 @@ START_TEST(u9_an_executed_program_inherits_no_descriptor)
 
     ck_assert_int_eq(sockref_loop_new(&loop), 0);
     for (int i = 0; i < 20; i++) {
-        char leaf[16];
+        char leaf[32];
 
         snprintf(leaf, sizeof leaf, "%d.sock", i);
         refs[i] = start(NULL, file(leaf));

@@ -16,8 +16,8 @@
 
 static sockref_registry *with_delay(int delay_ms)
 {
-    return harness_registry(SOCKREF_OPT_CLEANUP_DELAY_MS, delay_ms, SOCKREF_OPT_MAX_SOCKETS,
-                            200000, 0);
+    return harness_registry(SOCKREF_OPT_CLEANUP_DELAY_MS, delay_ms, SOCKREF_OPT_MAX_SOCKETS, 200000,
+                            0);
 }
 
 static bool becomes_gone(const char *path)
@@ -79,8 +79,8 @@ static int take_by_spelling(sockref_registry *registry, const char *path, sockre
 }
 
 static int (*const takes[])(sockref_registry *, const char *, sockref **) = {
-    take_by_listen, sockref_registry_get_or_create, sockref_registry_get_existing,
-    take_exclusively, take_by_spelling};
+    take_by_listen, sockref_registry_get_or_create, sockref_registry_get_existing, take_exclusively,
+    take_by_spelling};
 
 /* G45: whoever wants it within the delay has the same listener. */
 START_TEST(a_new_reference_ends_the_delay)
@@ -235,9 +235,9 @@ START_TEST(delays_of_many_lengths_end_in_their_order)
 END_TEST
 
 /*
- * D2: the worker comes late. It has taken a delay off its list, and before it gets the registry's mutex the name was
- * used and let go again, and that delay is over as well. The real worker is held in the removal of another name; the
- * case does what it would do next.
+ * D2: the worker comes late. It has taken a delay off its list, and before it gets the registry's
+ * mutex the name was used and let go again, and that delay is over as well. The real worker is held
+ * in the removal of another name; the case does what it would do next.
  */
 START_TEST(d2_a_worker_that_comes_late_ends_the_later_delay)
 {
@@ -323,8 +323,7 @@ static void free_while_delays_end(unsigned number, void *arg)
         sockref_registry *registry = with_delay(1);
 
         for (int k = 0; k < 5; k++)
-            sockref_release(
-                harness_listen(registry, harness_at(harness_text("%u-%d", number, k))));
+            sockref_release(harness_listen(registry, harness_at(harness_text("%u-%d", number, k))));
         if (i % 2)
             poll(NULL, 0, 1);
         sockref_registry_free(registry);

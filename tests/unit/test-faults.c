@@ -1,10 +1,10 @@
 /*
- * Whole scenarios with the n-th allocation failing, and the n-th system call of each kind failing with each of some
- * errno values, for every n until the scenario passes. V3, J23, D17.
+ * Whole scenarios with the n-th allocation failing, and the n-th system call of each kind failing
+ * with each of some errno values, for every n until the scenario passes. V3, J23, D17.
  *
- * After each run nothing is left: no file, descriptor, entry, reference or thread (I3, I8). A call that fails has
- * changed nothing and is described (I9). Where the system refused to remove a file, that is reported, and all else
- * is clean.
+ * After each run nothing is left: no file, descriptor, entry, reference or thread (I3, I8). A call
+ * that fails has changed nothing and is described (I9). Where the system refused to remove a file,
+ * that is reported, and all else is clean.
  */
 #include "base/clock.h"
 #include "base/fd.h"
@@ -36,9 +36,8 @@ struct state {
 
 static struct state take_state(void)
 {
-    struct state state = {.noted = sr_fd_count(),
-                          .descriptors = harness_descriptors(),
-                          .files = harness_files()};
+    struct state state = {
+        .noted = sr_fd_count(), .descriptors = harness_descriptors(), .files = harness_files()};
 
     sockref_live_counts(&state.references, &state.entries, NULL);
     if (registry)
@@ -58,7 +57,8 @@ static void assert_described(int status)
     ck_assert_msg(error->message[0] != '\0', "%s: no message", what);
 }
 
-/* I9: made around a call that promises to have changed nothing where it fails. Returns whether it succeeded. */
+/* I9: made around a call that promises to have changed nothing where it fails. Returns whether it
+ * succeeded. */
 #define TRY(call)                                                                                  \
     ({                                                                                             \
         struct state before_ = take_state(), after_;                                               \
@@ -557,7 +557,8 @@ START_TEST(every_system_call_fails_once)
 }
 END_TEST
 
-/* The scenarios do what they say where nothing fails, and together reach every kind of call that is failed above. */
+/* The scenarios do what they say where nothing fails, and together reach every kind of call that is
+ * failed above. */
 START_TEST(without_a_fault_all_succeed)
 {
     bool ok;
@@ -584,6 +585,6 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, without_a_fault_all_succeed);
     tcase_add_loop_test(tcase, every_allocation_fails_once, 0, SCENARIOS);
-    tcase_add_loop_test(tcase, every_system_call_fails_once, 0, SCENARIOS *FAILURES);
+    tcase_add_loop_test(tcase, every_system_call_fails_once, 0, SCENARIOS * FAILURES);
     return harness_run(suite);
 }

@@ -38,9 +38,12 @@ static const struct {
     enum faults_kind kind;
     bool blocks; /* O_NONBLOCK means nothing for it */
 } ways[] = {
-    {open_dir, FAULTS_openat, true},      {open_socket, FAULTS_socket, false},
-    {sr_fd_epoll, FAULTS_epoll_create1, true}, {sr_fd_event, FAULTS_eventfd, false},
-    {sr_fd_timer, FAULTS_timerfd_create, false}, {open_accepted, FAULTS_accept4, false},
+    {open_dir, FAULTS_openat, true},
+    {open_socket, FAULTS_socket, false},
+    {sr_fd_epoll, FAULTS_epoll_create1, true},
+    {sr_fd_event, FAULTS_eventfd, false},
+    {sr_fd_timer, FAULTS_timerfd_create, false},
+    {open_accepted, FAULTS_accept4, false},
 };
 
 #define WAYS ((int)(sizeof ways / sizeof ways[0]))
@@ -92,6 +95,22 @@ START_TEST(a_pipe_has_two_ends)
 }
 END_TEST
 
+START_TEST(one_can_take_the_place_of_another)
+{
+    int old = open_socket(), fresh = sr_fd_event();
+
+    faults_install();
+    faults_arm(FAULTS_BIT(FAULTS_replace), 1, EMFILE);
+    ck_assert_int_eq(sr_fd_replace(fresh, old), -EMFILE);
+    ck_assert_uint_eq(sr_fd_count(), 2); /* nothing changed */
+    ck_assert_int_eq(sr_fd_replace(fresh, old), 0);
+    ck_assert_uint_eq(sr_fd_count(), 1);
+    ck_assert_int_eq(fcntl(fresh, F_GETFD), -1);
+    ck_assert_int_eq(fcntl(old, F_GETFD), FD_CLOEXEC);
+    sr_fd_close(old);
+}
+END_TEST
+
 START_TEST(closing_none_is_allowed)
 {
     sr_fd_close(-1);
@@ -115,7 +134,8 @@ START_TEST(what_comes_from_outside_is_noted_and_let_go)
 }
 END_TEST
 
-/* A number beyond the first page needs memory for its page; without it the descriptor is closed again. */
+/* A number beyond the first page needs memory for its page; without it the descriptor is closed
+ * again. */
 START_TEST(high_numbers_are_noted_too)
 {
     struct rlimit limit;
@@ -233,6 +253,7 @@ int main(void)
     tcase_add_loop_test(tcase, descriptors_are_closed_on_exec_and_do_not_block, 0, WAYS);
     tcase_add_loop_test(tcase, a_refusal_is_told_and_nothing_is_noted, 0, WAYS);
     tcase_add_test(tcase, a_pipe_has_two_ends);
+    tcase_add_test(tcase, one_can_take_the_place_of_another);
     tcase_add_test(tcase, closing_none_is_allowed);
     tcase_add_test(tcase, what_comes_from_outside_is_noted_and_let_go);
     tcase_add_test(tcase, high_numbers_are_noted_too);

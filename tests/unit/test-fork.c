@@ -1,5 +1,6 @@
 /* fork(): src/ref/fork.c. U8, D19, G7 of a child. */
 #include "base/fd.h"
+#include "harness/faults.h"
 #include "harness/harness.h"
 
 #include <errno.h>
@@ -58,8 +59,11 @@ static int use_parents_handles(void *arg)
     CHECK(sockref_registry_active_socket_count(own) == 0);
     CHECK(fcntl(fd, F_GETFD) == -1); /* the listener is closed here */
     CHECK(sr_fd_count() == 0);
+    faults_install();
     sockref_release(ref);
     sockref_registry_free(own);
+    for (int kind = 0; kind < FAULTS_KINDS; kind++)
+        CHECK(faults_calls(kind) == 0); /* it gives back its count, and that is all */
     CHECK(harness_is_socket(harness_at("a")));
     return 0;
 }
@@ -218,7 +222,8 @@ static void fork_or_use(unsigned number, void *arg)
     }
 }
 
-/* Decision 31: forks among threads that open and close all the time; no descriptor escapes, no child hangs. */
+/* Decision 31: forks among threads that open and close all the time; no descriptor escapes, no
+ * child hangs. */
 START_TEST(forks_race_with_starts)
 {
     harness_in_threads(3, fork_or_use, NULL);

@@ -101,7 +101,8 @@ END_TEST
 
 #define NAMES 100000
 
-/* Names that differ in a digit: no 64-bit collision, and the low 16 bits spread over their range. */
+/* Names that differ in a digit: no 64-bit collision, and the low 16 bits spread over their range.
+ */
 START_TEST(similar_names_spread)
 {
     static uint64_t hashes[NAMES];

@@ -34,7 +34,8 @@ static int length_of(const struct sr_list *list)
     struct sr_list *node;
     int length = 0;
 
-    SR_LIST_EACH(node, list) {
+    SR_LIST_EACH(node, list)
+    {
         ck_assert_ptr_eq(node->next->prev, node);
         ck_assert_ptr_eq(node->prev->next, node);
         length++;
@@ -59,7 +60,8 @@ START_TEST(nodes_stand_in_the_order_of_appending)
     int expected = 0;
 
     fill(MANY);
-    SR_LIST_EACH(node, &head) {
+    SR_LIST_EACH(node, &head)
+    {
         ck_assert_int_eq(item_of(node)->number, expected);
         expected++;
     }
@@ -83,7 +85,8 @@ START_TEST(the_safe_walk_survives_the_removal_of_its_node)
     struct sr_list *node, *next;
 
     fill(MANY);
-    SR_LIST_EACH_SAFE(node, next, &head) {
+    SR_LIST_EACH_SAFE(node, next, &head)
+    {
         if (item_of(node)->number % 2)
             sr_list_remove(node);
     }

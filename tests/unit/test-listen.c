@@ -131,8 +131,7 @@ START_TEST(what_is_given_may_go_at_once)
     memset(path, 'x', strlen(path));
     free(path);
     sockref_options_free(options);
-    ck_assert_str_eq(sockref_path(ref),
-                     harness_at("a-name-that-is-longer-than-an-entry-keeps"));
+    ck_assert_str_eq(sockref_path(ref), harness_at("a-name-that-is-longer-than-an-entry-keeps"));
     sockref_release(ref);
 }
 END_TEST
@@ -271,8 +270,7 @@ START_TEST(d5_the_default_name_is_shared_and_a_unique_one_is_fresh)
     harness_assert_ok(sockref_options_set_string(options, SOCKREF_OPT_DIRECTORY, harness_dir()));
     harness_assert_ok(sockref_registry_new(options, &own));
     for (int i = 0; i < 4; i++)
-        harness_assert_ok(
-            sockref_registry_listen(own, NULL, i < 2 ? NULL : unique, &refs[i]));
+        harness_assert_ok(sockref_registry_listen(own, NULL, i < 2 ? NULL : unique, &refs[i]));
     ck_assert_ptr_eq(refs[0], refs[1]);
     ck_assert_ptr_ne(refs[2], refs[3]);
     ck_assert_ptr_ne(refs[0], refs[2]);
@@ -364,12 +362,10 @@ START_TEST(d9_a_known_name_is_not_registered_again)
     sockref *ref, *none = NULL;
 
     harness_assert_ok(sockref_registry_get_or_create(registry, path, &ref));
-    harness_assert_fails(sockref_registry_register_new(registry, path, fd, &none),
-                         SOCKREF_EEXISTS);
+    harness_assert_fails(sockref_registry_register_new(registry, path, fd, &none), SOCKREF_EEXISTS);
     sockref_release(ref);
     harness_assert_ok(sockref_registry_register_new(registry, path, fd, &ref));
-    harness_assert_fails(sockref_registry_register_new(registry, path, fd, &none),
-                         SOCKREF_EEXISTS);
+    harness_assert_fails(sockref_registry_register_new(registry, path, fd, &none), SOCKREF_EEXISTS);
     harness_assert_fails(sockref_registry_register_new(registry, harness_at(".//a"), fd, &none),
                          SOCKREF_EEXISTS);
     ck_assert_ptr_null(none);
@@ -416,7 +412,8 @@ START_TEST(abstract_names_are_shared_and_end)
 }
 END_TEST
 
-/* A start with a delay fails at each of its allocations; the next one, without a delay, has none. */
+/* A start with a delay fails at each of its allocations; the next one, without a delay, has none.
+ */
 START_TEST(a_delay_of_a_start_that_failed_is_forgotten)
 {
     sockref_options *options = harness_options(SOCKREF_OPT_CLEANUP_DELAY_MS, 1000000, 0);

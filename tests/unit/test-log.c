@@ -98,7 +98,8 @@ START_TEST(a_long_message_is_cut_not_spilled)
 }
 END_TEST
 
-/* Each record is delivered, or counted in one that is: here until the rate lets the last one through. */
+/* Each record is delivered, or counted in one that is: here until the rate lets the last one
+ * through. */
 START_TEST(the_rate_is_limited_and_what_is_held_back_is_counted)
 {
     struct sink sink = {0};

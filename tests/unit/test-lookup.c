@@ -1,4 +1,5 @@
-/* Finding names, and their spellings: src/ref/lookup.c and src/ref/names.c. D7, D8, D16, G5, G6, G17, G25, V7. */
+/* Finding names, and their spellings: src/ref/lookup.c and src/ref/names.c. D7, D8, D16, G5, G6,
+ * G17, G25, V7. */
 #include "base/hash.h"
 #include "harness/faults.h"
 #include "harness/harness.h"
@@ -291,7 +292,8 @@ END_TEST
 
 #define MANY 100000
 
-/* D16, G25: with 100000 names the count is one load, and a look few slots; nothing walks over all. */
+/* D16, G25: with 100000 names the count is one load, and a look few slots; nothing walks over all.
+ */
 START_TEST(d16_many_names_are_as_quick_as_one)
 {
     static sockref *refs[MANY];

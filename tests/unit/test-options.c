@@ -62,8 +62,8 @@ START_TEST(the_range_is_kept)
     harness_assert_ok(sockref_options_set_int(set, option, options[_i].most));
     ck_assert_int_eq(resolve(set, NULL, option), options[_i].most);
     harness_assert_fails(sockref_options_set_int(set, option, options[_i].least - 1), -EINVAL);
-    ck_assert_ptr_nonnull(strstr(sockref_last_error()->message,
-                                 harness_text("%lld", (long long)options[_i].least)));
+    ck_assert_ptr_nonnull(
+        strstr(sockref_last_error()->message, harness_text("%lld", (long long)options[_i].least)));
     harness_assert_fails(sockref_options_set_int(set, option, INT64_MIN), -EINVAL);
     if (options[_i].most < INT64_MAX) {
         harness_assert_fails(sockref_options_set_int(set, option, options[_i].most + 1), -EINVAL);
@@ -126,8 +126,7 @@ END_TEST
 
 START_TEST(unknown_options_are_refused)
 {
-    static const int unknown[] = {0,   -1,  16,        17,       31,  32, 33,
-                                  100, 255, INT32_MAX, INT32_MIN};
+    static const int unknown[] = {0, -1, 16, 17, 31, 32, 33, 100, 255, INT32_MAX, INT32_MIN};
     sockref_options *set = sockref_options_new();
 
     harness_assert_fails(sockref_options_set_int(set, unknown[_i], 0), -EINVAL);
@@ -170,9 +169,9 @@ START_TEST(the_directory_is_copied)
                          SOCKREF_EPATH);
     harness_assert_fails(sockref_options_set_string(set, SOCKREF_OPT_DIRECTORY, "/a/../b"),
                          SOCKREF_EPATH);
-    harness_assert_fails(sockref_options_set_string(set, SOCKREF_OPT_DIRECTORY,
-                                                    harness_text("/%05000d", 1)),
-                         SOCKREF_EPATHLEN);
+    harness_assert_fails(
+        sockref_options_set_string(set, SOCKREF_OPT_DIRECTORY, harness_text("/%05000d", 1)),
+        SOCKREF_EPATHLEN);
     ck_assert_str_eq(set->directory, "/some/where");
     harness_assert_ok(sockref_options_set_string(set, SOCKREF_OPT_DIRECTORY, "/other"));
     ck_assert_str_eq(set->directory, "/other");

@@ -230,10 +230,8 @@ START_TEST(every_byte_is_allowed_or_refused)
 {
     bool control = _i < 0x20 || _i == 0x7f;
     char byte = (char)_i;
-    char paths[4][8] = {{'/', byte, 0},
-                        {'/', 'a', byte, 0},
-                        {'/', byte, 'a', '/', 'b', 0},
-                        {'@', byte, 0}};
+    char paths[4][8] = {
+        {'/', byte, 0}, {'/', 'a', byte, 0}, {'/', byte, 'a', '/', 'b', 0}, {'@', byte, 0}};
 
     for (int i = 0; i < 4; i++) {
         if (_i == '/' && i < 2)
@@ -296,40 +294,25 @@ START_TEST(directories_have_rules_of_their_own)
     if (directories[_i].status == 0)
         harness_assert_ok(sr_path_check_directory(directories[_i].path));
     else
-        harness_assert_fails(sr_path_check_directory(directories[_i].path),
-                             directories[_i].status);
+        harness_assert_fails(sr_path_check_directory(directories[_i].path), directories[_i].status);
 }
 END_TEST
 
 START_TEST(a_directory_has_at_most_4095_bytes)
 {
     harness_assert_ok(sr_path_check_directory(harness_text("/%0*d", 4094, 0)));
-    harness_assert_fails(sr_path_check_directory(harness_text("/%0*d", 4095, 0)),
-                         SOCKREF_EPATHLEN);
+    harness_assert_fails(sr_path_check_directory(harness_text("/%0*d", 4095, 0)), SOCKREF_EPATHLEN);
 }
 END_TEST
 
 static const struct {
     const char *path, *folded;
 } folds[] = {
-    {"/a", "/a"},
-    {"/a/b", "/a/b"},
-    {"//a", "/a"},
-    {"///a", "/a"},
-    {"/a//b", "/a/b"},
-    {"/a///b//c", "/a/b/c"},
-    {"/./a", "/a"},
-    {"/a/./b", "/a/b"},
-    {"/a/././b", "/a/b"},
-    {"/a/.//b", "/a/b"},
-    {"/a//./b", "/a/b"},
-    {"//.//.//a", "/a"},
-    {"/a./b", "/a./b"},
-    {"/.a/b", "/.a/b"},
-    {"/a/.b", "/a/.b"},
-    {"/a/..b//c", "/a/..b/c"},
-    {"/a/b.", "/a/b."},
-    {"/.././/", "/../"}, /* never given to it; still no surprise */
+    {"/a", "/a"},         {"/a/b", "/a/b"},        {"//a", "/a"},       {"///a", "/a"},
+    {"/a//b", "/a/b"},    {"/a///b//c", "/a/b/c"}, {"/./a", "/a"},      {"/a/./b", "/a/b"},
+    {"/a/././b", "/a/b"}, {"/a/.//b", "/a/b"},     {"/a//./b", "/a/b"}, {"//.//.//a", "/a"},
+    {"/a./b", "/a./b"},   {"/.a/b", "/.a/b"},      {"/a/.b", "/a/.b"},  {"/a/..b//c", "/a/..b/c"},
+    {"/a/b.", "/a/b."},   {"/.././/", "/../"}, /* never given to it; still no surprise */
 };
 
 #define FOLDS ((int)(sizeof folds / sizeof folds[0]))
@@ -393,8 +376,7 @@ START_TEST(all_functions_refuse_the_same_paths)
     harness_assert_fails(sockref_registry_listen(registry, path, NULL, &ref), rules[_i].status);
     harness_assert_fails(sockref_registry_get_or_create(registry, path, &ref), rules[_i].status);
     harness_assert_fails(sockref_registry_get_existing(registry, path, &ref), rules[_i].status);
-    harness_assert_fails(sockref_registry_register_new(registry, path, fd, &ref),
-                         rules[_i].status);
+    harness_assert_fails(sockref_registry_register_new(registry, path, fd, &ref), rules[_i].status);
     harness_assert_fails(sockref_registry_cleanup(registry, path), rules[_i].status);
     ck_assert(!sockref_registry_is_socket_active(registry, path));
     ck_assert_ptr_null(ref);

@@ -64,8 +64,8 @@ static const struct {
     mode_t mode;
     bool trusted;
 } modes[] = {
-    {0700, true},  {0755, true},  {0711, true},   {0770, false},  {0720, false},  {0702, false},
-    {0777, false}, {0500, true},  {02755, true},  {02775, false},
+    {0700, true},  {0755, true},  {0711, true}, {0770, false}, {0720, false},
+    {0702, false}, {0777, false}, {0500, true}, {02755, true}, {02775, false},
 };
 
 /* I2: where others could replace the socket nothing is bound. */
@@ -220,10 +220,10 @@ START_TEST(one_that_will_not_do_is_passed_over)
     harness_write(harness_at("file"), "");
     ck_assert_int_eq(symlink("good", harness_at("link")), 0);
     setenv("SOCKREF_DIR", harness_at("good"), 1);
-    assert_default(harness_at("open"), harness_at("good"));     /* others can look into it */
-    assert_default(harness_at("file"), harness_at("good"));     /* no directory */
-    assert_default(harness_at("link"), harness_at("good"));     /* could be changed to another */
-    assert_default(harness_at("no/such"), harness_at("good"));  /* its parent is missing */
+    assert_default(harness_at("open"), harness_at("good"));    /* others can look into it */
+    assert_default(harness_at("file"), harness_at("good"));    /* no directory */
+    assert_default(harness_at("link"), harness_at("good"));    /* could be changed to another */
+    assert_default(harness_at("no/such"), harness_at("good")); /* its parent is missing */
     assert_default("relative", harness_at("good"));
     assert_default(harness_text("/%090d", 1), harness_at("good")); /* no room for a name */
     ck_assert_str_eq(sockref_last_error()->message, "");

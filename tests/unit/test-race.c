@@ -296,7 +296,8 @@ static void *name_again(void *path)
     return NULL;
 }
 
-/* Wait until a thread waits for a change of the registry: glibc counts those who do, above three bits of flags. */
+/* Wait until a thread waits for a change of the registry: glibc counts those who do, above three
+ * bits of flags. */
 static void wait_for_waiter(void)
 {
     unsigned waiting;
@@ -325,8 +326,8 @@ START_TEST(d1_a_new_life_waits_for_the_end_of_the_last)
     harness_assert_fails(sockref_registry_cleanup(registry, path), SOCKREF_ENOTFOUND);
     harness_assert_fails(sockref_registry_drain(registry, 0), SOCKREF_ETIMEOUT);
     got = NULL;
-    ck_assert_int_eq(
-        pthread_create(&listener, NULL, _i ? name_again : listen_again, (void *)path), 0);
+    ck_assert_int_eq(pthread_create(&listener, NULL, _i ? name_again : listen_again, (void *)path),
+                     0);
     wait_for_waiter();
     faults_let_go(&gate);
     pthread_join(releaser, NULL);
@@ -518,7 +519,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, d1_a_held_listener_is_always_there);
     tcase_add_test(tcase, v2_every_holder_connects);
-    tcase_add_loop_test(tcase, any_two_operations_meet, 0, ACTS *ACTS);
+    tcase_add_loop_test(tcase, any_two_operations_meet, 0, ACTS * ACTS);
     tcase_add_test(tcase, eight_threads_do_anything);
     tcase_add_test(tcase, counting_needs_no_lock);
     tcase_add_loop_test(tcase, d1_a_new_life_waits_for_the_end_of_the_last, 0, 2);

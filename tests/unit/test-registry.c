@@ -1,4 +1,5 @@
-/* Registries: their life, drain, shutdown and free. src/ref/registry.c and src/ref/ending.c. G3, G4, G44, V6. */
+/* Registries: their life, drain, shutdown and free. src/ref/registry.c and src/ref/ending.c. G3,
+ * G4, G44, V6. */
 #include "harness/faults.h"
 #include "harness/harness.h"
 

@@ -115,14 +115,10 @@ START_TEST(d11_cleanup_of_an_unknown_name_touches_nothing)
 
     harness_write(harness_at("file"), "precious");
     harness_leave_dead(harness_at("dead"));
-    harness_assert_fails(sockref_registry_cleanup(registry, harness_at("file")),
-                         SOCKREF_ENOTFOUND);
-    harness_assert_fails(sockref_registry_cleanup(registry, harness_at("live")),
-                         SOCKREF_ENOTFOUND);
-    harness_assert_fails(sockref_registry_cleanup(registry, harness_at("dead")),
-                         SOCKREF_ENOTFOUND);
-    harness_assert_fails(sockref_registry_cleanup(registry, harness_at("none")),
-                         SOCKREF_ENOTFOUND);
+    harness_assert_fails(sockref_registry_cleanup(registry, harness_at("file")), SOCKREF_ENOTFOUND);
+    harness_assert_fails(sockref_registry_cleanup(registry, harness_at("live")), SOCKREF_ENOTFOUND);
+    harness_assert_fails(sockref_registry_cleanup(registry, harness_at("dead")), SOCKREF_ENOTFOUND);
+    harness_assert_fails(sockref_registry_cleanup(registry, harness_at("none")), SOCKREF_ENOTFOUND);
     harness_assert_fails(sockref_registry_cleanup(registry, NULL), -EINVAL);
     ck_assert(harness_holds(harness_at("file"), "precious"));
     ck_assert_uint_eq(harness_sockets(), 2);
@@ -279,8 +275,8 @@ END_TEST
 
 static int exit_with_delays(void *arg)
 {
-    sockref_registry *own = harness_registry(SOCKREF_OPT_CLEANUP_DELAY_MS, 1000000,
-                                              SOCKREF_OPT_MAX_SOCKETS, 2000, 0);
+    sockref_registry *own =
+        harness_registry(SOCKREF_OPT_CLEANUP_DELAY_MS, 1000000, SOCKREF_OPT_MAX_SOCKETS, 2000, 0);
 
     for (int i = 0; i < 1000; i++)
         sockref_release(harness_listen(own, harness_text("%s/%d", (const char *)arg, i)));

@@ -63,9 +63,8 @@ END_TEST
 /* U6, L15: paths beyond what an address holds, up to the longest that is allowed. */
 START_TEST(long_paths_are_bound_by_their_directory)
 {
-    static const size_t lengths[][2] = {{106, 10},  {107, 10},  {108, 10},   {109, 10},
-                                        {200, 85},  {1000, 85}, {4094, 85},  {4095, 85},
-                                        {4095, 1},  {107, 60}};
+    static const size_t lengths[][2] = {{106, 10},  {107, 10},  {108, 10},  {109, 10}, {200, 85},
+                                        {1000, 85}, {4094, 85}, {4095, 85}, {4095, 1}, {107, 60}};
     const char *path = harness_long_path(lengths[_i][0], lengths[_i][1]);
     struct sockaddr_un address = {0};
     socklen_t length = sizeof address;
@@ -115,11 +114,10 @@ static const struct {
     int mode;
     unsigned expected;
 } modes[] = {
-    {0, 0600, 0600},    {022, 0600, 0600},  {077, 0600, 0600},  {0777, 0600, 0600},
-    {0, 0660, 0660},    {022, 0660, 0660},  {077, 0660, 0660},  {0, 0666, 0666},
-    {022, 0666, 0666},  {077, 0777, 0777},  {0, 0000, 0000},    {077, 0000, 0000},
-    {0, -1, 0777},      {022, -1, 0755},    {077, -1, 0700},    {0177, -1, 0600},
-    {0777, 0400, 0400}, {027, 0750, 0750},
+    {0, 0600, 0600},   {022, 0600, 0600},  {077, 0600, 0600}, {0777, 0600, 0600}, {0, 0660, 0660},
+    {022, 0660, 0660}, {077, 0660, 0660},  {0, 0666, 0666},   {022, 0666, 0666},  {077, 0777, 0777},
+    {0, 0000, 0000},   {077, 0000, 0000},  {0, -1, 0777},     {022, -1, 0755},    {077, -1, 0700},
+    {0177, -1, 0600},  {0777, 0400, 0400}, {027, 0750, 0750},
 };
 
 START_TEST(the_mode_is_the_one_asked_for)
@@ -157,15 +155,16 @@ static void watch_mode(struct watched *watched, unsigned allowed)
     _exit(0);
 }
 
-/* V5, D23: no moment with wider bits, for a narrow mode and for one that the umask has to be widened to. */
+/* V5, D23: no moment with wider bits, for a narrow mode and for one that the umask has to be
+ * widened to. */
 START_TEST(the_mode_is_never_wider_than_asked)
 {
     static const struct {
         mode_t mask;
         int mode;
     } cases[] = {{0, 0600}, {077, 0660}};
-    struct watched *watched = mmap(NULL, sizeof *watched, PROT_READ | PROT_WRITE,
-                                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct watched *watched =
+        mmap(NULL, sizeof *watched, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pid_t pid;
 
     ck_assert_ptr_ne(watched, MAP_FAILED);
@@ -456,7 +455,8 @@ START_TEST(in_a_sticky_directory_another_file_is_put_back)
 }
 END_TEST
 
-/* A file of our own is never put over another one that has come meanwhile: both stay, and it is told. */
+/* A file of our own is never put over another one that has come meanwhile: both stay, and it is
+ * told. */
 static void replace_and_put(void *arg)
 {
     replace_by_file(arg);
@@ -554,10 +554,10 @@ static const struct {
     int os_errno;
     mode_t mask;
 } refusals[] = {
-    {FAULTS_socket, EMFILE, 0},   {FAULTS_socket, ENFILE, 0}, {FAULTS_fchmod, EINVAL, 0},
-    {FAULTS_bind, EACCES, 0},     {FAULTS_bind, EROFS, 0},    {FAULTS_bind, ENOSPC, 0},
-    {FAULTS_fstatat, EIO, 0},     {FAULTS_listen, ENOBUFS, 0}, {FAULTS_openat, EMFILE, 077},
-    {FAULTS_fstat, EIO, 077},     {FAULTS_chmod, EPERM, 077}, {FAULTS_chmod, EROFS, 077},
+    {FAULTS_socket, EMFILE, 0}, {FAULTS_socket, ENFILE, 0},  {FAULTS_fchmod, EINVAL, 0},
+    {FAULTS_bind, EACCES, 0},   {FAULTS_bind, EROFS, 0},     {FAULTS_bind, ENOSPC, 0},
+    {FAULTS_fstatat, EIO, 0},   {FAULTS_listen, ENOBUFS, 0}, {FAULTS_openat, EMFILE, 077},
+    {FAULTS_fstat, EIO, 077},   {FAULTS_chmod, EPERM, 077},  {FAULTS_chmod, EROFS, 077},
 };
 
 /* J23, D6: a call that is refused half-way leaves neither file nor descriptor. */
@@ -738,8 +738,9 @@ static int make_elsewhere(void)
     return harness_bind(harness_at("b"));
 }
 
-static int (*const foreigners[])(void) = {make_pipe,    make_unbound, make_deaf,     make_datagram,
-                                          make_packets, make_tcp,     make_abstract, make_elsewhere};
+static int (*const foreigners[])(void) = {make_pipe,     make_unbound,  make_deaf,
+                                          make_datagram, make_packets,  make_tcp,
+                                          make_abstract, make_elsewhere};
 
 /* Decision 12. */
 START_TEST(what_is_not_the_listener_at_the_path_is_foreign)

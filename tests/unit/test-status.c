@@ -68,9 +68,9 @@ END_TEST
 
 START_TEST(nobody_knows_other_numbers)
 {
-    static const int numbers[] = {-20000, -20015, -19999, 4096, -4096, -4095, 4095,
-                                  20001,  20005,  3000,   -30000, INT32_MAX, INT32_MIN,
-                                  INT32_MIN + 1};
+    static const int numbers[] = {-20000, -20015,    -19999,    4096,         -4096,
+                                  -4095,  4095,      20001,     20005,        3000,
+                                  -30000, INT32_MAX, INT32_MIN, INT32_MIN + 1};
 
     ck_assert_str_eq(sockref_status_name(numbers[_i]), "EUNKNOWN");
     ck_assert_str_eq(sockref_status_message(numbers[_i]), "unknown status");

@@ -95,7 +95,8 @@ START_TEST(one_hash_may_have_all_kinds_and_many_entries)
 }
 END_TEST
 
-/* The hashes of a round fall on few slots, at the end of the table too, so that chains wrap around. */
+/* The hashes of a round fall on few slots, at the end of the table too, so that chains wrap around.
+ */
 START_TEST(it_agrees_with_a_simple_array)
 {
     static const uint32_t masks[] = {0xffffffff, 0xff, 0x1f, 0x0f, 0x3, 0xfffffff0};
@@ -220,8 +221,8 @@ END_TEST
 static atomic_bool stop;
 
 /*
- * Readers without a lock, while a writer adds, removes and grows. A reader may miss what is being moved, but what it
- * is told for a hash is an entry that was given under that hash.
+ * Readers without a lock, while a writer adds, removes and grows. A reader may miss what is being
+ * moved, but what it is told for a hash is an entry that was given under that hash.
  */
 static void read_or_write(unsigned number, void *arg)
 {
