@@ -14,6 +14,8 @@ libsockref_internal_la_SOURCES = \
 	src/base/list.h \
 	src/base/log.c \
 	src/base/log.h \
+	src/base/map.c \
+	src/base/map.h \
 	src/base/mutex.c \
 	src/base/mutex.h \
 	src/base/status.c \

@@ -45,14 +45,13 @@ typedef struct sockref_conn sockref_conn;
  * sockref_conn_destroy() nothing but on_close comes.
  */
 typedef struct sockref_handlers {
+    /** sizeof(sockref_handlers), as the caller knows it. */
     size_t size;
-    /** A peer connected. @p conn is borrowed until its on_close returns; acquire it to keep it
-     * longer. */
+    /** A peer connected. @p conn is borrowed until its on_close returns; acquire it to keep it. */
     void (*on_connection)(sockref_conn *conn, void *user);
     /** Bytes came. @p data is lent until this returns. */
     void (*on_data)(sockref_conn *conn, const void *data, size_t length, void *user);
-    /** The peer will send no more. Without this handler our side is ended too when all is written.
-     */
+    /** The peer sends no more. Without this handler our side is ended too when all is written. */
     void (*on_end)(sockref_conn *conn, void *user);
     /** What was queued is written, after a write that told SOCKREF_WRITE_FULL. */
     void (*on_drain)(sockref_conn *conn, void *user);

@@ -1,9 +1,7 @@
 /* Where the entries of a registry live. */
 #include "ref/slab.h"
 
-#include "base/sys.h"
-
-#include <sys/mman.h>
+#include "base/map.h"
 
 static size_t entries_of(uint32_t chunk)
 {
@@ -21,7 +19,7 @@ void sr_slab_destroy(struct sr_slab *self)
         sockref *chunk = atomic_load_explicit(&self->chunk[i], memory_order_relaxed);
 
         if (chunk)
-            munmap(chunk, size_of(i));
+            sr_map_free(chunk, size_of(i));
     }
 }
 
@@ -38,8 +36,8 @@ static sockref *take_fresh(struct sr_slab *self)
         return NULL;
     first = atomic_load_explicit(&self->chunk[chunk], memory_order_relaxed);
     if (!first) {
-        first = sr_sys.mmap(size_of(chunk));
-        if (first == MAP_FAILED)
+        first = sr_map_new(size_of(chunk));
+        if (!first)
             return NULL;
         atomic_store_explicit(&self->chunk[chunk], first, memory_order_release);
     }

@@ -1,6 +1,7 @@
 /* The index of a registry: the writing side. */
 #include "ref/table.h"
 
+#include "base/map.h"
 #include "base/sys.h"
 
 #include <errno.h>
@@ -22,14 +23,12 @@ static struct sr_slots *make(uint32_t count)
     struct sr_slots *slots;
 
     if (count >= MAPPED_FROM) {
-        slots = sr_sys.mmap(size_of(count));
-        if (slots == MAP_FAILED)
-            return NULL;
+        slots = sr_map_new(size_of(count));
     } else {
         slots = sr_sys.calloc(1, size_of(count));
-        if (!slots)
-            return NULL;
     }
+    if (!slots)
+        return NULL;
     slots->mask = count - 1;
     return slots;
 }
@@ -37,7 +36,7 @@ static struct sr_slots *make(uint32_t count)
 static void unmake(struct sr_slots *slots)
 {
     if (slots->mask + 1 >= MAPPED_FROM)
-        munmap(slots, size_of(slots->mask + 1));
+        sr_map_free(slots, size_of(slots->mask + 1));
     else
         free(slots);
 }

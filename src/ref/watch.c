@@ -89,7 +89,6 @@ static int make(sockref_watch_fn fn, void *user, void (*free_user)(void *user),
 static int exchange(sockref *self, struct sr_watch **inout_watch)
 {
     sockref_registry *registry = self->registry;
-    struct sr_watch *old = NULL;
     struct sr_entry_more *more;
     int status = 0;
 
@@ -99,8 +98,9 @@ static int exchange(sockref *self, struct sr_watch **inout_watch)
         status = sr_error_set(SOCKREF_ECLOSED, sr_entry_path(self), "the name was revoked");
     else if (!more)
         status = sr_error_no_memory();
-    if (status == 0) {
-        old = more->watch;
+    if (status == 0 && more) {
+        struct sr_watch *old = more->watch;
+
         more->watch = *inout_watch;
         *inout_watch = old;
     }
