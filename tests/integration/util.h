@@ -589,6 +589,24 @@ static inline bool can_become_nobody(void)
     return geteuid() == 0;
 }
 
+/* What the sanitizers are told: a program may fork while it has threads, and one that exits with
+ * references held frees nothing. */
+static bool is_role __attribute__((unused));
+
+#if defined(__SANITIZE_ADDRESS__)
+__attribute__((visibility("default"))) int __lsan_is_turned_off(void);
+int __lsan_is_turned_off(void)
+{
+    return is_role;
+}
+#elif defined(__SANITIZE_THREAD__)
+__attribute__((visibility("default"))) const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
+#endif
+
 static inline int run_suite(Suite *suite, int argc, char **argv, const struct role *roles)
 {
     SRunner *runner;
@@ -596,6 +614,7 @@ static inline int run_suite(Suite *suite, int argc, char **argv, const struct ro
 
     if (argc == 5 && strcmp(argv[1], "--as") == 0) {
         srunner_free(srunner_create(suite)); /* a role is no suite */
+        is_role = true;
         talk = atoi(argv[3]);
         fcntl(talk, F_SETFD, FD_CLOEXEC);
         for (; roles && roles->name; roles++)
