@@ -224,6 +224,51 @@ START_TEST(L42_a_cleanup_closes_connections_and_stops_last)
 }
 END_TEST
 
+/* The last release closes a served socket at once: its loop is not waited for, nor is who waits to
+ * be accepted. */
+START_TEST(L04_the_last_release_closes_a_served_socket_under_its_loop)
+{
+    sockref_loop *loop;
+    sockref *ref = start(NULL, path);
+    int waiting;
+    char last;
+
+    ck_assert_int_eq(sockref_loop_new(&loop), 0);
+    ck_assert_int_eq(sockref_serve_on(ref, loop, sockref_echo_handlers(), NULL), 0);
+    waiting = dial(path); /* the loop is never dispatched, so it is never accepted */
+    sockref_release(ref);
+    ck_assert_int_le(read(waiting, &last, 1), 0);
+    close(waiting);
+    sockref_loop_free(loop);
+}
+END_TEST
+
+START_TEST(L16_a_served_abstract_name_starts_again_at_once)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "@sockref-test-%d", (int)getpid());
+    for (int i = 0; i < 200; i++) {
+        sockref *ref = start(NULL, name);
+
+        ck_assert_int_eq(sockref_serve(ref, sockref_echo_handlers(), NULL), 0);
+        sockref_release(ref);
+    }
+}
+END_TEST
+
+/* What is served is in use, and drain waits for what ends. */
+START_TEST(L36_drain_does_not_wait_for_a_served_name)
+{
+    sockref *ref = start(NULL, path);
+
+    ck_assert_int_eq(sockref_serve(ref, sockref_echo_handlers(), NULL), 0);
+    ck_assert_int_eq(sockref_registry_drain(NULL, 0), 0);
+    sockref_release(ref);
+    ck_assert_int_eq(sockref_registry_drain(NULL, PATIENCE_MS), 0);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("lifecycle-serve");
@@ -231,6 +276,9 @@ int main(int argc, char **argv)
 
     tcase_add_test(tcase, L06_an_echo_gives_every_byte_back);
     tcase_add_test(tcase, L06_an_echo_serves_many_clients_at_once);
+    tcase_add_test(tcase, L04_the_last_release_closes_a_served_socket_under_its_loop);
+    tcase_add_test(tcase, L16_a_served_abstract_name_starts_again_at_once);
+    tcase_add_test(tcase, L36_drain_does_not_wait_for_a_served_name);
     tcase_add_test(tcase, L42_handlers_come_in_order_on_the_service_thread);
     tcase_add_test(tcase, L42_handlers_come_on_the_thread_that_drives_their_loop);
     tcase_add_test(tcase, L42_a_cleanup_closes_connections_and_stops_last);

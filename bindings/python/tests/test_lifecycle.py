@@ -255,7 +255,6 @@ def test_l16_abstract_name() -> None:
     until(lambda: refuses("\0" + name[1:]), "the end of the listener")
 
 
-@pytest.mark.xfail(reason="the descriptor of a served abstract name is closed after the last release returned")
 def test_l16_served_abstract_name_starts_again() -> None:
     name = f"@sockref-test-again-{os.getpid()}"
     for _ in range(20):
