@@ -95,6 +95,20 @@ AM_TESTS_ENVIRONMENT = \
 	built_bindings='$(built_bindings)'; export built_bindings; \
 	CC='$(CC)'; export CC; CXX='$(CXX)'; export CXX; NM='$(NM)'; export NM;
 
+# Those that are quick enough under valgrind.
+valgrind_suites = \
+	tests/unit/test-error \
+	tests/unit/test-log \
+	tests/unit/test-lookup \
+	tests/unit/test-options \
+	tests/unit/test-registry \
+	tests/unit/test-remove \
+	tests/unit/test-service \
+	tests/unit/test-start \
+	tests/unit/test-sweep \
+	tests/unit/test-watch \
+	tests/integration/test-lifecycle-names
+
 # The suites alone, with one backend or the other.
 check-epoll:
 	$(MAKE) check TESTS='$(c_suites)'
@@ -103,7 +117,7 @@ check-poll:
 check-api:
 	$(top_srcdir)/tests/check-api $(top_srcdir)
 valgrind:
-	$(MAKE) check TESTS='$(unit_suites) $(integration_suites)' CK_TIMEOUT_MULTIPLIER=20 \
+	$(MAKE) check TESTS='$(valgrind_suites)' CK_TIMEOUT_MULTIPLIER=20 \
 		LOG_COMPILER='$(LIBTOOL) --mode=execute valgrind -q --error-exitcode=9 --leak-check=full \
 			--errors-for-leak-kinds=definite --track-fds=no'
 
