@@ -180,7 +180,6 @@ static void *drive(void *arg)
 
     while (!atomic_load(&driver->over))
         ck_assert_int_ge(sockref_loop_dispatch(driver->loop, -1), 0);
-    sockref_loop_free(driver->loop);
     return NULL;
 }
 
@@ -203,6 +202,7 @@ START_TEST(L42_handlers_come_on_the_thread_that_drives_their_loop)
     atomic_store(&driver.over, true);
     sockref_loop_wake(driver.loop);
     ck_assert_int_eq(pthread_join(driver.thread, NULL), 0);
+    sockref_loop_free(driver.loop); /* not before: a wake may still be under way */
 }
 END_TEST
 
