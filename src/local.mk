@@ -18,16 +18,34 @@ libsockref_internal_la_SOURCES = \
 	src/base/map.h \
 	src/base/mutex.c \
 	src/base/mutex.h \
+	src/base/spawn.c \
+	src/base/spawn.h \
 	src/base/status.c \
 	src/base/sys.c \
 	src/base/sys.h \
 	src/base/thread.c \
 	src/base/thread.h \
 	src/base/version.c \
+	src/name/control.c \
+	src/name/control.h \
+	src/name/guard.c \
+	src/name/guard.h \
+	src/name/guard_wire.h \
+	src/name/handover.c \
+	src/name/lockfile.c \
+	src/name/lockfile.h \
 	src/name/path.c \
 	src/name/path.h \
 	src/name/place.c \
 	src/name/place.h \
+	src/name/probe.c \
+	src/name/probe.h \
+	src/name/record.c \
+	src/name/record.h \
+	src/name/recover.c \
+	src/name/recover.h \
+	src/name/share.c \
+	src/name/share.h \
 	src/name/sockfile.c \
 	src/name/sockfile.h \
 	src/name/sweep.c \
@@ -42,8 +60,9 @@ libsockref_internal_la_SOURCES = \
 	src/net/count.c \
 	src/net/count.h \
 	src/net/echo.c \
+	src/net/fdwatch.c \
+	src/net/fdwatch.h \
 	src/net/hooks.c \
-	src/net/hooks.h \
 	src/net/listener.c \
 	src/net/listener.h \
 	src/net/loop.c \
@@ -63,10 +82,11 @@ libsockref_internal_la_SOURCES = \
 	src/ref/cleanup.h \
 	src/ref/ending.c \
 	src/ref/entry.h \
+	src/ref/fdwatch.h \
 	src/ref/fork.c \
 	src/ref/fork.h \
-	src/ref/hooks.c \
 	src/ref/hooks.h \
+	src/ref/joint.c \
 	src/ref/life.c \
 	src/ref/life.h \
 	src/ref/listen.c \
@@ -94,3 +114,17 @@ libsockref_la_LDFLAGS = $(AM_LDFLAGS) -version-info $(SOCKREF_VERSION_INFO) -no-
 	-Wl,--version-script=$(top_srcdir)/src/libsockref.map \
 	-Wl,-z,relro -Wl,-z,now -Wl,-z,nodelete
 EXTRA_DIST += src/libsockref.map
+
+# The helper that cleans up after a process that was killed. It is static where that can be had: small, and
+# no matter which libraries the host finds.
+AM_CPPFLAGS += -DSR_PKGLIBEXECDIR='"$(pkglibexecdir)"'
+sockref_guard = src/guard/sockref-guard$(EXEEXT)
+pkglibexec_PROGRAMS = src/guard/sockref-guard
+src_guard_sockref_guard_SOURCES = \
+	src/guard/clean.c \
+	src/guard/clean.h \
+	src/guard/main.c \
+	src/guard/watched.c \
+	src/guard/watched.h
+src_guard_sockref_guard_LDADD = libsockref_internal.la
+src_guard_sockref_guard_LDFLAGS = $(AM_LDFLAGS) $(GUARD_LDFLAGS)

@@ -5,7 +5,9 @@ unit_suites = \
 	tests/unit/test-error \
 	tests/unit/test-faults \
 	tests/unit/test-fd \
+	tests/unit/test-fdwatch \
 	tests/unit/test-fork \
+	tests/unit/test-guard \
 	tests/unit/test-hash \
 	tests/unit/test-list \
 	tests/unit/test-listen \
@@ -87,7 +89,8 @@ else
 timeout_multiplier = 1
 endif
 AM_TESTS_ENVIRONMENT = \
-	unset SOCKREF_DIR SOCKREF_GUARD XDG_RUNTIME_DIR; \
+	unset SOCKREF_DIR XDG_RUNTIME_DIR; \
+	SOCKREF_GUARD='$(abs_top_builddir)/src/guard/sockref-guard'; export SOCKREF_GUARD; \
 	CK_DEFAULT_TIMEOUT=$${CK_DEFAULT_TIMEOUT-30}; export CK_DEFAULT_TIMEOUT; \
 	CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER-$(timeout_multiplier)}; export CK_TIMEOUT_MULTIPLIER; \
 	top_srcdir='$(abs_top_srcdir)'; export top_srcdir; \

@@ -58,15 +58,16 @@ $(srcdir)/$(java_wrapper): $(java_stamp_file) ; @:
 MAINTAINERCLEANFILES += $(java_stamp)
 
 # Laid out whole, so that what is there is what is run: the library beside the one that it needs.
-$(java_library): $(java_stamp_file) $(java_shim) libsockref.la
+$(java_library): $(java_stamp_file) $(java_shim) libsockref.la $(sockref_guard)
 	$(AM_V_CCLD)$(MKDIR_P) $(java_native) && \
 	cp .libs/$(SOCKREF_SONAME) $(java_native)/$(SOCKREF_SONAME) && \
+	cp -f $(sockref_guard) $(java_native)/sockref-guard && \
 	$(CC) $(DEFS) -D_GNU_SOURCE -I$(top_builddir)/include -I$(top_srcdir)/include -I$(srcdir)/swig \
 		$(JAVA_CPPFLAGS) $(CPPFLAGS) $(CFLAGS) -std=gnu11 -fPIC -fvisibility=hidden -fno-strict-aliasing \
 		$(WARN_CFLAGS) -shared \
 		$(LDFLAGS) -Wl,-z,relro -Wl,-z,now -Wl,-z,defs -Wl,-rpath,'$$ORIGIN' -Wl,--enable-new-dtags \
 		-o $@ $(srcdir)/$(java_wrapper) $(srcdir)/swig/java_shim.c $(java_native)/$(SOCKREF_SONAME) && \
-	printf '%s\n' $(SOCKREF_SONAME) libsockref_java.so > $(java_native)/natives.list
+	printf '%s\n' $(SOCKREF_SONAME) libsockref_java.so sockref-guard > $(java_native)/natives.list
 
 $(java_jar): $(java_stamp_file) $(java_classes)
 	$(AM_V_GEN)rm -rf build/java/classes && $(MKDIR_P) build/java/classes $(java_dist) && \

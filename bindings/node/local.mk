@@ -60,7 +60,8 @@ MAINTAINERCLEANFILES += $(node_stamp)
 
 # The package as npm packs it, and built in place by node-gyp. Files that are the same stay as they are, so
 # that only what changed is compiled again.
-$(node_built): $(node_stamp_file) $(node_modules_js) $(node_sources) $(node_project) libsockref.la
+$(node_built): $(node_stamp_file) $(node_modules_js) $(node_sources) $(node_project) libsockref.la \
+		$(sockref_guard)
 	$(AM_V_GEN)$(MKDIR_P) build/node $(node_dist)/lib $(node_dist)/src $(node_dist)/scripts && \
 	for file in $(node_modules_js) $(node_sources) $(node_project) $(node_wrapper) LICENSE; do \
 		case $$file in \
@@ -72,6 +73,7 @@ $(node_built): $(node_stamp_file) $(node_modules_js) $(node_sources) $(node_proj
 	done && \
 	CC='$(CC)' CXX='$(CXX)' NODE_PATH='$(NODE_MODULES)' PKG_CONFIG_PATH='$(abs_top_builddir)/pkgconfig' \
 	SOCKREF_LIBRARY='$(abs_top_builddir)/.libs/$(SOCKREF_SONAME)' \
+	SOCKREF_GUARD='$(abs_top_builddir)/$(sockref_guard)' \
 		$(NODE) $(node_dist)/scripts/build.js configure build --silent --nodedir='$(NODE_PREFIX)' \
 		> build/node/build.log 2>&1 || { cat build/node/build.log; exit 1; }; echo done > $@
 $(node_addon) $(node_library): $(node_built) ; @:

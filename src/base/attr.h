@@ -6,6 +6,8 @@
 #define SR_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 #define SR_LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define SR_CACHE_LINE          64
+#define SR_COLD                __attribute__((cold, noinline))
+#define SR_HOT                 __attribute__((aligned(SR_CACHE_LINE))) /* begins a cache line */
 
 #if defined(__clang__)
 #define SR_CAPABILITY(name) __attribute__((capability(name)))

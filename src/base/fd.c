@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -111,10 +112,15 @@ static int noted(int fd)
     return status;
 }
 
-int sr_fd_open(int dir, const char *path, int flags)
+int sr_fd_open_mode(int dir, const char *path, int flags, mode_t mode)
 {
     enter();
-    return noted(sr_sys.openat(dir, path, flags | O_CLOEXEC, 0));
+    return noted(sr_sys.openat(dir, path, flags | O_CLOEXEC, mode));
+}
+
+int sr_fd_open(int dir, const char *path, int flags)
+{
+    return sr_fd_open_mode(dir, path, flags, 0);
 }
 
 int sr_fd_socket(int domain, int type)
@@ -127,6 +133,12 @@ int sr_fd_accept(int listener)
 {
     enter();
     return noted(sr_sys.accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+
+int sr_fd_duplicate(int fd)
+{
+    enter();
+    return noted(sr_sys.duplicate(fd));
 }
 
 int sr_fd_epoll(void)
@@ -147,12 +159,10 @@ int sr_fd_timer(void)
     return noted(sr_sys.timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
 }
 
-int sr_fd_pipe(int out_fds[2])
+/* The same for a call that opens two. */
+static int noted_pair(int status, const int fds[2], int out_fds[2])
 {
-    int fds[2], status = 0;
-
-    enter();
-    if (sr_sys.pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+    if (status < 0) {
         status = -errno;
     } else if (sr_fd_adopt(fds[0]) < 0 || sr_fd_adopt(fds[1]) < 0) {
         sr_fd_disown(fds[0]);
@@ -165,6 +175,71 @@ int sr_fd_pipe(int out_fds[2])
     }
     leave();
     return status;
+}
+
+int sr_fd_pipe(int out_fds[2])
+{
+    int fds[2];
+
+    enter();
+    return noted_pair(sr_sys.pipe2(fds, O_CLOEXEC | O_NONBLOCK), fds, out_fds);
+}
+
+int sr_fd_socketpair(int type, int out_fds[2])
+{
+    int fds[2];
+
+    enter();
+    return noted_pair(sr_sys.socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), fds,
+                      out_fds);
+}
+
+int sr_fd_pidfd(pid_t pid)
+{
+    enter();
+    return noted(sr_sys.pidfd_open(pid, 0)); /* close-on-exec of itself */
+}
+
+/* Note the descriptors of a message that was received, inside the gate; they stay in order. */
+static void note_received(struct msghdr *message, int *out_fds, size_t most)
+{
+    size_t count = 0;
+
+    for (struct cmsghdr *head = CMSG_FIRSTHDR(message); head; head = CMSG_NXTHDR(message, head)) {
+        size_t length = head->cmsg_len - CMSG_LEN(0);
+
+        if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t at = 0; at + sizeof(int) <= length; at += sizeof(int)) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(head) + at, sizeof fd);
+            if (count < most && sr_fd_adopt(fd) == 0)
+                out_fds[count++] = fd;
+            else
+                sr_sys.close(fd);
+        }
+    }
+}
+
+ssize_t sr_fd_receive(int socket, void *data, size_t size, int *out_fds, size_t most)
+{
+    _Alignas(struct cmsghdr) char room[CMSG_SPACE(8 * sizeof(int))];
+    struct iovec part = {data, size};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+    ssize_t got;
+
+    for (size_t i = 0; i < most; i++)
+        out_fds[i] = -1;
+    enter();
+    got = sr_sys.recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (got < 0)
+        got = -errno;
+    else
+        note_received(&message, out_fds, most);
+    leave();
+    return got;
 }
 
 int sr_fd_replace(int fd, int old)

@@ -15,12 +15,22 @@ struct sockaddr;
 /* Each returns a descriptor that is noted, or -errno; nothing is described. Give it to
  * sr_fd_close(). */
 int sr_fd_open(int dir, const char *path, int flags);
+int sr_fd_open_mode(int dir, const char *path, int flags, mode_t mode);
 int sr_fd_socket(int domain, int type);
 int sr_fd_accept(int listener);
+int sr_fd_duplicate(int fd);
 int sr_fd_epoll(void);
 int sr_fd_event(void);
 int sr_fd_timer(void);
 int sr_fd_pipe(int out_fds[2]);
+int sr_fd_socketpair(int type, int out_fds[2]); /* AF_UNIX */
+int sr_fd_pidfd(pid_t pid);
+
+/*
+ * Receive a message with descriptors, which are noted; those that did not come are -1. Returns its
+ * length or -errno.
+ */
+ssize_t sr_fd_receive(int socket, void *data, size_t size, int *out_fds, size_t most);
 
 /* Note a descriptor that came from outside; -ENOMEM if that can't be done. */
 int sr_fd_adopt(int fd);

@@ -39,6 +39,8 @@ static const char *const names[SR_LOG_EVENT_COUNT] = {
     [SR_LOG_ACCEPT_RESUMED] = "accept_resumed",
     [SR_LOG_CONNECTION_FAILED] = "connection_failed",
     [SR_LOG_SWEPT] = "swept",
+    [SR_LOG_GUARD_FAILED] = "guard_failed",
+    [SR_LOG_OWNER_CHANGED] = "owner_changed",
     [SR_LOG_THREAD_FAILED] = "thread_failed",
 };
 

@@ -10,7 +10,8 @@
  *   4. service       (net/service.c)   the library's own loop; loops are made with it held
  *   5. loop          (net/loop.h)      tasks posted to a loop
  *   6. cleanup       (ref/cleanup.c)   the deadlines of the worker
- *   7. log           (base/log.c)      who receives records
+ *   7. guard         (name/guard.c)    the names watched over; never held while a guard is started
+ *   8. log           (base/log.c)      who receives records
  * The poll backend's own mutex is a leaf.
  * No callback of a user runs with any of them held.
  */

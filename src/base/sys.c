@@ -1,6 +1,8 @@
 /* The table of system calls, filled with the real ones. */
 #include "base/sys.h"
 
+#include "base/spawn.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -26,6 +28,11 @@ static int rename_new(int dir, const char *from, const char *to)
     return (int)syscall(SYS_renameat2, dir, from, dir, to, RENAME_NOREPLACE);
 }
 
+static int duplicate(int fd)
+{
+    return fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
 static int replace(int fd, int old)
 {
     return dup3(fd, old, O_CLOEXEC);
@@ -39,6 +46,33 @@ static int stat_fd(int fd, struct stat *out)
 static int stat_at(int dir, const char *path, struct stat *out, int flags)
 {
     return fstatat(dir, path, out, flags);
+}
+
+static int lock(int fd, int command, struct flock *value)
+{
+    return fcntl(fd, command, value);
+}
+
+static int birth(int fd, uint64_t *out_ns)
+{
+    struct statx info;
+
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &info) < 0)
+        return -1;
+    *out_ns = info.stx_mask & STATX_BTIME
+                  ? (uint64_t)info.stx_btime.tv_sec * 1000000000u + info.stx_btime.tv_nsec
+                  : 0;
+    return 0;
+}
+
+static int touch(int dir, const char *path)
+{
+    return utimensat(dir, path, NULL, AT_SYMLINK_NOFOLLOW);
+}
+
+static int pidfd_open(pid_t pid, unsigned flags)
+{
+    return (int)syscall(SYS_pidfd_open, pid, flags);
 }
 
 struct sr_sys sr_sys = {
@@ -56,7 +90,14 @@ struct sr_sys sr_sys = {
     .mkdir = mkdir,
     .unlinkat = unlinkat,
     .rename_new = rename_new,
+    .duplicate = duplicate,
     .replace = replace,
+    .lock = lock,
+    .pread = pread,
+    .pwrite = pwrite,
+    .fstatfs = fstatfs,
+    .birth = birth,
+    .touch = touch,
     .socket = socket,
     .bind = bind,
     .listen = listen,
@@ -68,6 +109,9 @@ struct sr_sys sr_sys = {
     .recv = recv,
     .send = send,
     .sendmsg = sendmsg,
+    .recvmsg = recvmsg,
+    .socketpair = socketpair,
+    .pidfd_open = pidfd_open,
     .epoll_create1 = epoll_create1,
     .epoll_ctl = epoll_ctl,
     .epoll_wait = epoll_wait,
@@ -79,4 +123,5 @@ struct sr_sys sr_sys = {
     .read = read,
     .write = write,
     .thread_create = pthread_create,
+    .spawn_guard = sr_spawn_guard,
 };

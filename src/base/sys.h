@@ -5,9 +5,11 @@
 #ifndef SR_BASE_SYS_H
 #define SR_BASE_SYS_H
 
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,6 +17,7 @@
 #include <sys/timerfd.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 
 struct sr_sys {
     void *(*malloc)(size_t size);
@@ -32,7 +35,14 @@ struct sr_sys {
     int (*mkdir)(const char *path, mode_t mode);
     int (*unlinkat)(int dir, const char *path, int flags);
     int (*rename_new)(int dir, const char *from, const char *to); /* never over another file */
+    int (*duplicate)(int fd);                                     /* close-on-exec */
     int (*replace)(int fd, int old);                              /* dup3, close-on-exec */
+    int (*lock)(int fd, int command, struct flock *lock);         /* fcntl, F_OFD_* */
+    ssize_t (*pread)(int fd, void *buffer, size_t length, off_t offset);
+    ssize_t (*pwrite)(int fd, const void *buffer, size_t length, off_t offset);
+    int (*fstatfs)(int fd, struct statfs *out);
+    int (*birth)(int fd, uint64_t *out_ns);  /* statx: when the inode was made */
+    int (*touch)(int dir, const char *path); /* utimensat, now, not through a link */
 
     int (*socket)(int domain, int type, int protocol);
     int (*bind)(int fd, const struct sockaddr *address, socklen_t length);
@@ -45,6 +55,9 @@ struct sr_sys {
     ssize_t (*recv)(int fd, void *buffer, size_t length, int flags);
     ssize_t (*send)(int fd, const void *buffer, size_t length, int flags);
     ssize_t (*sendmsg)(int fd, const struct msghdr *message, int flags);
+    ssize_t (*recvmsg)(int fd, struct msghdr *message, int flags);
+    int (*socketpair)(int domain, int type, int protocol, int fds[2]);
+    int (*pidfd_open)(pid_t pid, unsigned flags);
 
     int (*epoll_create1)(int flags);
     int (*epoll_ctl)(int epoll, int operation, int fd, struct epoll_event *event);
@@ -60,6 +73,7 @@ struct sr_sys {
 
     int (*thread_create)(pthread_t *out, const pthread_attr_t *attr, void *(*body)(void *),
                          void *arg); /* returns an errno value, as pthread_create */
+    int (*spawn_guard)(const char *program, int command, int pidfd, pid_t *out_pid); /* or -errno */
 };
 
 extern struct sr_sys sr_sys;

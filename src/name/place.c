@@ -89,6 +89,22 @@ close_dir:
     return status;
 }
 
+int sr_place_from_fd(int dir, struct sr_place *out_place)
+{
+    struct sr_place place = {.dir = dir};
+    struct stat info;
+
+    if (sr_sys.fstat(dir, &info) < 0)
+        return -errno;
+    if (!S_ISDIR(info.st_mode))
+        return -ENOTDIR;
+    place.shared = info.st_mode & (S_IWGRP | S_IWOTH);
+    place.device = info.st_dev;
+    place.inode = info.st_ino;
+    *out_place = place;
+    return 0;
+}
+
 void sr_place_close(struct sr_place *self)
 {
     sr_fd_close(self->dir);

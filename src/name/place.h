@@ -17,6 +17,8 @@ struct sr_place {
 
 /* Open and pin the directory of a checked path, and check that nobody else could change it. */
 int sr_place_open(const char *path, struct sr_place *out_place);
+/* Take a directory that somebody else has opened and checked: 0 or -errno, nothing described. */
+int sr_place_from_fd(int dir, struct sr_place *out_place);
 void sr_place_close(struct sr_place *self);
 /* Only look where the directory of a checked path is now: 0 or -errno, nothing described. */
 int sr_place_find(const char *path, dev_t *out_device, ino_t *out_inode);

@@ -52,6 +52,16 @@ static socklen_t make_address(const struct sr_place *place, const char *path,
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
 }
 
+bool sr_sockfile_address(const struct sr_place *place, const char *leaf, struct sockaddr_un *out)
+{
+    int length;
+
+    memset(out, 0, sizeof *out);
+    out->sun_family = AF_UNIX;
+    length = snprintf(out->sun_path, sizeof out->sun_path, "/proc/self/fd/%d/%s", place->dir, leaf);
+    return length > 0 && (size_t)length < sizeof out->sun_path;
+}
+
 /* What stands in the way of a bind decides what is told. */
 static int describe_occupied(const struct sr_place *place, const char *path)
 {
@@ -206,6 +216,21 @@ undo:
     return status;
 }
 
+int sr_sockfile_dial(const struct sr_place *place, const char *path)
+{
+    struct sockaddr_un address;
+    socklen_t length = make_address(place, path, &address);
+    int fd = sr_fd_socket(AF_UNIX, SOCK_STREAM);
+
+    if (fd < 0)
+        return fd == -ENOMEM ? sr_error_no_memory() : sr_error_system(-fd, "socket", path);
+    if (sr_sys.connect(fd, (struct sockaddr *)&address, length) == 0)
+        return fd;
+    sr_error_system(errno, "connect", path);
+    sr_fd_close(fd);
+    return sockref_last_error()->status;
+}
+
 /* Whether a descriptor is a Unix stream socket that listens, bound to a file or to this abstract
  * name. */
 static bool is_listener(int fd, const char *path)
@@ -271,73 +296,106 @@ int sr_sockfile_adopt(struct sr_place *place, const char *path, int fd,
     return 0;
 }
 
-static bool is_same(const struct sr_sockfile *self, const struct stat *info)
+struct target {
+    const struct sr_place *place;
+    const char *leaf;
+    const char *path; /* for what is told */
+    dev_t device;
+    ino_t inode;
+};
+
+static bool is_same(const struct target *target, const struct stat *info)
 {
-    return info->st_dev == self->device && info->st_ino == self->inode;
+    return info->st_dev == target->device && info->st_ino == target->inode;
+}
+
+static void warn_displaced(const struct target *target)
+{
+    sr_log(SR_LOG_DISPLACED, SOCKREF_LOG_WARNING, 0, target->path,
+           "another file stands at the path; it was left alone");
 }
 
 /* The file has been renamed aside and is not ours: put it back, or keep it where it is and say so.
  */
-static int put_back(const struct sr_sockfile *self, const char *path, const char *aside)
+static int put_back(const struct target *target, const char *aside)
 {
-    if (sr_sys.rename_new(self->place.dir, aside, sr_path_leaf(path)) == 0)
+    if (sr_sys.rename_new(target->place->dir, aside, target->leaf) == 0) {
+        warn_displaced(target);
         return 0;
-    return sr_error_set(SOCKREF_EFOREIGN, path,
+    }
+    return sr_error_set(SOCKREF_EFOREIGN, target->path,
                         "another file took the path while it was looked at; the one before is "
                         "kept beside it as %s",
                         aside);
 }
 
-static int remove_aside(struct sr_sockfile *self, const char *path)
+static int remove_aside(const struct target *target)
 {
+    int dir = target->place->dir;
     char aside[48];
     uint64_t random;
     struct stat info;
 
     if (getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random)
-        random = (uint64_t)self->inode;
+        random = (uint64_t)target->inode;
     snprintf(aside, sizeof aside, ".sockref-aside-%016llx", (unsigned long long)random);
-    if (sr_sys.rename_new(self->place.dir, sr_path_leaf(path), aside) < 0) {
+    if (sr_sys.rename_new(dir, target->leaf, aside) < 0) {
         if (errno == ENOENT)
             return 0;
-        return sr_error_system(errno, "renameat2", path);
+        return sr_error_system(errno, "renameat2", target->path);
     }
-    if (sr_sys.fstatat(self->place.dir, aside, &info, AT_SYMLINK_NOFOLLOW) < 0) {
-        int status = sr_error_system(errno, "fstatat", path);
+    if (sr_sys.fstatat(dir, aside, &info, AT_SYMLINK_NOFOLLOW) < 0) {
+        int status = sr_error_system(errno, "fstatat", target->path);
 
-        (void)sr_sys.rename_new(self->place.dir, aside, sr_path_leaf(path));
+        (void)sr_sys.rename_new(dir, aside, target->leaf);
         return status;
     }
-    if (!is_same(self, &info))
-        return put_back(self, path, aside);
-    if (sr_sys.unlinkat(self->place.dir, aside, 0) < 0)
-        return sr_error_system(errno, "unlinkat", path);
-    return 0;
+    if (!is_same(target, &info))
+        return put_back(target, aside);
+    if (sr_sys.unlinkat(dir, aside, 0) < 0)
+        return sr_error_system(errno, "unlinkat", target->path);
+    return 1;
+}
+
+static int remove_target(const struct target *target)
+{
+    struct stat info;
+
+    if (sr_sys.fstatat(target->place->dir, target->leaf, &info, AT_SYMLINK_NOFOLLOW) < 0) {
+        if (errno == ENOENT)
+            return 0;
+        return sr_error_system(errno, "fstatat", target->path);
+    }
+    if (!is_same(target, &info)) {
+        warn_displaced(target);
+        return 0;
+    }
+    if (target->place->shared)
+        return remove_aside(target);
+    if (sr_sys.unlinkat(target->place->dir, target->leaf, 0) == 0)
+        return 1;
+    return errno == ENOENT ? 0 : sr_error_system(errno, "unlinkat", target->path);
+}
+
+int sr_sockfile_remove_inode(const struct sr_place *place, const char *leaf, dev_t device,
+                             ino_t inode, const char *path)
+{
+    const struct target target = {place, leaf, path, device, inode};
+
+    return remove_target(&target);
 }
 
 int sr_sockfile_remove(struct sr_sockfile *self, const char *path)
 {
-    const char *leaf = sr_path_leaf(path);
-    struct stat info;
+    const struct target target = {&self->place, sr_path_leaf(path), path, self->device,
+                                  self->inode};
+    int status;
 
     if (!self->has_file)
         return 0;
     self->has_file = false;
-    if (sr_sys.fstatat(self->place.dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0) {
-        if (errno == ENOENT)
-            return 0;
-        return sr_error_system(errno, "fstatat", path);
-    }
-    if (!is_same(self, &info)) {
-        sr_log(SR_LOG_DISPLACED, SOCKREF_LOG_WARNING, 0, path,
-               "another file stands at the path; it was left alone");
-        return 0;
-    }
-    if (self->place.shared)
-        return remove_aside(self, path);
-    if (sr_sys.unlinkat(self->place.dir, leaf, 0) < 0 && errno != ENOENT)
-        return sr_error_system(errno, "unlinkat", path);
-    return 0;
+    status = remove_target(&target);
+    return status < 0 ? status : 0;
 }
 
 void sr_sockfile_retire(struct sr_sockfile *self)

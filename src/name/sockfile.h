@@ -22,6 +22,10 @@ struct sr_sockfile {
     ino_t inode;
 };
 
+/* Address of a leaf by the descriptor of its directory; false where it is too long. */
+struct sockaddr_un;
+bool sr_sockfile_address(const struct sr_place *place, const char *leaf, struct sockaddr_un *out);
+
 /*
  * Bind and listen at a checked path; takes place on success only. mode -1: the umask decides. The
  * file has no wider permissions than that at any moment. Returns 0 or a described status, with
@@ -29,6 +33,8 @@ struct sr_sockfile {
  */
 int sr_sockfile_bind(struct sr_place *place, const char *path, int mode, int backlog,
                      struct sr_sockfile *out_file);
+/* Connect to an abstract name, once. Returns a noted descriptor or a described status. */
+int sr_sockfile_dial(const struct sr_place *place, const char *path);
 /* Take a descriptor that the caller bound at a checked path; takes fd and place on success only. */
 int sr_sockfile_adopt(struct sr_place *place, const char *path, int fd,
                       struct sr_sockfile *out_file);
@@ -37,6 +43,12 @@ int sr_sockfile_adopt(struct sr_place *place, const char *path, int fd,
  * error. Returns 0 or a described status.
  */
 int sr_sockfile_remove(struct sr_sockfile *self, const char *path);
+/*
+ * Remove a leaf of a directory if it is this inode. One that is gone, or another one in its place,
+ * is no error. Returns 1 if it was removed, 0, or a described status.
+ */
+int sr_sockfile_remove_inode(const struct sr_place *place, const char *leaf, dev_t device,
+                             ino_t inode, const char *path);
 /*
  * Close the socket now, while somebody still counts on the descriptor's number: what stands there
  * from now on accepts nothing. Where that can't be done it stays open until sr_sockfile_close().

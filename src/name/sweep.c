@@ -1,8 +1,10 @@
 /*
- * Sweep: in a directory that is ours alone, a socket of this user, under a name that only sockref
- * makes, that no process has bound was left by a process that died. Whether one has it bound is
- * asked by connecting a datagram socket: the kernel looks the socket up before it sees that the
- * types differ, so nothing is queued and no listener notices; ECONNREFUSED says that nobody has it.
+ * Sweep: what dead processes left in a directory.
+ *
+ * A lock file tells of a name that was shared: where nobody holds any byte of it, what its record
+ * tells of is removed, and then the file. That is looked at before it is locked, so that a sweep is
+ * not in the way of those who live. In a directory that is ours alone a socket of this user under a
+ * default name, which only sockref makes, with nobody who has it bound, was left as well.
  */
 #include "name/sweep.h"
 
@@ -12,15 +14,20 @@
 #include "base/sys.h"
 #include "name/path.h"
 #include "name/place.h"
+#include "name/probe.h"
+#include "name/recover.h"
+#include "name/sockfile.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sockref/sockref.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 #include <unistd.h>
+
+#define LOCK_SUFFIX ".srlock"
 
 /* "sockref-PID-16 hex digits.sock" */
 static bool is_default_leaf(const char *leaf)
@@ -38,56 +45,81 @@ static bool is_default_leaf(const char *leaf)
     return hex == 16 && strcmp(leaf + hex, ".sock") == 0;
 }
 
-/* Whether nobody has the inode bound. */
-static bool is_dead(int inode)
+/* Look at one socket and remove it if it is dead and ours. Returns 1 if it was removed. */
+static int sweep_socket(const struct sr_place *place, const char *leaf)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    bool dead;
-    int fd = sr_fd_socket(AF_UNIX, SOCK_DGRAM);
-
-    if (fd < 0)
-        return false;
-    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", inode);
-    dead = sr_sys.connect(fd, (struct sockaddr *)&address, sizeof address) < 0 &&
-           errno == ECONNREFUSED;
-    sr_fd_close(fd);
-    return dead;
-}
-
-/* Look at one leaf and remove it if it is dead and ours. Returns 1 if it was removed. */
-static int sweep_leaf(int dir, const char *leaf)
-{
-    struct stat pinned, now;
+    struct stat info;
     int status = 0;
-    int inode = sr_fd_open(dir, leaf, O_PATH | O_NOFOLLOW);
+    int inode = sr_fd_open(place->dir, leaf, O_PATH | O_NOFOLLOW);
 
     if (inode < 0)
         return inode == -ENOENT ? 0 : sr_error_system(-inode, "open", leaf);
-    if (sr_sys.fstat(inode, &pinned) < 0) {
+    if (sr_sys.fstat(inode, &info) < 0)
         status = sr_error_system(errno, "fstat", leaf);
-    } else if (S_ISSOCK(pinned.st_mode) && pinned.st_uid == geteuid() && is_dead(inode) &&
-               sr_sys.fstatat(dir, leaf, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
-               now.st_dev == pinned.st_dev && now.st_ino == pinned.st_ino) {
-        status = sr_sys.unlinkat(dir, leaf, 0) < 0 ? sr_error_system(errno, "unlinkat", leaf) : 1;
-    }
+    else if (S_ISSOCK(info.st_mode) && info.st_uid == geteuid() &&
+             sr_probe_inode(inode) == SR_PROBE_DEAD)
+        status = sr_sockfile_remove_inode(place, leaf, info.st_dev, info.st_ino, leaf);
     sr_fd_close(inode);
     return status;
 }
 
-static int sweep_stream(DIR *stream, uint64_t *inout_count)
+/* Whether anybody lives who holds the name of a lock file; asked without locking anything. */
+static bool is_held(const struct sr_place *place, const char *lock_name)
+{
+    struct sr_lockfile lock = {.fd = sr_fd_open(place->dir, lock_name,
+                                                O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)};
+    bool held = lock.fd < 0 || sr_lockfile_has_owner(&lock) || sr_lockfile_has_slots(&lock);
+
+    sr_fd_close(lock.fd < 0 ? -1 : lock.fd);
+    return held;
+}
+
+/* ".LEAF.srlock": returns 1 if something was removed. */
+static int sweep_lock(const struct sr_place *place, const char *directory, const char *lock_name)
+{
+    size_t length = strlen(lock_name) - strlen(LOCK_SUFFIX);
+    char path[SR_PATH_MAX + 1];
+    bool removed = false;
+    int status;
+
+    if (snprintf(path, sizeof path, "%s/%.*s", directory, (int)length - 1, lock_name + 1) >=
+            (int)sizeof path ||
+        is_held(place, lock_name))
+        return 0;
+    status = sr_recover_name(place, path, NULL, &removed);
+    return status < 0 ? status : removed;
+}
+
+static bool is_lock_name(const char *name)
+{
+    size_t length = strlen(name), suffix = strlen(LOCK_SUFFIX);
+
+    return name[0] == '.' && length > suffix + 1 &&
+           strcmp(name + length - suffix, LOCK_SUFFIX) == 0;
+}
+
+static int sweep_item(const struct sr_place *place, const char *directory, const char *name)
+{
+    if (is_lock_name(name))
+        return sweep_lock(place, directory, name);
+    if (!place->shared && is_default_leaf(name))
+        return sweep_socket(place, name);
+    return 0;
+}
+
+static int sweep_stream(DIR *stream, const struct sr_place *place, const char *directory,
+                        uint64_t *inout_count)
 {
     struct dirent *item;
     int first_error = 0;
 
     while ((item = readdir(stream))) {
-        int status;
+        int status = sweep_item(place, directory, item->d_name);
 
-        if (!is_default_leaf(item->d_name))
-            continue;
-        status = sweep_leaf(dirfd(stream), item->d_name);
         if (status == 1) {
             ++*inout_count;
-            sr_log(SR_LOG_SWEPT, SOCKREF_LOG_INFO, 0, item->d_name, "a dead socket was removed");
+            sr_log(SR_LOG_SWEPT, SOCKREF_LOG_INFO, 0, item->d_name,
+                   "what a dead process left was removed");
         } else if (status < 0 && first_error == 0) {
             first_error = status;
         }
@@ -106,11 +138,6 @@ int sr_sweep_directory(const char *directory, uint64_t *inout_count)
     status = sr_place_open(inside, &place);
     if (status < 0)
         return status;
-    if (place.shared) {
-        sr_place_close(&place);
-        return sr_error_set(SOCKREF_EUNTRUSTED, directory,
-                            "other users can write to the directory: sweep private ones only");
-    }
     fd = sr_sys.openat(place.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd >= 0)
         stream = fdopendir(fd);
@@ -119,7 +146,7 @@ int sr_sweep_directory(const char *directory, uint64_t *inout_count)
         if (fd >= 0)
             sr_sys.close(fd);
     } else {
-        status = sweep_stream(stream, inout_count);
+        status = sweep_stream(stream, &place, directory, inout_count);
         closedir(stream);
     }
     sr_place_close(&place);

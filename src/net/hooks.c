@@ -1,11 +1,11 @@
-/* What this floor does for the one below, put into its table when the library is loaded. */
-#include "net/hooks.h"
+/* What this floor does for the one below. The table is defined here, so that no link leaves it out. */
+#include "ref/hooks.h"
 
 #include "net/count.h"
+#include "net/fdwatch.h"
 #include "net/serve.h"
 #include "net/service.h"
 #include "net/start.h"
-#include "ref/hooks.h"
 
 static void count(uint64_t *inout_handles, uint64_t *inout_buffers)
 {
@@ -19,16 +19,17 @@ static void after_fork_in_child(void)
     sr_service_after_fork_in_child();
 }
 
-void sr_hooks_install(void)
-{
-    sr_hooks = (struct sr_hooks){
-        .serve = sr_serve_options,
-        .serve_unused = sr_serve_unused,
-        .cancel_starts = sr_start_cancel_registry,
-        .notify = sr_service_notify,
-        .drain = sr_service_drain,
-        .in_callback = sr_loop_in_callback,
-        .count = count,
-        .after_fork_in_child = after_fork_in_child,
-    };
-}
+struct sr_hooks sr_hooks = {
+    .serve = sr_serve_options,
+    .serve_unused = sr_serve_unused,
+    .cancel_starts = sr_start_cancel_registry,
+    .notify = sr_service_notify,
+    .drain = sr_service_drain,
+    .in_callback = sr_loop_in_callback,
+    .fdwatch_begin = sr_fdwatch_begin,
+    .fdwatch_end = sr_fdwatch_end,
+    .fdwatch_every = sr_fdwatch_every,
+    .fdwatch_poke = sr_fdwatch_poke,
+    .count = count,
+    .after_fork_in_child = after_fork_in_child,
+};

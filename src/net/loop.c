@@ -4,7 +4,6 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/sys.h"
-#include "net/hooks.h"
 #include "net/listener.h"
 #include "net/start.h"
 #include "ref/fork.h"
@@ -15,9 +14,6 @@
 #include <string.h>
 
 static _Thread_local unsigned callback_depth;
-
-/* Whoever needs a loop needs the hooks as well. */
-__attribute__((used)) static void (*const with_hooks)(void) = sr_hooks_install;
 
 void sr_loop_enter(void)
 {

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "net/conn.h"
+#include "net/fdwatch.h"
 #include "net/listener.h"
 
 #include <errno.h>
@@ -79,6 +80,9 @@ static void run_event(struct sockref_loop *self, const struct sr_event *event)
         break;
     case SR_SOURCE_LISTENER:
         sr_listener_event(self, event->source);
+        break;
+    case SR_SOURCE_WATCH:
+        sr_fdwatch_event(event->source);
         break;
     }
 }

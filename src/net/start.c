@@ -49,6 +49,7 @@ struct start {
     bool trying SR_GUARDED_BY(mutex); /* a thread is inside the registry for it */
     bool parked SR_GUARDED_BY(mutex);
     bool woken SR_GUARDED_BY(mutex);     /* to be tried again */
+    bool resting SR_GUARDED_BY(mutex);   /* to be tried again after a while */
     bool ready SR_GUARDED_BY(mutex);     /* status, ref and error are the result */
     bool cancelled SR_GUARDED_BY(mutex); /* to be delivered as such by the loop */
     bool over SR_GUARDED_BY(mutex);      /* somebody delivers it, or has */
@@ -56,7 +57,8 @@ struct start {
     bool settled SR_GUARDED_BY(mutex);   /* on_stop of its handlers is not ours to tell */
     int status SR_GUARDED_BY(mutex);
     sockref *ref SR_GUARDED_BY(mutex);
-    struct sr_error *error SR_GUARDED_BY(mutex);
+    struct sr_error *error SR_GUARDED_BY(mutex); /* of the result, or for when the time is over */
+    unsigned tries; /* in a row, that had to rest */
 };
 
 static void hold(struct start *self)
@@ -194,6 +196,8 @@ static int attempt(struct start *self, bool first) SR_EXCLUDES(mutex)
 
     sr_mutex_lock(&mutex);
     self->trying = false;
+    sr_error_free(self->error);
+    self->error = NULL;
     abandoned = self->over;
     refused = first && !abandoned && !self->cancelled && is_refusal(status);
     if (status == 0 || refused)
@@ -204,6 +208,9 @@ static int attempt(struct start *self, bool first) SR_EXCLUDES(mutex)
         self->over = true;
     } else if (status == SR_PARKED) {
         self->parked = !abandoned && !self->woken;
+    } else if (status == SR_LATER && !abandoned) {
+        self->resting = true;
+        self->error = error;
     } else if (!abandoned) {
         self->ready = true;
         self->status = status;
@@ -226,10 +233,20 @@ static int attempt(struct start *self, bool first) SR_EXCLUDES(mutex)
     return 0;
 }
 
+/* When to try again what another process stands in the way of; or the deadline, if that is sooner. */
+static uint64_t end_of_rest(struct start *self)
+{
+    unsigned doublings = self->tries < 6 ? self->tries : 6;
+    uint64_t at = sr_clock_ns() + (100000u << doublings);
+
+    self->tries++;
+    return at < self->deadline_ns ? at : self->deadline_ns;
+}
+
 /* One step on the loop's thread. Returns whether there is another to make at once. */
 static bool step(struct start *self) SR_EXCLUDES(mutex)
 {
-    bool again = false, deliverable = false, over;
+    bool again = false, deliverable = false, rest = false, over;
     int status = 0;
 
     sr_mutex_lock(&mutex);
@@ -244,6 +261,9 @@ static bool step(struct start *self) SR_EXCLUDES(mutex)
     } else if (!over && self->woken) {
         self->woken = false;
         self->trying = again = true;
+    } else if (!over && self->resting) {
+        self->resting = false;
+        rest = true;
     }
     sr_mutex_unlock(&mutex);
 
@@ -253,6 +273,8 @@ static bool step(struct start *self) SR_EXCLUDES(mutex)
         deliver_here(self, status);
     else if (again)
         attempt(self, false);
+    else if (rest)
+        sr_timer_add(&self->loop->timers, &self->timer, end_of_rest(self));
     else if (!sr_timer_is_running(&self->timer) && self->deadline_ns != SR_CLOCK_NEVER)
         sr_timer_add(&self->loop->timers, &self->timer, self->deadline_ns);
     return again;
@@ -269,15 +291,25 @@ static void run_task(struct sr_task *task)
 static void time_out(struct sr_timer *timer)
 {
     struct start *self = SR_LIST_OWNER(timer, struct start, timer);
-    bool late;
+    bool over = sr_clock_ns() >= self->deadline_ns;
+    int status = SOCKREF_ETIMEOUT;
 
     sr_mutex_lock(&mutex);
-    late = self->over || self->trying || self->ready || self->cancelled || self->woken;
-    if (!late)
+    if (self->over || self->trying || self->ready || self->cancelled || self->woken) {
+        over = false; /* a task is on its way */
+    } else if (over) {
         self->over = true;
+        if (self->error)
+            status = self->waiter.patience.status;
+    } else if (!self->parked) {
+        self->woken = true;
+        post(self);
+    } else {
+        sr_timer_add(&self->loop->timers, &self->timer, self->deadline_ns);
+    }
     sr_mutex_unlock(&mutex);
-    if (!late) /* else a task is on its way */
-        deliver_here(self, SOCKREF_ETIMEOUT);
+    if (over)
+        deliver_here(self, status);
 }
 
 static int make(sockref_registry *registry, const char *path, const sockref_options *options,

@@ -1,5 +1,5 @@
 /*
- * The worker that ends cleanup delays: one thread for the process, started with the first delay and
+ * The worker that ends cleanup delays, and removals that had to wait: one thread for the process, started with the first delay and
  * gone with the last. Delays stand in a list by their end; since most are of one length, a new one
  * belongs at the tail.
  */
@@ -35,6 +35,7 @@ static void *work(void *unused)
     sr_mutex_lock(&mutex);
     while (!sr_list_is_empty(&running)) {
         struct sr_deadline *deadline = first();
+        void (*over)(sockref *entry);
         sockref *entry;
 
         if (deadline->at > sr_clock_ns()) {
@@ -42,9 +43,10 @@ static void *work(void *unused)
             continue;
         }
         entry = deadline->entry;
+        over = deadline->over;
         sr_list_remove(&deadline->node);
         sr_mutex_unlock(&mutex);
-        sr_remove_after_delay(entry);
+        over(entry);
         sr_mutex_lock(&mutex);
     }
     has_thread = false;

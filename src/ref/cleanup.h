@@ -1,4 +1,4 @@
-/* The one worker of the process: ends the cleanup delays of all registries. */
+/* The one worker of the process: ends cleanup delays, and removals that had to wait. */
 #ifndef SR_REF_CLEANUP_H
 #define SR_REF_CLEANUP_H
 
@@ -8,12 +8,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A delay; part of an entry, so that beginning one can't fail for lack of memory. */
+/* A delay; part of an entry or a life, so that beginning one can't fail for lack of memory. */
 struct sr_deadline {
     struct sr_list node; /* of the worker's list, while it runs */
     sockref *entry;
     uint64_t delay_ms;
     uint64_t at; /* sr_clock_ns() */
+    void (*over)(sockref *entry); /* the worker calls it, with no lock held; gives the hold back */
 };
 
 /*

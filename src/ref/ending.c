@@ -11,7 +11,7 @@
 
 static int refuse_in_callback(void)
 {
-    if (sr_hooks.in_callback && sr_hooks.in_callback())
+    if (sr_hooks.in_callback())
         return sr_error_set(SOCKREF_EBUSY, NULL,
                             "not inside a callback: what it would wait for could be this callback");
     return 0;
@@ -33,7 +33,8 @@ static bool has_dying(const sockref_registry *self)
         enum sr_state state = sr_word_state(word);
 
         if (state == SR_REMOVING ||
-            (sr_word_count(word) == 0 && state != SR_FREE && state != SR_GRACE))
+            (sr_word_count(word) == 0 && state != SR_FREE && state != SR_GRACE &&
+             state != SR_LINGER))
             return true;
     }
     return false;
@@ -54,7 +55,7 @@ int sockref_registry_drain(sockref_registry *self, int timeout_ms)
         if (!wait_for_change(self, deadline))
             break;
     sr_mutex_unlock(&self->mutex);
-    if (done && sr_hooks.drain && sr_hooks.drain(deadline) < 0)
+    if (done && sr_hooks.drain(deadline) < 0)
         done = false;
     if (!done)
         return sr_error_set(SOCKREF_ETIMEOUT, NULL,
@@ -74,7 +75,7 @@ static sockref *find_held(const sockref_registry *self, uint32_t *inout_index, b
 
         if (!entry->rest->in_table)
             continue;
-        if (sr_word_state(word) == SR_GRACE)
+        if (sr_word_state(word) == SR_GRACE || sr_word_state(word) == SR_LINGER)
             return entry;
         if (!grace_only && sr_word_count(word) > 0 && sr_word_state(word) != SR_REMOVING)
             return entry;
@@ -144,7 +145,7 @@ static bool close_registry(sockref_registry *self, enum sr_phase phase)
     sr_registry_changed_locked(self, NULL, &woken);
     sr_mutex_unlock(&self->mutex);
     sr_registry_wake(&woken);
-    if (was_open && sr_hooks.cancel_starts)
+    if (was_open)
         sr_hooks.cancel_starts(self);
     return was_open;
 }

@@ -3,23 +3,27 @@
  *
  * Count and state are one atomic word, so "from none to one while dying" cannot be:
  *
- *     bits 0-35 count | 36 forked | 37-40 state | 41-63 generation
+ *     bits 0-35 count | 36 forked | 37-40 state | 41 low limit | 42-63 generation
  *
  *     FREE      not in use; on the registry's free list
  *     NAMED     counted, nothing bound                              active
  *     FRESH     a start is under way on a name that nobody holds
  *     STARTING  a start is under way on a name that is held         active
  *     LISTENING bound and listening                                 active
+ *     JOINED    another registry, of this process or another one, listens  active
+ *     TURNING   what was joined is being looked at: the owner has gone, or hands the name on
  *     GRACE     count 0, the cleanup delay runs
+ *     LINGER    count 0, but others hold the name: it listens until the last of them goes
  *     REMOVING  somebody removes it; its name stays taken meanwhile
  *     REVOKED   taken out of the registry; handles are left
  *
  * Who moves between them. FRESH, STARTING and REMOVING have one thread that has the right to change
  * the entry and holds one count of it (a removal by the last release: none); all others wait, or
- * look elsewhere. Whoever takes the count to 0 in NAMED, LISTENING or REVOKED has the duty to end
- * the life; nobody else touches an entry of these states with count 0, and no count is ever added
- * to it. GRACE ends by the worker, or by whoever wants the name again; both decide under the
- * registry's mutex.
+ * look elsewhere. TURNING is the service thread's, which holds no count: references come and go
+ * meanwhile, and if none is left it ends the life. Whoever takes the count to 0 in NAMED, LISTENING,
+ * JOINED or REVOKED has the duty to end the life; nobody else touches an entry of these states with count 0, and no count is ever added
+ * to it. GRACE ends by the worker, LINGER by the service thread, or both by whoever wants the name
+ * again; all decide under the registry's mutex.
  *
  * Adding to a count that is not 0 in an active state needs no lock, everything else is done with
  * the registry's mutex held, but for the file calls of a start or removal, which run with no lock.
@@ -47,13 +51,22 @@ enum sr_state {
     SR_GRACE,
     SR_REMOVING,
     SR_REVOKED,
+    SR_JOINED,
+    SR_TURNING,
+    SR_LINGER,
 };
 
 #define SR_COUNT_MASK       (((uint64_t)1 << 36) - 1)
 #define SR_FORKED           ((uint64_t)1 << 36)
 #define SR_STATE_SHIFT      37
 #define SR_STATE_MASK       ((uint64_t)15 << SR_STATE_SHIFT)
-#define SR_GENERATION_SHIFT 41
+#define SR_LOW_LIMIT        ((uint64_t)1 << 41) /* the limit of references is below SR_FEW */
+#define SR_GENERATION_SHIFT 42
+
+/* Where none of these bits is set, an acquire need not know the limit: the count is below SR_FEW,
+ * and the limit is not. */
+#define SR_FEW         65536u
+#define SR_LOOK_CLOSER ((SR_COUNT_MASK & ~(uint64_t)(SR_FEW - 1)) | SR_FORKED | SR_LOW_LIMIT)
 
 #define SR_INLINE_KEY 31 /* longest key that is kept in the entry itself */
 
@@ -118,7 +131,8 @@ static inline uint64_t sr_word_with_state(uint64_t word, enum sr_state state)
 /* Active: counted by somebody, and not revoked, forked away or on its way out. */
 static inline bool sr_word_is_active(uint64_t word)
 {
-    const unsigned active = 1u << SR_NAMED | 1u << SR_STARTING | 1u << SR_LISTENING;
+    const unsigned active = 1u << SR_NAMED | 1u << SR_STARTING | 1u << SR_LISTENING |
+                            1u << SR_JOINED | 1u << SR_TURNING;
 
     return sr_word_count(word) > 0 && !(word & SR_FORKED) && (active >> sr_word_state(word) & 1);
 }

@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "name/guard.h"
 #include "ref/hooks.h"
 #include "ref/state.h"
 
@@ -53,10 +54,10 @@ static void in_child(void) SR_UNCHECKED
     }
     sr_registry_forget_all();
     sr_cleanup_after_fork();
+    sr_guard_after_fork();
     sr_log_after_fork();
     sr_fd_after_fork_in_child();
-    if (sr_hooks.after_fork_in_child)
-        sr_hooks.after_fork_in_child();
+    sr_hooks.after_fork_in_child();
 }
 
 static void install(void)

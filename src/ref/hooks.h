@@ -1,11 +1,11 @@
 /*
- * What the net floor does for the ref floor, which knows nothing of it. Every hook may be NULL: a
- * program that uses no loop has none of them.
+ * What the net floor does for the ref floor, which knows nothing of it: that floor defines the table.
  */
 #ifndef SR_REF_HOOKS_H
 #define SR_REF_HOOKS_H
 
 #include "base/list.h"
+#include "ref/fdwatch.h"
 #include "ref/options.h"
 #include "ref/registry.h"
 
@@ -29,6 +29,27 @@ struct sr_hooks {
     int (*drain)(uint64_t deadline_ns);
     /* Whether this thread runs a callback of a loop now. */
     bool (*in_callback)(void);
+    /*
+     * Begin to watch a descriptor on the service thread, which goes on as long as one is watched.
+     * Returns 0 or a described status: then nothing is kept and ended() never comes. Called with no
+     * lock held.
+     */
+    int (*fdwatch_begin)(struct sr_fdwatch *watch);
+    /*
+     * End it, at most once for each begin that succeeded; any thread. Never blocks and never fails,
+     * so the registry's mutex may be held. ended() comes exactly once, never inside this call; in a
+     * forked child, for what the parent began, neither it nor ready() comes. Called on the service
+     * thread, ready() does not begin any more; elsewhere it may be under way or begin once more.
+     */
+    void (*fdwatch_end)(struct sr_fdwatch *watch);
+    /* Change every_ms, and begin to count it now; only inside ready(). */
+    void (*fdwatch_every)(struct sr_fdwatch *watch, unsigned every_ms);
+    /*
+     * Have ready() called soon; any thread. Never blocks and never fails, so the registry's mutex
+     * may be held. Several may become one call. Has returned before fdwatch_end() is called, unless
+     * this is the service thread.
+     */
+    void (*fdwatch_poke)(struct sr_fdwatch *watch);
     /* Add connection handles and queued buffers. */
     void (*count)(uint64_t *inout_handles, uint64_t *inout_buffers);
     /* In a forked child, after its descriptors are closed: threads and loops of the parent are

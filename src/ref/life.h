@@ -8,7 +8,9 @@
 #define SR_REF_LIFE_H
 
 #include "base/list.h"
+#include "name/share.h"
 #include "name/sockfile.h"
+#include "ref/cleanup.h"
 
 #include <sockref/sockref.h>
 #include <stdatomic.h>
@@ -32,6 +34,14 @@ struct sr_life {
     uint64_t max_buffered;
     sockref_registry *registry; /* alive while the life is attached to an entry or a service */
     struct sr_service *service; /* guarded by the registry's mutex */
+
+    /* Of a name that stands in a directory. */
+    struct sr_share *share;      /* NULL when it is over; taken away with the mutex held */
+    sockref *entry;              /* guarded by the mutex; NULL: not yet, or no more */
+    struct sr_joint *joint;      /* guarded by the mutex; waits for what other holders do, or NULL */
+    sockref_options *kept;       /* a joiner's handlers, for when it owns the name; or NULL */
+    bool hands_over;             /* may pass the listener on at its end */
+    struct sr_deadline deferred; /* a removal that has to wait */
 };
 
 void sr_life_acquire(struct sr_life *self);

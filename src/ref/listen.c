@@ -18,6 +18,9 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
 
 #define MOST_PATIENCE_NS 20000000u
 
@@ -31,6 +34,8 @@ struct attempt {
     struct sr_waiter
         *waiter; /* parked where somebody else is at it; NULL: the caller watches changes */
     int fd;      /* to adopt instead of binding, or -1 */
+    struct sr_patience own_patience;
+    struct sr_patience *patience; /* the waiter's, or own */
 };
 
 static bool is_exclusive(const struct attempt *attempt)
@@ -73,8 +78,11 @@ static int share(sockref_registry *self, struct attempt *attempt, sockref *entry
     uint64_t word = atomic_load(&entry->word);
 
     if (is_exclusive(attempt))
-        return sr_error_set(SOCKREF_EEXISTS, attempt->name.path,
-                            "this registry listens on the name already");
+        return sr_error_set(sr_word_state(word) == SR_JOINED ? SOCKREF_EBUSY : SOCKREF_EEXISTS,
+                            attempt->name.path,
+                            sr_word_state(word) == SR_JOINED
+                                ? "another registry listens on the name"
+                                : "this registry listens on the name already");
     do {
         if (sr_word_count(word) == 0)
             return park(self, attempt, entry);
@@ -87,9 +95,10 @@ static int share(sockref_registry *self, struct attempt *attempt, sockref *entry
     return 0;
 }
 
-#define START 2 /* begin: the caller has the right to start the entry */
+#define START   2 /* begin: the caller has the right to start the entry */
+#define REVIVED 4 /* begin: shared, out of LINGER */
 
-/* Look at the entry that was found, or make one. Returns 0: shared, START, SR_PARKED, or a
+/* Look at the entry that was found, or make one. Returns 0: shared, REVIVED, START, SR_PARKED, or a
  * described status. */
 static int begin(sockref_registry *self, struct attempt *attempt, sockref **out_entry)
     SR_REQUIRES(self->mutex)
@@ -109,7 +118,15 @@ static int begin(sockref_registry *self, struct attempt *attempt, sockref **out_
     word = atomic_load(&entry->word);
     switch (sr_word_state(word)) {
     case SR_LISTENING:
+    case SR_JOINED:
         return share(self, attempt, entry);
+    case SR_LINGER:
+        if (is_exclusive(attempt))
+            return sr_error_set(SOCKREF_EBUSY, attempt->name.path,
+                                "other registries hold the name");
+        sr_entry_change(entry, SR_LISTENING, 1);
+        atomic_fetch_add(&self->active, 1);
+        return REVIVED;
     case SR_GRACE:
         sr_remove_stop_delay(self, entry);
         sr_entry_change(entry, SR_LISTENING, 1);
@@ -148,41 +165,158 @@ static int bind_patiently(struct attempt *attempt, struct sr_sockfile *out_file)
     }
 }
 
-/* Bind or adopt, and have it served where that was asked for: all that calls the system. */
+/* What an abstract name that is in use is: ours to join, where its owner is of our user. */
+static int join_abstract(struct attempt *attempt)
+{
+    struct ucred owner = {0};
+    socklen_t size = sizeof owner;
+    int fd, status = 0;
+
+    if (attempt->settings.values[SOCKREF_OPT_SHARE] == 0 || is_exclusive(attempt) ||
+        attempt->fd >= 0)
+        return sr_error_wrapped(SOCKREF_EBUSY, EADDRINUSE, "bind", attempt->name.path,
+                                "the abstract name is in use");
+    fd = sr_sockfile_dial(&attempt->place, attempt->name.path);
+    if (fd < 0)
+        return fd;
+    if (sr_sys.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &size) < 0)
+        status = sr_error_system(errno, "getsockopt", attempt->name.path);
+    else if (owner.uid != geteuid())
+        status = sr_error_wrapped(SOCKREF_EFOREIGN, EADDRINUSE, "bind", attempt->name.path,
+                                  "the abstract name belongs to another user");
+    sr_fd_close(fd);
+    return status < 0 ? status : SR_SHARE_JOINED;
+}
+
+static int start_abstract(struct attempt *attempt, struct sr_life *life)
+{
+    int status = attempt->fd >= 0 ? sr_sockfile_adopt(&attempt->place, attempt->name.path,
+                                                      attempt->fd, &life->file)
+                                  : bind_patiently(attempt, &life->file);
+
+    if (status == -EADDRINUSE)
+        status = join_abstract(attempt);
+    return status;
+}
+
+static bool asks_mode(const struct attempt *attempt)
+{
+    const uint32_t bit = 1u << SOCKREF_OPT_MODE;
+
+    return (attempt->options && attempt->options->set & bit) ||
+           attempt->registry->options.set & bit;
+}
+
+/* Returns SR_SHARE_OWNED, JOINED, LATER, or a described status. */
+static int start_in_directory(struct attempt *attempt, struct sr_life *life)
+{
+    const int64_t *values = attempt->settings.values;
+    const struct sr_wish wish = {
+        .mode = (int)values[SOCKREF_OPT_MODE],
+        .asks_mode = asks_mode(attempt),
+        .backlog = (int)values[SOCKREF_OPT_BACKLOG],
+        .exclusive = is_exclusive(attempt),
+        .guard = (int)values[SOCKREF_OPT_GUARD],
+        .fd = attempt->fd,
+    };
+    int (*start)(struct sr_place *, const char *, const struct sr_wish *, struct sr_patience *,
+                 struct sr_share *, struct sr_sockfile *) =
+        values[SOCKREF_OPT_SHARE] ? sr_share_start : sr_share_bind_alone;
+    int status;
+
+    life->share = sr_sys.calloc(1, sizeof *life->share);
+    if (!life->share)
+        return sr_error_no_memory();
+    status = start(&attempt->place, attempt->name.path, &wish, attempt->patience, life->share,
+                   &life->file);
+    if (status != SR_SHARE_OWNED && status != SR_SHARE_JOINED) {
+        free(life->share);
+        life->share = NULL;
+    }
+    return status;
+}
+
+/* Give back what a start has got. */
+static void discard_life(struct attempt *attempt, struct sr_life *life)
+{
+    struct sr_error *error = sr_error_take();
+    struct sr_service *service;
+
+    sr_mutex_lock(&attempt->registry->mutex);
+    service = sr_service_take(attempt->registry, life);
+    sr_mutex_unlock(&attempt->registry->mutex);
+    if (attempt->fd >= 0) {
+        /* Taken on success only: the descriptor and its file stay the caller's. */
+        sr_fd_disown(life->file.fd);
+        life->file.fd = -1;
+        life->file.has_file = false;
+    }
+    sr_remove_unseen(life);
+    if (service)
+        service->stop(service);
+    sr_life_release(life);
+    sr_error_give(error);
+}
+
+static bool has_handlers(const struct attempt *attempt)
+{
+    return attempt->options && attempt->options->net.has_handlers;
+}
+
+static int keep_handlers(struct attempt *attempt, struct sr_life *life)
+{
+    sockref_options *kept = sockref_options_new();
+
+    if (!kept)
+        return -ENOMEM;
+    kept->net = attempt->options->net;
+    life->kept = kept;
+    return 0;
+}
+
+/* Have it served, or wait for news of its owner. */
+static int attach(struct attempt *attempt, struct sr_life *life, bool joined)
+{
+    int status = 0;
+
+    if (joined && life->share)
+        status = sr_joint_begin(life);
+    if (status < 0 || !has_handlers(attempt))
+        return status;
+    if (joined)
+        return keep_handlers(attempt, life);
+    return sr_hooks.serve(attempt->options, life);
+}
+
+/* All that calls the system. Returns SR_SHARE_OWNED, JOINED, LATER, or a described status. */
 static int make_life(struct attempt *attempt, struct sr_life **out_life)
 {
     const int64_t *values = attempt->settings.values;
-    const char *path = attempt->name.path;
     struct sr_life *life = sr_sys.calloc(1, sizeof *life);
-    int status;
+    int status, attached;
 
     if (!life)
         return sr_error_no_memory();
     atomic_init(&life->count, 1);
+    life->file.fd = life->file.place.dir = -1;
     life->max_connections = (uint64_t)values[SOCKREF_OPT_MAX_CONNECTIONS];
     life->max_buffered = (uint64_t)values[SOCKREF_OPT_MAX_BUFFERED];
+    life->hands_over = values[SOCKREF_OPT_HANDOVER] != 0;
     life->registry = attempt->registry;
-    if (attempt->fd >= 0)
-        status = sr_sockfile_adopt(&attempt->place, path, attempt->fd, &life->file);
-    else
-        status = bind_patiently(attempt, &life->file);
-    if (status < 0) {
+    sr_list_init(&life->deferred.node);
+    status = attempt->place.dir >= 0 ? start_in_directory(attempt, life)
+                                     : start_abstract(attempt, life);
+    if (status < 0 || status == SR_SHARE_LATER) {
         free(life);
         return status;
     }
-    if (attempt->options && attempt->options->net.has_handlers && sr_hooks.serve) {
-        status = sr_hooks.serve(attempt->options, life);
-        if (status < 0) {
-            struct sr_error *error = sr_error_take();
-
-            sr_sockfile_remove(&life->file, path);
-            sr_life_release(life);
-            sr_error_give(error);
-            return status;
-        }
+    attached = attach(attempt, life, status == SR_SHARE_JOINED);
+    if (attached < 0) {
+        discard_life(attempt, life);
+        return attached;
     }
     *out_life = life;
-    return 0;
+    return status;
 }
 
 /* The start failed: the entry goes back to what it was. */
@@ -225,7 +359,7 @@ static int prepare_delay(const struct attempt *attempt, sockref *entry)
 }
 
 /* Let all see it. Refused where the registry was closed meanwhile. */
-static int publish(struct attempt *attempt, sockref *entry, struct sr_life *life)
+static int publish(struct attempt *attempt, sockref *entry, struct sr_life *life, bool joined)
 {
     sockref_registry *self = attempt->registry;
     struct sr_list woken = SR_LIST_INIT(woken);
@@ -243,7 +377,8 @@ static int publish(struct attempt *attempt, sockref *entry, struct sr_life *life
         if (sr_word_state(word) == SR_FRESH)
             atomic_fetch_add(&self->active, 1);
         entry->rest->life = life;
-        sr_entry_change(entry, SR_LISTENING, 0);
+        life->entry = entry;
+        sr_entry_change(entry, joined ? SR_JOINED : SR_LISTENING, 0);
         sr_registry_changed_locked(self, entry, &woken);
     }
     sr_mutex_unlock(&self->mutex);
@@ -251,64 +386,31 @@ static int publish(struct attempt *attempt, sockref *entry, struct sr_life *life
     return status;
 }
 
-static void discard_life(struct attempt *attempt, struct sr_life *life)
-{
-    struct sr_error *error = sr_error_take();
-    struct sr_service *service;
-
-    sr_mutex_lock(&attempt->registry->mutex);
-    service = sr_service_take(attempt->registry, life);
-    sr_mutex_unlock(&attempt->registry->mutex);
-    if (attempt->fd >= 0) {
-        /* Taken on success only: the descriptor and its file stay the caller's. */
-        sr_fd_disown(life->file.fd);
-        life->file.fd = -1;
-    } else {
-        sr_sockfile_remove(&life->file, attempt->name.path);
-    }
-    if (service)
-        service->stop(service);
-    sr_life_release(life);
-    sr_error_give(error);
-}
-
 static int start(struct attempt *attempt, sockref *entry)
 {
     struct sr_life *life = NULL;
-    int status = make_life(attempt, &life);
+    struct sr_error *error;
+    int status = make_life(attempt, &life), made = status;
 
-    if (status == 0) {
-        status = publish(attempt, entry, life);
+    if (status == SR_SHARE_OWNED || status == SR_SHARE_JOINED) {
+        status = publish(attempt, entry, life, made == SR_SHARE_JOINED);
         if (status < 0)
             discard_life(attempt, life);
+    } else if (status == SR_SHARE_LATER) {
+        status = SR_LATER;
     }
-    if (status < 0) {
-        struct sr_error *error = sr_error_take();
-
-        give_up(attempt, entry);
-        sr_error_give(error);
+    if (status == 0) {
+        sr_log(SR_LOG_LISTENING, SOCKREF_LOG_DEBUG, 0, attempt->name.path, "%s",
+               made == SR_SHARE_JOINED ? "joined" : "listening");
+        return 0;
+    }
+    error = sr_error_take();
+    give_up(attempt, entry);
+    sr_error_give(error);
+    if (status < 0)
         sr_log(SR_LOG_START_FAILED, SOCKREF_LOG_INFO, status, attempt->name.path, "%s",
                sockref_last_error()->message);
-        return status;
-    }
-    sr_log(SR_LOG_LISTENING, SOCKREF_LOG_DEBUG, 0, attempt->name.path, "listening");
-    return 0;
-}
-
-/* A name that is in use by another registry of this process is busy, not foreign. */
-static int explain_in_use(const struct attempt *attempt, int status)
-{
-    struct stat info;
-    int dir;
-
-    if (status != -EADDRINUSE || attempt->place.dir < 0)
-        return status;
-    dir = attempt->place.dir;
-    if (sr_sys.fstatat(dir, sr_path_leaf(attempt->name.key), &info, AT_SYMLINK_NOFOLLOW) < 0 ||
-        !sr_registry_has_file(info.st_dev, info.st_ino, attempt->registry))
-        return status;
-    return sr_error_wrapped(SOCKREF_EBUSY, EADDRINUSE, "bind", attempt->name.path,
-                            "another registry of this process listens at the path");
+    return status;
 }
 
 static int run(struct attempt *attempt, sockref **out_ref)
@@ -325,10 +427,12 @@ static int run(struct attempt *attempt, sockref **out_ref)
     sr_mutex_unlock(&self->mutex);
     if (status == START) {
         status = start(attempt, entry);
-        status = explain_in_use(attempt, status);
-    } else if (status == 0 && attempt->options && attempt->options->net.has_handlers &&
-               sr_hooks.serve_unused) {
-        sr_hooks.serve_unused(attempt->options);
+    } else if (status == 0 || status == REVIVED) {
+        if (status == REVIVED)
+            sr_joint_revive(entry->rest->life);
+        if (has_handlers(attempt))
+            sr_hooks.serve_unused(attempt->options);
+        status = 0;
     }
     if (status == 0)
         *out_ref = entry;
@@ -384,6 +488,7 @@ int sr_registry_try_listen(sockref_registry *self, const char *path, const sockr
     if (status < 0)
         return status;
     attempt.waiter = waiter;
+    attempt.patience = &waiter->patience;
     status = run(&attempt, out_ref);
     attempt_clear(&attempt);
     return status;
@@ -416,11 +521,45 @@ static uint64_t read_changes(sockref_registry *self)
     return changes;
 }
 
+/* Wait for what a try has to wait for. Returns 0, or a described status when there is no time. */
+static int wait_to_retry(struct attempt *attempt, int tried, uint64_t seen, uint64_t deadline,
+                         unsigned tries)
+{
+    const unsigned doublings = tries < 6 ? tries : 6;
+    struct timespec pause = {0, 50000L << doublings};
+
+    if (tried == SR_PARKED)
+        return wait_for_change(attempt->registry, seen, deadline, attempt->name.path);
+    if (sr_clock_ns() >= deadline)
+        return attempt->patience->status;
+    nanosleep(&pause, NULL);
+    return 0;
+}
+
+/* Try until it is done, or there is no more time. */
+static int run_patiently(struct attempt *attempt, sockref **out_ref)
+{
+    uint64_t deadline = SR_CLOCK_NEVER, seen;
+    int status;
+
+    attempt->patience = &attempt->own_patience;
+    for (unsigned tries = 0;; tries++) {
+        seen = read_changes(attempt->registry);
+        status = run(attempt, out_ref);
+        if (status != SR_PARKED && status != SR_LATER)
+            return status;
+        if (deadline == SR_CLOCK_NEVER)
+            deadline = sr_clock_after_ms(attempt->settings.values[SOCKREF_OPT_START_TIMEOUT_MS]);
+        status = wait_to_retry(attempt, status, seen, deadline, tries);
+        if (status < 0)
+            return status;
+    }
+}
+
 int sockref_registry_listen(sockref_registry *self, const char *path,
                             const sockref_options *options, sockref **out_ref)
 {
     char buffer[SR_PATH_MAX + 1];
-    uint64_t deadline = SR_CLOCK_NEVER, seen;
     struct attempt attempt;
     int status;
 
@@ -431,17 +570,7 @@ int sockref_registry_listen(sockref_registry *self, const char *path,
         status = attempt_init(&attempt, self, path, options, buffer);
     if (status < 0)
         return status;
-    for (;;) {
-        seen = read_changes(self);
-        status = run(&attempt, out_ref);
-        if (status != SR_PARKED)
-            break;
-        if (deadline == SR_CLOCK_NEVER)
-            deadline = sr_clock_after_ms(attempt.settings.values[SOCKREF_OPT_START_TIMEOUT_MS]);
-        status = wait_for_change(self, seen, deadline, attempt.name.path);
-        if (status < 0)
-            break;
-    }
+    status = run_patiently(&attempt, out_ref);
     attempt_clear(&attempt);
     return status;
 }
@@ -464,7 +593,7 @@ int sockref_registry_register_new(sockref_registry *self, const char *path, int 
     if (status < 0)
         return status;
     attempt.fd = fd;
-    status = run(&attempt, out_ref);
+    status = run_patiently(&attempt, out_ref);
     attempt_clear(&attempt);
     return status;
 }

@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define REVIVED 4 /* got, out of LINGER: it is to be counted as a holder again */
+
 enum outcome { COUNTED, NOT_ACTIVE, AT_LIMIT };
 
 static int describe_limit(const sockref_registry *self, const char *path)
@@ -89,6 +91,7 @@ static sockref *find_fast(sockref_registry *self, const char *path)
 /* What to do with an entry that was found under the mutex. */
 enum found {
     FOUND_COUNTED,
+    FOUND_REVIVED, /* out of LINGER */
     FOUND_DYING, /* wait for its end, or take it for gone */
     FOUND_LIMIT,
 };
@@ -105,6 +108,12 @@ static enum found count_found(sockref_registry *self, sockref *entry, bool creat
         sr_entry_change(entry, SR_LISTENING, 1);
         atomic_fetch_add(&self->active, 1);
         return FOUND_COUNTED;
+    case SR_LINGER:
+        if (!create)
+            return FOUND_DYING;
+        sr_entry_change(entry, SR_LISTENING, 1);
+        atomic_fetch_add(&self->active, 1);
+        return FOUND_REVIVED;
     case SR_FRESH:
         if (!create)
             return FOUND_DYING;
@@ -150,6 +159,9 @@ static int get_locked(sockref_registry *self, const struct sr_name *name, bool c
     case FOUND_COUNTED:
         *out_ref = entry;
         return 0;
+    case FOUND_REVIVED:
+        *out_ref = entry;
+        return REVIVED;
     case FOUND_LIMIT:
         return describe_limit(self, name->path);
     default:
@@ -175,7 +187,10 @@ static int get_waiting(sockref_registry *self, const struct sr_name *name, bool 
         break;
     }
     sr_mutex_unlock(&self->mutex);
-    return status;
+    if (status != REVIVED)
+        return status;
+    sr_joint_revive((*out_ref)->rest->life);
+    return 0;
 }
 
 static int get(sockref_registry *self, const char *path, bool create, sockref **out_ref)

@@ -132,6 +132,7 @@ struct sr_entry_more *sr_names_more(sockref *entry)
     if (!more)
         return NULL;
     more->deadline.entry = entry;
+    more->deadline.over = sr_remove_after_delay;
     sr_list_init(&more->deadline.node);
     entry->rest->more = more;
     return more;
@@ -263,6 +264,8 @@ int sr_names_create(sockref_registry *self, const struct sr_name *name, enum sr_
     atomic_store_explicit(&entry->hash, name->hash, memory_order_relaxed);
     word = atomic_load_explicit(&entry->word, memory_order_relaxed) >> SR_GENERATION_SHIFT;
     word = (word + 1) << SR_GENERATION_SHIFT | (uint64_t)state << SR_STATE_SHIFT | 1;
+    if (self->max_references < SR_FEW)
+        word |= SR_LOW_LIMIT;
     atomic_store_explicit(&entry->word, word, memory_order_release);
     sr_table_add(&self->table, (uint32_t)name->hash, SR_TABLE_KEY, rest->index);
     if (name->has_place)

@@ -318,32 +318,6 @@ int64_t sr_registry_option(const sockref_registry *self, const sockref_options *
     return settings.values[option];
 }
 
-bool sr_registry_has_file(dev_t device, ino_t inode, const sockref_registry *except)
-{
-    struct sr_list *node;
-    bool found = false;
-
-    sr_mutex_lock(&sr_registry_list_mutex);
-    SR_LIST_EACH(node, &sr_registry_list)
-    {
-        sockref_registry *self = SR_LIST_OWNER(node, sockref_registry, node);
-        uint32_t made = atomic_load(&self->slab.made);
-
-        if (self == except)
-            continue;
-        sr_mutex_lock(&self->mutex);
-        for (uint32_t i = 0; i < made && !found; i++) {
-            const struct sr_life *life = sr_slab_at(&self->slab, i)->rest->life;
-
-            found = life && life->file.has_file && life->file.device == device &&
-                    life->file.inode == inode;
-        }
-        sr_mutex_unlock(&self->mutex);
-    }
-    sr_mutex_unlock(&sr_registry_list_mutex);
-    return found;
-}
-
 void sr_registry_forget_all(void) SR_UNCHECKED
 {
     sr_mutex_init(&sr_registry_list_mutex);
@@ -370,8 +344,7 @@ void sockref_live_counts(uint64_t *out_references, uint64_t *out_entries, uint64
         sr_mutex_unlock(&self->mutex);
     }
     sr_mutex_unlock(&sr_registry_list_mutex);
-    if (sr_hooks.count)
-        sr_hooks.count(&references, &buffers);
+    sr_hooks.count(&references, &buffers);
     if (out_references)
         *out_references = references;
     if (out_entries)

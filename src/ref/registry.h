@@ -3,6 +3,7 @@
 #define SR_REF_REGISTRY_H
 
 #include "base/list.h"
+#include "name/share.h"
 #include "ref/life.h"
 #include "ref/options.h"
 
@@ -16,18 +17,22 @@
 struct sr_waiter {
     struct sr_list node; /* of the registry's waiters; linked to itself when it is not parked */
     const void *entry;   /* what it waits for */
+    struct sr_patience patience; /* with other processes */
     void (*wake)(struct sr_waiter *self);
 };
 
 #define SR_PARKED                                                                                  \
     1 /* sr_registry_try_listen: nothing happened yet; the waiter will be woken, try again then */
+#define SR_LATER                                                                                   \
+    3 /* the same, but nobody will wake it: try again in some milliseconds; when there is no more  \
+         time, the waiter's patience has the status, which is described now */
 
 /* NULL becomes the default registry, made if need be. Returns 0 or a described status. */
 int sr_registry_resolve(sockref_registry **inout_registry);
 
 /*
  * Listen on a name without waiting. Returns 0 and a reference; a negative status, described; or
- * SR_PARKED. With options that have handlers, the service is attached before the name can be seen
+ * SR_PARKED or SR_LATER. With options that have handlers, the service is attached before the name can be seen
  * by others.
  */
 int sr_registry_try_listen(sockref_registry *self, const char *path, const sockref_options *options,

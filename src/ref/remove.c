@@ -11,10 +11,13 @@
 #include "base/log.h"
 #include "name/path.h"
 #include "ref/fork.h"
+#include "ref/hooks.h"
 #include "ref/state.h"
 
 #include <errno.h>
 #include <time.h>
+
+#define UNSEEN_MS 1000 /* a start that failed waits so long at most, to leave nothing behind */
 
 uint64_t sr_entry_change(sockref *entry, enum sr_state state, int64_t add)
 {
@@ -44,40 +47,217 @@ static bool take_held(sockref *entry, enum sr_state state)
     return true;
 }
 
-static int remove_file(sockref *entry, struct sr_life *life)
+static void log_failure(sockref *entry, int status)
 {
-    int status = sr_sockfile_remove(&life->file, sr_entry_path(entry));
+    sr_log(SR_LOG_CLEANUP_FAILED, SOCKREF_LOG_ERROR, status, sr_entry_path(entry), "%s",
+           sockref_last_error()->message);
+}
 
-    if (status < 0)
-        sr_log(SR_LOG_CLEANUP_FAILED, SOCKREF_LOG_ERROR, status, sr_entry_path(entry), "%s",
-               sockref_last_error()->message);
+static uint64_t patience_of(const sockref *entry)
+{
+    return sr_clock_after_ms(
+        sr_registry_option(entry->registry, NULL, SOCKREF_OPT_CLEANUP_TIMEOUT_MS));
+}
+
+/* ---- removals that have to wait are the worker's ---- */
+
+static void defer(sockref *entry, void (*over)(sockref *entry))
+{
+    sockref_registry *self = entry->registry;
+    struct sr_deadline *deferred = &entry->rest->life->deferred;
+    bool begun;
+
+    deferred->entry = entry;
+    deferred->over = over;
+    deferred->delay_ms = 1;
+    sr_mutex_lock(&self->mutex);
+    sr_registry_hold_locked(self);
+    begun = sr_cleanup_begin(deferred);
+    sr_mutex_unlock(&self->mutex);
+    if (!begun)
+        over(entry); /* there is no thread to be had: this one waits */
+}
+
+static void remove_deferred(sockref *entry)
+{
+    sockref_registry *self = entry->registry;
+
+    sr_remove_dying(entry, true);
+    sr_registry_unhold(self);
+}
+
+/* ---- the socket and what stands beside it ---- */
+
+enum fate {
+    ENDED,    /* nothing of ours is left; or it was passed on */
+    WAITS,    /* byte 0 is busy, or passing it on takes time */
+    LINGERS,  /* others hold it, and it is served */
+};
+
+/* Pass the listener on to another holder, if that is wanted and this thread may wait. */
+static bool hand_over(struct sr_life *life, uint64_t deadline)
+{
+    return life->hands_over && sr_share_hand_over(life->share, &life->file, deadline);
+}
+
+static bool is_served(struct sr_life *life)
+{
+    bool served;
+
+    sr_mutex_lock(&life->registry->mutex);
+    served = life->service != NULL;
+    sr_mutex_unlock(&life->registry->mutex);
+    return served;
+}
+
+/* The last reference of the owner's is gone. Returns a fate, or a described status with the same
+ * effect as ENDED. */
+static int end_owned(struct sr_life *life, bool wait, uint64_t deadline)
+{
+    struct sr_share *share = life->share;
+    int status;
+
+    sr_share_free_slot(share);
+    status = sr_share_enter(share, wait ? deadline : 0);
+    if (status == SR_LOCK_BUSY)
+        return WAITS;
+    if (status == 0 && sr_share_has_others(share)) {
+        if (is_served(life) && atomic_load(&life->registry->phase) == SR_OPEN &&
+            sr_joint_linger(life) == 0) {
+            sr_share_leave(share);
+            return LINGERS;
+        }
+        if (life->hands_over && !wait) {
+            sr_share_leave(share);
+            return WAITS;
+        }
+        if (hand_over(life, deadline))
+            return ENDED;
+    }
+    return sr_share_end(share, &life->file);
+}
+
+static int end_joined(struct sr_life *life, bool wait, uint64_t deadline)
+{
+    int status;
+
+    sr_joint_end(life);
+    status = sr_share_let_go(life->share, &life->file.place);
+    if (status == SR_LOCK_BUSY && wait) {
+        status = sr_share_enter(life->share, deadline);
+        sr_share_leave(life->share);
+        if (status == 0)
+            status = sr_share_let_go(life->share, &life->file.place);
+    }
+    return status == SR_LOCK_BUSY ? (int)WAITS : status;
+}
+
+/* What the end of a life means for its name on disk. */
+static int end_name(sockref *entry, struct sr_life *life, bool wait)
+{
+    struct sr_share *share = life->share;
+    uint64_t deadline = wait ? patience_of(entry) : 0;
+    int status;
+
+    if (!share || !sr_share_is_shared(share))
+        return sr_sockfile_remove(&life->file, sr_entry_path(entry));
+    if (share->is_owner)
+        status = end_owned(life, wait, deadline);
+    else
+        status = end_joined(life, wait, deadline);
+    if (status == WAITS && wait) {
+        /* Somebody has kept byte 0 for all that time: the file goes by its identity alone. */
+        status = share->is_owner ? sr_sockfile_remove(&life->file, share->path) : ENDED;
+    }
     return status;
 }
 
-/* No handle is left, and nobody else may touch the entry: end its life and free it. */
-static int remove_dying(sockref *entry)
+void sr_remove_unseen(struct sr_life *life)
+{
+    struct sr_share *share = life->share;
+
+    if (!share || !sr_share_is_shared(share)) {
+        sr_sockfile_remove(&life->file, share ? share->path : NULL);
+    } else if (share->is_owner) {
+        sr_share_free_slot(share);
+        if (sr_share_enter(share, sr_clock_after_ms(UNSEEN_MS)) != SR_LOCK_BUSY)
+            sr_share_end(share, &life->file);
+        else
+            sr_sockfile_remove(&life->file, share->path);
+    } else {
+        end_joined(life, true, sr_clock_after_ms(UNSEEN_MS));
+    }
+    sockref_options_free(life->kept);
+    life->kept = NULL;
+    sr_joint_close(life);
+}
+
+static void linger_on(sockref *entry)
+{
+    sockref_registry *self = entry->registry;
+    struct sr_list woken = SR_LIST_INIT(woken);
+
+    sr_mutex_lock(&self->mutex);
+    sr_entry_change(entry, SR_LINGER, 0);
+    sr_registry_changed_locked(self, entry, &woken);
+    sr_mutex_unlock(&self->mutex);
+    sr_registry_wake(&woken);
+}
+
+/* Nobody uses the handlers that a joiner gave. */
+static void drop_kept(struct sr_life *life)
+{
+    if (!life->kept)
+        return;
+    sr_hooks.serve_unused(life->kept);
+    sockref_options_free(life->kept);
+    life->kept = NULL;
+}
+
+/* The name's files are gone: close, and free the entry. */
+static int finish_dying(sockref *entry, int status)
 {
     sockref_registry *self = entry->registry;
     struct sr_list woken = SR_LIST_INIT(woken);
     struct sr_life *life = entry->rest->life;
     struct sr_service *service;
-    int status = remove_file(entry, life);
 
+    if (status < 0)
+        log_failure(entry, status);
+    sr_joint_end(life);
     sr_log(SR_LOG_CLOSED, SOCKREF_LOG_DEBUG, 0, sr_entry_path(entry), "closed");
     sr_mutex_lock(&self->mutex);
     service = sr_service_take(self, life);
     entry->rest->life = NULL;
+    life->entry = NULL;
     sr_mutex_unlock(&self->mutex);
     if (service) {
         service->stop(service);
         sr_sockfile_retire(&life->file);
         atomic_store(&self->retired_ns, sr_clock_ns());
     }
+    drop_kept(life);
+    sr_joint_close(life);
     sr_life_release(life);
     sr_mutex_lock(&self->mutex);
     sr_names_free_unlock(self, entry, &woken);
     sr_registry_wake(&woken);
     return status;
+}
+
+int sr_remove_dying(sockref *entry, bool wait)
+{
+    int status = end_name(entry, entry->rest->life, wait);
+
+    if (status == LINGERS) {
+        linger_on(entry);
+        return 0;
+    }
+    if (status == WAITS) {
+        defer(entry, remove_deferred);
+        return 0;
+    }
+    return finish_dying(entry, status);
 }
 
 /* Have the cleanup delay run where one was asked for. Returns false where the life ends now. */
@@ -113,7 +293,14 @@ static void remove_listening(sockref *entry)
         return;
     sr_entry_change(entry, SR_REMOVING, 0);
     atomic_fetch_sub(&entry->registry->active, 1);
-    remove_dying(entry);
+    sr_remove_dying(entry, false);
+}
+
+static void remove_joined(sockref *entry)
+{
+    sr_entry_change(entry, SR_REMOVING, 0);
+    atomic_fetch_sub(&entry->registry->active, 1);
+    sr_remove_dying(entry, false);
 }
 
 static void remove_named(sockref *entry)
@@ -135,6 +322,8 @@ static void remove_revoked(sockref *entry)
 
     sr_mutex_lock(&self->mutex);
     entry->rest->life = NULL;
+    if (life)
+        life->entry = NULL;
     sr_mutex_unlock(&self->mutex);
     if (life)
         sr_life_release(life);
@@ -153,6 +342,9 @@ void sr_remove_last(sockref *entry, uint64_t word)
         break;
     case SR_LISTENING:
         remove_listening(entry);
+        break;
+    case SR_JOINED:
+        remove_joined(entry);
         break;
     case SR_REVOKED:
         remove_revoked(entry);
@@ -184,7 +376,7 @@ void sr_remove_after_delay(sockref *entry)
     }
     sr_mutex_unlock(&self->mutex);
     if (over)
-        remove_dying(entry);
+        sr_remove_dying(entry, false);
     sr_mutex_lock(&self->mutex);
     sr_registry_unhold_unlock(self);
 }
@@ -207,13 +399,83 @@ static void finish_revoke_unlock(sockref_registry *self, sockref *entry, struct 
     sockref_release(entry);
 }
 
-static int revoke_listening_unlock(sockref_registry *self, sockref *entry) SR_RELEASES(self->mutex)
+/* Let go of what was joined, and tell those who hold it here; they have a count of ours. */
+static int revoke_joined(sockref *entry, bool wait)
 {
+    sockref_registry *self = entry->registry;
     struct sr_life *life = entry->rest->life;
-    int status;
+    int status = end_name(entry, life, wait);
 
+    if (status == WAITS)
+        return status;
+    drop_kept(life);
+    sr_joint_close(life);
+    sr_mutex_lock(&self->mutex);
+    finish_revoke_unlock(self, entry, NULL);
+    return status;
+}
+
+static void lose_deferred(sockref *entry)
+{
+    sockref_registry *self = entry->registry;
+
+    revoke_joined(entry, true);
+    sr_registry_unhold(self);
+}
+
+void sr_remove_lost(sockref *entry)
+{
+    atomic_fetch_sub(&entry->registry->active, 1);
+    if (revoke_joined(entry, false) == WAITS)
+        defer(entry, lose_deferred);
+}
+
+/* Back to what it was before it was taken to be revoked. */
+static void take_back(sockref *entry, enum sr_state state)
+{
+    sockref_registry *self = entry->registry;
+    struct sr_list woken = SR_LIST_INIT(woken);
+
+    sr_mutex_lock(&self->mutex);
+    atomic_fetch_add(&self->active, 1);
+    sr_entry_change(entry, state, 0);
+    sr_registry_changed_locked(self, entry, &woken);
     sr_mutex_unlock(&self->mutex);
-    status = remove_file(entry, life);
+    sr_registry_wake(&woken);
+    sockref_release(entry);
+}
+
+/*
+ * The file goes at once, whoever else holds the name; they learn it by the end of the control
+ * socket. Where the registry ends (phase), the listener may be passed on instead.
+ */
+static int revoke_listening(sockref *entry, uint64_t deadline)
+{
+    sockref_registry *self = entry->registry;
+    struct sr_life *life = entry->rest->life;
+    struct sr_share *share = life->share;
+    int status = 0;
+
+    if (share && sr_share_is_shared(share)) {
+        status = sr_share_enter(share, deadline);
+        if (status == SR_LOCK_BUSY) {
+            take_back(entry, SR_LISTENING);
+            return sr_error_set(SOCKREF_ETIMEOUT, sr_entry_path(entry),
+                                "another process was changing the name all the time");
+        }
+        sr_share_free_slot(share);
+        if (atomic_load(&self->phase) != SR_OPEN && sr_share_has_others(share) &&
+            hand_over(life, deadline))
+            status = 0;
+        else
+            status = sr_share_end(share, &life->file);
+    } else {
+        status = sr_sockfile_remove(&life->file, sr_entry_path(entry));
+    }
+    if (status < 0)
+        log_failure(entry, status);
+    sr_joint_end(life);
+    sr_joint_close(life);
     sr_mutex_lock(&self->mutex);
     finish_revoke_unlock(self, entry, sr_service_take(self, life));
     return status;
@@ -226,7 +488,8 @@ static int wait_for_start(sockref_registry *self, sockref *entry, uint64_t deadl
 {
     uint64_t first = atomic_load(&entry->word), word = first;
 
-    while (sr_word_state(word) == SR_STARTING || sr_word_state(word) == SR_FRESH) {
+    while (sr_word_state(word) == SR_STARTING || sr_word_state(word) == SR_FRESH ||
+           sr_word_state(word) == SR_TURNING) {
         if (sr_cond_wait(&self->changed, &self->mutex, deadline) < 0)
             return SOCKREF_ETIMEOUT;
         word = atomic_load(&entry->word);
@@ -234,6 +497,22 @@ static int wait_for_start(sockref_registry *self, sockref *entry, uint64_t deadl
             return SOCKREF_ENOTFOUND;
     }
     return 0;
+}
+
+/* It lives on for others alone: passed on where the registry ends, else they lose it. */
+static int end_lingering(sockref *entry, uint64_t deadline)
+{
+    struct sr_life *life = entry->rest->life;
+    int status = sr_share_enter(life->share, deadline);
+
+    if (status == SR_LOCK_BUSY) {
+        linger_on(entry);
+        return sr_error_set(SOCKREF_ETIMEOUT, sr_entry_path(entry),
+                            "another process was changing the name all the time");
+    }
+    if (atomic_load(&life->registry->phase) == SR_OPEN || !hand_over(life, deadline))
+        sr_share_end(life->share, &life->file);
+    return finish_dying(entry, 0);
 }
 
 int sr_remove_revoke_unlock(sockref_registry *self, sockref *entry, uint64_t deadline)
@@ -253,18 +532,28 @@ int sr_remove_revoke_unlock(sockref_registry *self, sockref *entry, uint64_t dea
         sr_remove_stop_delay(self, entry);
         sr_entry_change(entry, SR_REMOVING, 0);
         sr_mutex_unlock(&self->mutex);
-        return remove_dying(entry);
+        return sr_remove_dying(entry, true);
     }
-    taken = (state == SR_NAMED || state == SR_LISTENING) && take_held(entry, SR_REMOVING);
+    if (state == SR_LINGER) {
+        sr_entry_change(entry, SR_REMOVING, 0);
+        sr_mutex_unlock(&self->mutex);
+        return end_lingering(entry, deadline);
+    }
+    taken = (state == SR_NAMED || state == SR_LISTENING || state == SR_JOINED) &&
+            take_held(entry, SR_REMOVING);
     if (!taken) {
         sr_mutex_unlock(&self->mutex);
         return SOCKREF_ENOTFOUND;
     }
     atomic_fetch_sub(&self->active, 1);
-    if (state == SR_LISTENING)
-        return revoke_listening_unlock(self, entry);
-    finish_revoke_unlock(self, entry, NULL);
-    return 0;
+    if (state == SR_NAMED) {
+        finish_revoke_unlock(self, entry, NULL);
+        return 0;
+    }
+    sr_mutex_unlock(&self->mutex);
+    if (state == SR_JOINED)
+        return revoke_joined(entry, true);
+    return revoke_listening(entry, deadline);
 }
 
 int sockref_registry_cleanup(sockref_registry *self, const char *path)
@@ -308,6 +597,27 @@ static bool lock_soon(struct sr_mutex *mutex, uint64_t deadline) SR_UNCHECKED
     return true;
 }
 
+/* What does not succeed is left to the guard. */
+static void leave_at_exit(struct sr_life *life, const char *path, uint64_t deadline)
+{
+    struct sr_share *share = life->share;
+
+    if (!share || !sr_share_is_shared(share)) {
+        sr_sockfile_remove(&life->file, path);
+        return;
+    }
+    if (!share->is_owner) {
+        sr_share_let_go(share, &life->file.place);
+        return;
+    }
+    sr_share_free_slot(share);
+    if (sr_share_enter(share, deadline) == SR_LOCK_BUSY)
+        return;
+    if (!sr_share_has_others(share) || !hand_over(life, deadline))
+        sr_share_end(share, &life->file);
+    sr_lockfile_close(&share->lock);
+}
+
 static void remove_files_of(sockref_registry *self, uint64_t deadline) SR_UNCHECKED
 {
     uint32_t made = atomic_load(&self->slab.made);
@@ -319,8 +629,10 @@ static void remove_files_of(sockref_registry *self, uint64_t deadline) SR_UNCHEC
         sockref *entry = sr_slab_at(&self->slab, i);
         enum sr_state state = sr_word_state(atomic_load(&entry->word));
 
-        if ((state == SR_LISTENING || state == SR_GRACE) && entry->rest->life)
-            sr_sockfile_remove(&entry->rest->life->file, sr_entry_path(entry));
+        if ((state == SR_LISTENING || state == SR_GRACE || state == SR_JOINED ||
+             state == SR_LINGER) &&
+            entry->rest->life)
+            leave_at_exit(entry->rest->life, sr_entry_path(entry), deadline);
     }
     sr_mutex_unlock(&self->mutex);
 }

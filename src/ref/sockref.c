@@ -1,14 +1,24 @@
 /* The reference itself: one atomic operation each, but for the last release. */
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "ref/fork.h"
 #include "ref/state.h"
 
 #include <errno.h>
 
-/* Where an acquire may not just count: a forked child, or the limit. */
-static sockref *refuse_acquire(sockref *self, uint64_t before)
+SR_COLD static sockref *refuse_null(void)
 {
+    sr_error_argument("the reference is NULL");
+    return NULL;
+}
+
+/* Where an acquire may not just count: a forked child, or a limit that may be near. */
+SR_COLD static sockref *acquire_slowly(sockref *self, uint64_t before)
+{
+    /* The bit of a fork stands above the count, so one comparison sees both. */
+    if ((before & (SR_COUNT_MASK | SR_FORKED)) < self->registry->max_references)
+        return self;
     atomic_fetch_sub_explicit(&self->word, 1, memory_order_relaxed);
     if (before & SR_FORKED)
         sr_error_set(SOCKREF_EFORKED, sr_entry_path(self),
@@ -20,22 +30,20 @@ static sockref *refuse_acquire(sockref *self, uint64_t before)
     return NULL;
 }
 
-sockref *sockref_acquire(sockref *self)
+SR_HOT sockref *sockref_acquire(sockref *self)
 {
     uint64_t before;
 
-    if (!self) {
-        sr_error_argument("the reference is NULL");
-        return NULL;
-    }
+    if (!self)
+        return refuse_null();
     before = atomic_fetch_add_explicit(&self->word, 1, memory_order_relaxed);
-    /* The bit of a fork stands above the count, so one comparison sees both. */
-    if (SR_UNLIKELY((before & (SR_COUNT_MASK | SR_FORKED)) >= self->registry->max_references))
-        return refuse_acquire(self, before);
+    /* Only constants are compared: a load after the addition would wait for it. */
+    if (SR_UNLIKELY(before & SR_LOOK_CLOSER))
+        return acquire_slowly(self, before);
     return self;
 }
 
-void sockref_release(sockref *self)
+SR_HOT void sockref_release(sockref *self)
 {
     uint64_t before;
 
@@ -98,7 +106,30 @@ uint64_t sockref_reference_count(const sockref *self)
     return self ? sr_word_count(read_word(self)) : 0;
 }
 
+/* A duplicate of the lock file's descriptor, with the same locks; -1 where there is none. */
+static int borrow_lock(const sockref *self)
+{
+    const struct sr_life *life;
+    int fd = -1;
+
+    sr_mutex_lock(&self->registry->mutex);
+    life = self->rest->life;
+    if (life && life->share && sr_share_is_shared(life->share))
+        fd = sr_fd_duplicate(life->share->lock.fd);
+    sr_mutex_unlock(&self->registry->mutex);
+    return fd < 0 ? -1 : fd;
+}
+
 uint64_t sockref_holder_count(const sockref *self)
 {
-    return sockref_is_active(self) ? 1 : 0;
+    struct sr_lockfile lock = {.fd = -1};
+    uint64_t others = 0;
+
+    if (!sockref_is_active(self))
+        return 0;
+    lock.fd = borrow_lock(self);
+    if (lock.fd >= 0)
+        others = sr_lockfile_count_slots(&lock);
+    sr_fd_close(lock.fd);
+    return others + 1;
 }

@@ -85,8 +85,6 @@ extern struct sr_mutex sr_registry_list_mutex;
 extern struct sr_list sr_registry_list SR_GUARDED_BY(sr_registry_list_mutex);
 /* In a forked child: every registry there was is the parent's now. */
 void sr_registry_forget_all(void);
-/* Whether another registry of this process listens with this file. */
-bool sr_registry_has_file(dev_t device, ino_t inode, const sockref_registry *except);
 
 /* ---- names.c: entries by name; all with the mutex held ---- */
 
@@ -157,6 +155,30 @@ void sr_remove_at_exit(void);
 void sr_remove_after_delay(sockref *entry);
 /* Take an entry out of its delay, to be used again; with the mutex held. */
 void sr_remove_stop_delay(sockref_registry *self, sockref *entry) SR_REQUIRES(self->mutex);
+
+/*
+ * End the life of an entry in REMOVING that no reference is left of, and free it. With others
+ * holding the name it may go on as LINGER instead, and where it would have to wait the worker does
+ * it: `wait` tells that this thread may. Returns 0 or a described status.
+ */
+int sr_remove_dying(sockref *entry, bool wait);
+/* A life that nobody has seen ends: its files go, and its share. */
+void sr_remove_unseen(struct sr_life *life);
+/* The owner of a joined entry, in REMOVING with a count of ours, is gone. */
+void sr_remove_lost(sockref *entry);
+
+/* ---- joint.c: what other holders of a name do ---- */
+
+/* Wait for news of the owner; for a life that nobody can see yet. Returns 0 or a described status. */
+int sr_joint_begin(struct sr_life *life);
+/* Do that no more. Any thread that has the right to change the entry. */
+void sr_joint_end(struct sr_life *life);
+/* Look now and then whether other holders are left. Returns 0 or a described status. */
+int sr_joint_linger(struct sr_life *life);
+/* Wanted again out of LINGER; after the state was changed, with a count held. */
+void sr_joint_revive(struct sr_life *life);
+/* What is left of the share goes: unlocked, closed, forgotten by the guard. */
+void sr_joint_close(struct sr_life *life);
 
 /* ---- service.c ---- */
 

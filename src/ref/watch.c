@@ -62,12 +62,7 @@ void sr_watch_notify(sockref *entry, int event)
 
     if (!watch)
         return;
-    if (sr_hooks.notify) {
-        sr_hooks.notify(entry, event, deliver, watch);
-    } else {
-        sr_watch_release(watch);
-        sockref_release(entry);
-    }
+    sr_hooks.notify(entry, event, deliver, watch);
 }
 
 static int make(sockref_watch_fn fn, void *user, void (*free_user)(void *user),

@@ -80,7 +80,16 @@ WRAP(int, chmod, (const char *path, mode_t mode), (path, mode), -1)
 WRAP(int, mkdir, (const char *path, mode_t mode), (path, mode), -1)
 WRAP(int, unlinkat, (int dir, const char *path, int flags), (dir, path, flags), -1)
 WRAP(int, rename_new, (int dir, const char *from, const char *to), (dir, from, to), -1)
+WRAP(int, duplicate, (int fd), (fd), -1)
 WRAP(int, replace, (int fd, int old), (fd, old), -1)
+WRAP(int, lock, (int fd, int command, struct flock *value), (fd, command, value), -1)
+WRAP(ssize_t, pread, (int fd, void *buffer, size_t length, off_t offset),
+     (fd, buffer, length, offset), -1)
+WRAP(ssize_t, pwrite, (int fd, const void *buffer, size_t length, off_t offset),
+     (fd, buffer, length, offset), -1)
+WRAP(int, fstatfs, (int fd, struct statfs *out), (fd, out), -1)
+WRAP(int, birth, (int fd, uint64_t *out_ns), (fd, out_ns), -1)
+WRAP(int, touch, (int dir, const char *path), (dir, path), -1)
 WRAP(int, socket, (int domain, int type, int protocol), (domain, type, protocol), -1)
 WRAP(int, bind, (int fd, const struct sockaddr *address, socklen_t length), (fd, address, length),
      -1)
@@ -99,6 +108,10 @@ WRAP(ssize_t, recv, (int fd, void *buffer, size_t length, int flags), (fd, buffe
 WRAP(ssize_t, send, (int fd, const void *buffer, size_t length, int flags),
      (fd, buffer, length, flags), -1)
 WRAP(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags), -1)
+WRAP(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags), (fd, message, flags), -1)
+WRAP(int, socketpair, (int domain, int type, int protocol, int fds[2]),
+     (domain, type, protocol, fds), -1)
+WRAP(int, pidfd_open, (pid_t pid, unsigned flags), (pid, flags), -1)
 WRAP(int, epoll_create1, (int flags), (flags), -1)
 WRAP(int, epoll_ctl, (int epoll, int operation, int fd, struct epoll_event *event),
      (epoll, operation, fd, event), -1)
@@ -116,6 +129,8 @@ WRAP(ssize_t, write, (int fd, const void *buffer, size_t length), (fd, buffer, l
 WRAP(int, thread_create,
      (pthread_t * out, const pthread_attr_t *attr, void *(*body)(void *), void *arg),
      (out, attr, body, arg), os_errno)
+WRAP(int, spawn_guard, (const char *program, int command, int pidfd, pid_t *out_pid),
+     (program, command, pidfd, out_pid), -os_errno)
 
 /* A close that fails has closed all the same. */
 static int do_close(int fd)

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "name/guard.h"
 #include "harness/faults.h"
 
 #include <dirent.h>
@@ -110,12 +111,23 @@ const char *harness_sticky_dir(void)
 
 /* ---- what is left ---- */
 
-static unsigned found_sockets, found_files;
+static unsigned found_sockets, found_files, found_beside;
+
+/* Lock files and control sockets, which stand beside a shared socket. */
+static bool is_beside(const char *leaf)
+{
+    size_t length = strlen(leaf);
+
+    return leaf[0] == '.' && length > 7 &&
+           (strcmp(leaf + length - 7, ".srlock") == 0 || strcmp(leaf + length - 6, ".srctl") == 0);
+}
 
 static int count_file(const char *path, const struct stat *info, int type, struct FTW *at)
 {
-    (void)path;
-    (void)at;
+    if (is_beside(path + at->base)) {
+        found_beside++;
+        return 0;
+    }
     if (S_ISSOCK(info->st_mode))
         found_sockets++;
     if (type != FTW_D && type != FTW_DNR && type != FTW_DP)
@@ -125,7 +137,7 @@ static int count_file(const char *path, const struct stat *info, int type, struc
 
 static void look(void)
 {
-    found_sockets = found_files = 0;
+    found_sockets = found_files = found_beside = 0;
     nftw(case_dir, count_file, 16, FTW_PHYS);
 }
 
@@ -139,6 +151,12 @@ unsigned harness_files(void)
 {
     look();
     return found_files;
+}
+
+unsigned harness_beside(void)
+{
+    look();
+    return found_beside;
 }
 
 static unsigned count_directory(const char *path)
@@ -188,6 +206,7 @@ void harness_assert_clean(void)
     ck_assert_uint_eq(sr_fd_count(), base_noted);
     ck_assert_uint_eq(harness_descriptors(), base_descriptors);
     ck_assert_uint_eq(harness_sockets(), 0);
+    ck_assert_uint_eq(harness_beside(), 0);
 }
 
 /* ---- fixtures ---- */
@@ -249,10 +268,23 @@ static void count_threads(void)
 }
 #endif
 
+/* It is there from the first shared name on, and stays: not what a case leaves behind. */
+static void start_guard(void)
+{
+    struct sr_guarded guarded = {.id = 0};
+    struct sr_place place;
+
+    ck_assert_int_eq(sr_place_open(harness_at("x"), &place), 0);
+    ck_assert_int_eq(sr_guard_watch(&guarded, &place, harness_at("x"), true), 0);
+    sr_guard_forget(&guarded);
+    sr_place_close(&place);
+}
+
 static void set_up(void)
 {
     make_dir(case_dir, sizeof case_dir, suite_dir, "c");
     count_threads();
+    start_guard();
     base_descriptors = harness_descriptors();
     base_noted = sr_fd_count();
 }

@@ -37,7 +37,9 @@ const char *harness_sticky_dir(void);
 void harness_assert_clean(void);
 /* What a case that leaks on purpose may look at itself. */
 unsigned harness_sockets(void); /* in the directory of the case and below */
-unsigned harness_files(void);   /* of any kind but directories */
+unsigned harness_files(void);
+/* Lock files and control sockets; the two above do not count them. */
+unsigned harness_beside(void);   /* of any kind but directories */
 unsigned harness_descriptors(void);
 unsigned harness_threads(void);
 /* Wait, up to the patience, until the process has so many threads. */

@@ -138,13 +138,32 @@ static inline bool file_holds(const char *name, const char *text)
     return length == strlen(text) && memcmp(found, text, length) == 0;
 }
 
-static int sockets_found __attribute__((unused));
+static int sockets_found __attribute__((unused)), beside_found __attribute__((unused));
+
+/* Lock files and control sockets, which stand beside a shared socket. */
+static inline bool is_beside(const char *leaf)
+{
+    size_t length = strlen(leaf);
+
+    return leaf[0] == '.' && length > 7 &&
+           (strcmp(leaf + length - 7, ".srlock") == 0 || strcmp(leaf + length - 6, ".srctl") == 0);
+}
 
 static inline int note_socket(const char *name, const struct stat *info, int type, struct FTW *at)
 {
-    (void)name, (void)type, (void)at;
-    sockets_found += S_ISSOCK(info->st_mode);
+    (void)type;
+    if (is_beside(name + at->base))
+        beside_found++;
+    else
+        sockets_found += S_ISSOCK(info->st_mode);
     return 0;
+}
+
+static inline int count_beside(const char *name)
+{
+    beside_found = 0;
+    nftw(name, note_socket, 8, FTW_PHYS);
+    return beside_found;
 }
 
 static inline int count_sockets(const char *name)
@@ -183,6 +202,15 @@ static inline void start_what_the_sanitizer_needs(void)
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
 }
 
+/* The guard is there from the first shared name on, and stays: not what a case leaves behind. */
+static inline void start_guard(void)
+{
+    sockref *ref;
+
+    ck_assert_int_eq(sockref_registry_listen(NULL, path, NULL, &ref), 0);
+    sockref_release(ref);
+}
+
 static inline void setup(void)
 {
     if (IS_SANITIZED)
@@ -190,6 +218,7 @@ static inline void setup(void)
     strcpy(directory, "/tmp/sockref-test-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(directory));
     snprintf(path, sizeof path, "%s/s.sock", directory);
+    start_guard();
     sockref_live_counts(&before.references, &before.entries, &before.buffers);
     before.fds = count_fds();
     before.threads = count_threads();
@@ -212,6 +241,7 @@ static inline void teardown(void)
     WAIT_UNTIL(count_threads() == before.threads);
     ck_assert_int_eq(count_fds(), before.fds);
     ck_assert_int_eq(count_sockets(directory), 0);
+    ck_assert_int_eq(count_beside(directory), 0);
     ck_assert_int_eq(nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 

@@ -1,8 +1,8 @@
 'use strict';
 
-// Builds the addon by node-gyp and puts the library beside it, so that the package has its own copy.
-// Arguments are node-gyp's; "rebuild" by default. SOCKREF_LIBRARY names the library's file; by default
-// pkg-config knows where it is.
+// Builds the addon by node-gyp and puts the library and its guard beside it, so that the package has its own
+// copies. Arguments are node-gyp's; "rebuild" by default. SOCKREF_LIBRARY names the library's file, and
+// SOCKREF_GUARD the guard; by default pkg-config knows where they are.
 
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -24,10 +24,17 @@ function needed(addon) {
   return found[0];
 }
 
+function variable(name) {
+  return execFileSync('pkg-config', [`--variable=${name}`, 'sockref'], { encoding: 'utf8' }).trim();
+}
+
 function library(soname) {
-  if (process.env.SOCKREF_LIBRARY) return process.env.SOCKREF_LIBRARY;
-  const directory = execFileSync('pkg-config', ['--variable=libdir', 'sockref'], { encoding: 'utf8' }).trim();
-  return path.join(directory, soname);
+  return process.env.SOCKREF_LIBRARY ?? path.join(variable('libdir'), soname);
+}
+
+function put(file, copy) {
+  fs.rmSync(copy, { force: true }); // never write into what a process runs
+  fs.copyFileSync(fs.realpathSync(file), copy);
 }
 
 const [command, ...first] = nodeGyp();
@@ -35,6 +42,7 @@ const given = process.argv.slice(2);
 execFileSync(command, [...first, ...(given.length > 0 ? given : ['rebuild'])], { cwd: root, stdio: 'inherit' });
 const release = path.join(root, 'build', 'Release');
 const soname = needed(path.join(release, 'sockref_low.node'));
-const copy = path.join(release, soname);
-fs.rmSync(copy, { force: true }); // never write into a library that a process runs
-fs.copyFileSync(fs.realpathSync(library(soname)), copy);
+put(library(soname), path.join(release, soname));
+const guard = path.join(release, 'sockref-guard');
+put(process.env.SOCKREF_GUARD ?? variable('guard'), guard);
+fs.chmodSync(guard, 0o755);

@@ -10,6 +10,7 @@ import java.net.URL;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.security.CodeSource;
 import java.util.ArrayList;
 import java.util.List;
@@ -27,6 +28,8 @@ final class NativeLoader {
     static final String LIBRARY = "libsockref_java.so";
     /** Names the files that the jar carries for a platform, one a line. */
     static final String LIST = "natives.list";
+    /** The program that the library starts, from beside itself. */
+    private static final String GUARD = "sockref-guard";
 
     private static boolean loaded;
 
@@ -114,7 +117,7 @@ final class NativeLoader {
             tried.add("resource " + place + (directory == null ? "" : " copied to " + directory) + ": " + e);
             return false;
         } finally {
-            // What is mapped needs no name: nothing is left behind, however the process ends.
+            // What is mapped needs no name. The guard is started later, and again when it is killed.
             delete(directory);
         }
     }
@@ -129,7 +132,13 @@ final class NativeLoader {
                 if (file == null) {
                     throw new IOException("resource " + place + name + " is missing");
                 }
-                Files.copy(file, directory.resolve(name));
+                Path copy = directory.resolve(name);
+                Files.copy(file, copy);
+                if (name.equals(GUARD)) {
+                    directory.toFile().deleteOnExit(); // the last that is named goes first
+                    copy.toFile().deleteOnExit();
+                    Files.setPosixFilePermissions(copy, PosixFilePermissions.fromString("rwx------"));
+                }
             }
         }
     }
@@ -140,9 +149,11 @@ final class NativeLoader {
             return;
         }
         for (File file : files) {
-            file.delete();
+            if (!file.getName().equals(GUARD)) {
+                file.delete();
+            }
         }
-        directory.toFile().delete();
+        directory.toFile().delete(); // unless the guard is in it
     }
 
     private static boolean loadBeside(List<String> tried) {

@@ -1,0 +1,84 @@
+/*
+ * What the guard does when its parent is gone.
+ *
+ * It removes nothing unless the locks, or the kernel where there are none, say that nobody has the
+ * name any more. So it may clean as well when it only seems that the parent is gone: another guard
+ * has taken its place, or the program was replaced by exec, which closes what it had.
+ *
+ * How often a name is tried depends on what stands in the way. While a lock of its owner is held,
+ * or its socket bound, that is either another process, which has a guard of its own, or what closes
+ * in a moment: a child of the parent's between fork and exec, or an exec that is under way.
+ */
+#include "guard/clean.h"
+
+#include "base/clock.h"
+#include "base/sys.h"
+#include "guard/watched.h"
+#include "name/probe.h"
+
+enum patience {
+    IN_USE_MS = 250,
+    FAILING_MS = 10000,
+    BUSY_MS = 60000, /* somebody is at the name: it may be a process that was stopped */
+};
+
+#define FIRST_PAUSE_MS 1
+#define LAST_PAUSE_MS  50
+
+static uint64_t begun_ns;
+
+static bool is_over(enum patience patience)
+{
+    return sr_clock_ns() - begun_ns > (uint64_t)patience * 1000000u;
+}
+
+static bool clean_locked(struct sr_watched *name)
+{
+    bool removed = false;
+    int status = sr_recover_name(&name->dir->place, name->path, &name->pinned, &removed);
+
+    if (status == SR_LOCK_BUSY)
+        return is_over(BUSY_MS);
+    if (status < 0)
+        return is_over(FAILING_MS);
+    return removed || is_over(IN_USE_MS);
+}
+
+/* Without a lock file the name belongs to whoever has the pinned inode bound. */
+static bool clean_pinned(struct sr_watched *name)
+{
+    if (!name->pinned.is_known)
+        return true;
+    switch (sr_probe_inode(name->inode)) {
+    case SR_PROBE_ALIVE:
+        return is_over(IN_USE_MS);
+    case SR_PROBE_DENIED:
+        return true;
+    case SR_PROBE_DEAD:
+        break;
+    }
+    return sr_recover_pinned(&name->dir->place, name->path, &name->pinned) == 0 ||
+           is_over(FAILING_MS);
+}
+
+static bool clean(struct sr_watched *name, void *arg)
+{
+    (void)arg;
+    return name->has_lock ? clean_locked(name) : clean_pinned(name);
+}
+
+int sr_clean_once(void)
+{
+    begun_ns = sr_clock_ns();
+    return sr_watched_settle(clean, NULL) > 0;
+}
+
+void sr_clean_rest(void)
+{
+    int pause_ms = FIRST_PAUSE_MS;
+
+    while (sr_watched_settle(clean, NULL) > 0) {
+        sr_sys.poll(NULL, 0, pause_ms);
+        pause_ms = 2 * pause_ms < LAST_PAUSE_MS ? 2 * pause_ms : LAST_PAUSE_MS;
+    }
+}

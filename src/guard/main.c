@@ -1,0 +1,193 @@
+/*
+ * sockref-guard: removes the sockets of the process that started it when that process is killed.
+ *
+ * The library starts it, with the command socket and a descriptor of the process in their places.
+ * It keeps what it is told, and waits for the end of one or the other. Nobody hears what it has to
+ * say.
+ */
+#include "base/fd.h"
+#include "base/spawn.h"
+#include "base/sys.h"
+#include "guard/clean.h"
+#include "guard/watched.h"
+#include "name/guard_wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define FIRST_OTHER (SR_SPAWN_PIDFD + 1)
+
+enum received {
+    MESSAGE,
+    NOTHING,
+    END, /* or something that this program does not understand */
+};
+
+/* ---- preparation ---- */
+
+static bool is_started_by_library(void)
+{
+    socklen_t length = sizeof(int);
+    int type = 0;
+
+    return sr_sys.getsockopt(SR_SPAWN_COMMAND, SOL_SOCKET, SO_TYPE, &type, &length) == 0 &&
+           type == SOCK_SEQPACKET;
+}
+
+/* All that a stranger may send; faults of its own still end it. It is started with all blocked. */
+static void set_signals(void (*handler)(int))
+{
+    static const int faults[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+    sigset_t none;
+
+    for (int number = 1; number <= SIGRTMAX; number++) {
+        bool is_fault = false;
+
+        for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+            is_fault |= number == faults[i];
+        if (!is_fault)
+            signal(number, handler);
+    }
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* What was not close-on-exec in the parent. */
+static void close_others(void)
+{
+    struct rlimit limit = {1024, 1024};
+
+    if (syscall(SYS_close_range, FIRST_OTHER, ~0u, 0) == 0)
+        return;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur > 65536)
+        limit.rlim_cur = 65536;
+    for (int fd = FIRST_OTHER; fd < (int)limit.rlim_cur; fd++)
+        sr_sys.close(fd);
+}
+
+static void prepare(void)
+{
+    struct rlimit limit;
+
+    set_signals(SIG_IGN);
+    close_others();
+    if (chdir("/") < 0)
+        return; /* a mount is busy for longer */
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* ---- messages ---- */
+
+/* Takes fd. */
+static void add(const struct sr_guard_message *message, size_t length, int fd)
+{
+    if (length > 0 && strnlen(message->path, length) == length - 1 &&
+        sr_path_is_usable(message->path) && !sr_path_is_abstract(message->path))
+        sr_watched_add(message->id, message->path, message->has_lock, fd);
+    else
+        sr_fd_close(fd);
+}
+
+/* Takes fd. */
+static void handle(const struct sr_guard_message *message, size_t path_length, int fd)
+{
+    switch (message->op) {
+    case SR_GUARD_WATCH:
+        add(message, path_length, fd);
+        return;
+    case SR_GUARD_PIN:
+        sr_watched_pin(message->id, (dev_t)message->device, (ino_t)message->inode, fd);
+        return;
+    case SR_GUARD_FORGET:
+        sr_watched_forget(message->id);
+        break;
+    }
+    sr_fd_close(fd);
+}
+
+static int take_descriptor(struct msghdr *packet)
+{
+    struct cmsghdr *header = CMSG_FIRSTHDR(packet);
+    int fd = -1;
+
+    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+        header->cmsg_len == CMSG_LEN(sizeof fd))
+        memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    return fd;
+}
+
+static enum received receive(void)
+{
+    static struct sr_guard_message message;
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec part = {&message, sizeof message};
+    struct msghdr packet = {.msg_iov = &part,
+                            .msg_iovlen = 1,
+                            .msg_control = &control,
+                            .msg_controllen = sizeof control};
+    ssize_t length;
+    int fd;
+
+    do
+        length = sr_sys.recvmsg(SR_SPAWN_COMMAND, &packet, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    while (length < 0 && errno == EINTR);
+    if (length < 0 && errno == EAGAIN)
+        return NOTHING;
+    if (length <= 0)
+        return END;
+    fd = take_descriptor(&packet);
+    if ((size_t)length >= SR_GUARD_HEAD && message.version == SR_GUARD_VERSION) {
+        handle(&message, (size_t)length - SR_GUARD_HEAD, fd);
+        return MESSAGE;
+    }
+    sr_fd_close(fd);
+    return (size_t)length < sizeof message.version || message.version == SR_GUARD_VERSION ? MESSAGE
+                                                                                          : END;
+}
+
+/* Until the parent is gone, or seems so. All that it has sent is read by then. */
+static void listen_to_parent(void)
+{
+    struct pollfd fds[] = {{.fd = SR_SPAWN_COMMAND, .events = POLLIN},
+                           {.fd = SR_SPAWN_PIDFD, .events = POLLIN}};
+    enum received received;
+
+    if (fcntl(SR_SPAWN_PIDFD, F_GETFD) < 0)
+        fds[1].fd = -1; /* the system has none */
+    do {
+        fds[1].revents = 0;
+        sr_sys.poll(fds, 2, -1);
+        do
+            received = receive();
+        while (received == MESSAGE);
+    } while (received == NOTHING && !(fds[1].revents & POLLIN));
+}
+
+int main(void)
+{
+    if (!is_started_by_library()) {
+        fputs("usage: sockref-guard is started by libsockref, when a socket is opened\n", stderr);
+        return 2;
+    }
+    prepare();
+    listen_to_parent();
+    if (sr_clean_once()) {
+        set_signals(SIG_DFL); /* from here on it may take a while */
+        sr_clean_rest();
+    }
+    return EXIT_SUCCESS;
+}

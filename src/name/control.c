@@ -1,0 +1,238 @@
+/*
+ * The control socket. Its messages are one word each, on a connection that keeps messages apart.
+ * An owner accepts only when it has a reason to look, so joining costs it nothing; connections wait
+ * in the kernel's queue meanwhile, and one that finds the queue full does without.
+ */
+#include "name/control.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/sys.h"
+#include "name/lockfile.h"
+#include "name/path.h"
+#include "name/sockfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sockref/sockref.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define QUEUE 4096
+
+static int address_of(const struct sr_place *place, const char *path,
+                      char leaf[SR_LOCKFILE_NAME_MAX], struct sockaddr_un *out)
+{
+    sr_lockfile_name(sr_path_leaf(path), ".srctl", leaf);
+    if (sr_sockfile_address(place, leaf, out))
+        return 0;
+    return sr_error_set(SOCKREF_EPATHLEN, path, "the name is too long for its control socket");
+}
+
+static int bind_control(int fd, const struct sr_place *place, const char *path, const char *leaf,
+                        const struct sockaddr_un *address)
+{
+    struct stat info;
+
+    if (sr_sys.fchmod(fd, 0600) < 0)
+        return sr_error_system(errno, "fchmod", path);
+    if (sr_sys.bind(fd, (const struct sockaddr *)address, sizeof *address) < 0) {
+        int refused = errno;
+
+        if (refused == ENOENT && faccessat(AT_FDCWD, "/proc/self/fd", F_OK, 0) < 0)
+            return sr_error_set(SOCKREF_EUNSUPPORTED, path,
+                                "sharing a name needs /proc: mount it, or use share 0");
+        if (refused == EADDRINUSE)
+            return sr_error_set(SOCKREF_EFOREIGN, path,
+                                "something that is not ours stands at %s: remove it", leaf);
+        return sr_error_system(refused, "bind", path);
+    }
+    if (sr_sys.listen(fd, QUEUE) == 0)
+        return 0;
+    if (sr_sys.fstatat(place->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) == 0)
+        sr_sockfile_remove_inode(place, leaf, info.st_dev, info.st_ino, path);
+    return sr_error_system(errno, "listen", path);
+}
+
+int sr_control_listen(const struct sr_place *place, const char *path, int *out_fd)
+{
+    char leaf[SR_LOCKFILE_NAME_MAX];
+    struct sockaddr_un address;
+    int status = address_of(place, path, leaf, &address), fd;
+
+    if (status < 0)
+        return status;
+    fd = sr_fd_socket(AF_UNIX, SOCK_SEQPACKET);
+    if (fd < 0)
+        return fd == -ENOMEM ? sr_error_no_memory() : sr_error_system(-fd, "socket", path);
+    status = bind_control(fd, place, path, leaf, &address);
+    if (status < 0) {
+        sr_fd_close(fd);
+        return status;
+    }
+    *out_fd = fd;
+    return 0;
+}
+
+int sr_control_connect(const struct sr_place *place, const char *path, int *out_fd)
+{
+    char leaf[SR_LOCKFILE_NAME_MAX];
+    struct sockaddr_un address;
+    int status = address_of(place, path, leaf, &address), fd;
+
+    if (status < 0)
+        return status;
+    fd = sr_fd_socket(AF_UNIX, SOCK_SEQPACKET);
+    if (fd < 0)
+        return fd == -ENOMEM ? sr_error_no_memory() : sr_error_system(-fd, "socket", path);
+    if (sr_sys.connect(fd, (struct sockaddr *)&address, sizeof address) == 0) {
+        *out_fd = fd;
+        return 0;
+    }
+    status = errno;
+    sr_fd_close(fd);
+    switch (status) {
+    case EAGAIN:
+        return 0;
+    case ECONNREFUSED:
+    case ENOENT:
+        return SR_CONTROL_REFUSED;
+    default:
+        return sr_error_system(status, "connect", path);
+    }
+}
+
+int sr_control_remove(const struct sr_place *place, const char *path, int *inout_fd)
+{
+    char leaf[SR_LOCKFILE_NAME_MAX];
+    struct stat info;
+    int status = 0;
+
+    if (*inout_fd < 0)
+        return 0;
+    sr_lockfile_name(sr_path_leaf(path), ".srctl", leaf);
+    if (sr_sys.fstatat(place->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        status = errno == ENOENT ? 0 : sr_error_system(errno, "fstatat", path);
+    else if (S_ISSOCK(info.st_mode) && info.st_uid == geteuid() &&
+             sr_sys.unlinkat(place->dir, leaf, 0) < 0)
+        status = sr_error_system(errno, "unlinkat", path);
+    sr_fd_close(*inout_fd);
+    *inout_fd = -1;
+    return status;
+}
+
+int sr_control_send(int fd, enum sr_control_word word, const int *fds)
+{
+    _Alignas(struct cmsghdr) char room[CMSG_SPACE(SR_CONTROL_FDS * sizeof(int))] = {0};
+    uint32_t text = word;
+    struct iovec part = {&text, sizeof text};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+
+    if (fds) {
+        struct cmsghdr *head;
+
+        message.msg_control = room;
+        message.msg_controllen = sizeof room;
+        head = CMSG_FIRSTHDR(&message);
+        head->cmsg_level = SOL_SOCKET;
+        head->cmsg_type = SCM_RIGHTS;
+        head->cmsg_len = CMSG_LEN(SR_CONTROL_FDS * sizeof(int));
+        memcpy(CMSG_DATA(head), fds, SR_CONTROL_FDS * sizeof(int));
+    }
+    if (sr_sys.sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        return -errno;
+    return 0;
+}
+
+int sr_control_receive(int fd, enum sr_control_word *out_word, int out_fds[SR_CONTROL_FDS])
+{
+    uint32_t word = 0;
+    ssize_t got = sr_fd_receive(fd, &word, sizeof word, out_fds, SR_CONTROL_FDS);
+
+    if (got == -EAGAIN || got == -EINTR)
+        return -EAGAIN;
+    if (got == (ssize_t)sizeof word) {
+        *out_word = (enum sr_control_word)word;
+        return 0;
+    }
+    for (int i = 0; i < SR_CONTROL_FDS; i++)
+        sr_fd_close(out_fds[i]);
+    return -ECONNRESET;
+}
+
+int sr_control_wait(int fd, uint64_t deadline_ns)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    uint64_t now;
+
+    while ((now = sr_clock_ns()) < deadline_ns) {
+        uint64_t left = (deadline_ns - now + 999999) / 1000000;
+        int got = sr_sys.poll(&ready, 1, left > 1000 ? 1000 : (int)left);
+
+        if (got > 0)
+            return 1;
+        if (got < 0 && errno != EINTR)
+            return 0;
+    }
+    return 0;
+}
+
+static bool has_gone(int fd)
+{
+    struct pollfd state = {.fd = fd, .events = POLLRDHUP};
+
+    return sr_sys.poll(&state, 1, 0) == 1 && (state.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
+static void let_gone_go(struct sr_peers *self)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < self->count; i++) {
+        if (has_gone(self->fds[i]))
+            sr_fd_close(self->fds[i]);
+        else
+            self->fds[kept++] = self->fds[i];
+    }
+    self->count = kept;
+}
+
+static bool make_room(struct sr_peers *self)
+{
+    size_t room = self->room ? self->room * 2 : 8;
+    int *fds;
+
+    if (self->count < self->room)
+        return true;
+    fds = sr_sys.realloc(self->fds, room * sizeof *fds);
+    if (!fds)
+        return false;
+    self->fds = fds;
+    self->room = room;
+    return true;
+}
+
+void sr_peers_accept(struct sr_peers *self, int control)
+{
+    int fd;
+
+    let_gone_go(self);
+    while (make_room(self) && (fd = sr_fd_accept(control)) >= 0) {
+        if (has_gone(fd))
+            sr_fd_close(fd);
+        else
+            self->fds[self->count++] = fd;
+    }
+}
+
+void sr_peers_clear(struct sr_peers *self)
+{
+    while (self->count > 0)
+        sr_fd_close(self->fds[--self->count]);
+    free(self->fds);
+    self->fds = NULL;
+    self->room = 0;
+}

@@ -1,0 +1,488 @@
+/*
+ * The guard, seen from the process that it guards.
+ *
+ * All names that are watched over are in one list, so that a new guard can be told all. Messages
+ * are sent with the mutex held and never wait. Where the guard does not take one, the thread that
+ * wanted to send it makes the state BUSY and, with the mutex free, gives the guard a moment to
+ * read, or starts another one; then it tells what is to be told by then. Meanwhile others who need
+ * the guard wait for that thread; the end of a name waits for nobody and is told later, for which
+ * watch() has made room.
+ */
+#include "name/guard.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/mutex.h"
+#include "base/sys.h"
+#include "name/guard_wire.h"
+#include "name/path.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sockref/sockref.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PROGRAM        "sockref-guard"
+#define ROOM_MS        200 /* a guard that reads nothing for so long is stuck */
+#define STARTS_AT_MOST 5   /* in a second */
+#define TRIES          2   /* for one name */
+
+enum state {
+    ABSENT,
+    RUNNING, /* and all in the list is told */
+    BUSY,    /* a thread waits for the guard, or starts one */
+};
+
+static struct sr_mutex mutex = SR_MUTEX_INIT;
+static struct sr_cond changed = {PTHREAD_COND_INITIALIZER};
+static enum state state SR_GUARDED_BY(mutex);
+static int command SR_GUARDED_BY(mutex) = -1; /* noted; closed by nobody else while BUSY */
+static pid_t pid SR_GUARDED_BY(mutex);
+static int last_failure SR_GUARDED_BY(mutex);
+static struct sr_list names SR_GUARDED_BY(mutex) = SR_LIST_INIT(names);
+static size_t names_count SR_GUARDED_BY(mutex);
+static uint64_t next_id SR_GUARDED_BY(mutex) = 1;
+static uint64_t first_id SR_GUARDED_BY(mutex) = 1; /* earlier ones are of the parent process */
+
+/* Ends of names that the guard of now is not told yet. There is room for one of each name. */
+static uint64_t *ended SR_GUARDED_BY(mutex);
+static size_t ended_count SR_GUARDED_BY(mutex), ended_room SR_GUARDED_BY(mutex);
+
+static uint64_t starts_second SR_GUARDED_BY(mutex);
+static unsigned starts_count SR_GUARDED_BY(mutex);
+
+/* ---- messages ---- */
+
+/* Returns 0, -EAGAIN when it could succeed later, or -errno when the guard is gone. */
+static int send_message(const struct sr_guard_message *message, size_t length, int fd)
+    SR_REQUIRES(mutex)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec part = {(void *)message, length};
+    struct msghdr packet = {.msg_iov = &part, .msg_iovlen = 1};
+    ssize_t sent;
+
+    if (fd >= 0) {
+        packet.msg_control = &control;
+        packet.msg_controllen = sizeof control;
+        control.header.cmsg_level = SOL_SOCKET;
+        control.header.cmsg_type = SCM_RIGHTS;
+        control.header.cmsg_len = CMSG_LEN(sizeof fd);
+        memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    }
+    do
+        sent = sr_sys.sendmsg(command, &packet, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent >= 0)
+        return 0;
+    if (errno == ENOBUFS || errno == ENOMEM || errno == ETOOMANYREFS)
+        return -EAGAIN;
+    return -errno;
+}
+
+static void address(struct sr_guard_message *out, enum sr_guard_op op, uint64_t id)
+{
+    memset(out, 0, SR_GUARD_HEAD);
+    out->version = SR_GUARD_VERSION;
+    out->op = op;
+    out->id = id;
+}
+
+static int tell_name(struct sr_guarded *self) SR_REQUIRES(mutex)
+{
+    size_t length = strlen(self->path) + 1;
+    struct sr_guard_message message;
+    int status;
+
+    address(&message, SR_GUARD_WATCH, self->id);
+    message.has_lock = self->has_lock;
+    memcpy(message.path, self->path, length);
+    status = send_message(&message, SR_GUARD_HEAD + length, self->dir);
+    self->is_told = status == 0;
+    return status;
+}
+
+static int tell_pin(struct sr_guarded *self, int inode) SR_REQUIRES(mutex)
+{
+    struct sr_guard_message message;
+    int status;
+
+    address(&message, SR_GUARD_PIN, self->id);
+    message.device = self->device;
+    message.inode = self->inode;
+    status = send_message(&message, SR_GUARD_HEAD, inode);
+    self->is_pin_told = status == 0;
+    return status;
+}
+
+static int tell_ends(void) SR_REQUIRES(mutex)
+{
+    struct sr_guard_message message;
+    int status;
+
+    while (ended_count > 0) {
+        address(&message, SR_GUARD_FORGET, ended[ended_count - 1]);
+        status = send_message(&message, SR_GUARD_HEAD, -1);
+        if (status < 0)
+            return status;
+        ended_count--;
+    }
+    return 0;
+}
+
+/* Open what stands at the name, if it is this inode; else -1. */
+static int open_inode(int dir, const char *path, dev_t device, ino_t inode)
+{
+    int fd = sr_fd_open(dir, sr_path_leaf(path), O_PATH | O_NOFOLLOW);
+    struct stat info;
+
+    if (fd < 0)
+        return -1;
+    if (sr_sys.fstat(fd, &info) == 0 && info.st_dev == device && info.st_ino == inode)
+        return fd;
+    sr_fd_close(fd);
+    return -1;
+}
+
+/* Tell all that is not told. Sets *out_progress if any of it was. */
+static int tell_all(bool *out_progress) SR_REQUIRES(mutex)
+{
+    size_t ended_before = ended_count;
+    struct sr_list *node;
+    int status = tell_ends();
+
+    *out_progress |= ended_count < ended_before;
+    SR_LIST_EACH(node, &names)
+    {
+        struct sr_guarded *name = SR_LIST_OWNER(node, struct sr_guarded, node);
+
+        if (status == 0 && !name->is_told) {
+            status = tell_name(name);
+            *out_progress |= status == 0;
+        }
+        if (status == 0 && name->is_pinned && !name->is_pin_told) {
+            int inode = open_inode(name->dir, name->path, name->device, name->inode);
+
+            status = tell_pin(name, inode);
+            *out_progress |= status == 0;
+            sr_fd_close(inode);
+        }
+        if (status < 0)
+            break;
+    }
+    return status;
+}
+
+/* ---- starting one ---- */
+
+struct started {
+    int command;
+    pid_t pid;
+};
+
+static bool is_program(const char *path)
+{
+    return path[0] == '/' && faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0;
+}
+
+/* $SOCKREF_GUARD, or beside the library, or where it is installed. */
+static int find_program(char out[SR_PATH_MAX + 1])
+{
+    const char *named = secure_getenv("SOCKREF_GUARD"), *slash;
+    Dl_info library = {0};
+
+    if (named && named[0]) {
+        snprintf(out, SR_PATH_MAX + 1, "%s", named);
+        if (is_program(out))
+            return 0;
+        return sr_error_wrapped(-ENOENT, ENOENT, "faccessat", out,
+                                "SOCKREF_GUARD does not name a program by an absolute path");
+    }
+    if (dladdr(&state, &library) && library.dli_fname &&
+        (slash = strrchr(library.dli_fname, '/'))) {
+        int length = snprintf(out, SR_PATH_MAX + 1, "%.*s/" PROGRAM,
+                              (int)(slash - library.dli_fname), library.dli_fname);
+
+        if (length <= SR_PATH_MAX && is_program(out))
+            return 0;
+    }
+    snprintf(out, SR_PATH_MAX + 1, "%s/" PROGRAM, SR_PKGLIBEXECDIR);
+    if (is_program(out))
+        return 0;
+    return sr_error_wrapped(-ENOENT, ENOENT, "faccessat", out,
+                            "the program " PROGRAM " is neither beside the library nor at %s: "
+                            "install it, or name it in SOCKREF_GUARD",
+                            out);
+}
+
+static int start(struct started *out) SR_EXCLUDES(mutex)
+{
+    char program[SR_PATH_MAX + 1];
+    int fds[2], pidfd, status;
+
+    if (getpid() == 1)
+        return sr_error_set(SOCKREF_EUNSUPPORTED, NULL,
+                            "nothing outlives the first process of a namespace, no guard either");
+    status = find_program(program);
+    if (status < 0)
+        return status;
+    status = sr_fd_socketpair(SOCK_SEQPACKET, fds);
+    if (status < 0)
+        return sr_error_system(-status, "socketpair", NULL);
+    pidfd = sr_fd_pidfd(getpid()); /* where there is none, the end of the socket must do */
+    status = sr_sys.spawn_guard(program, fds[1], pidfd < 0 ? -1 : pidfd, &out->pid);
+    if (pidfd >= 0)
+        sr_fd_close(pidfd);
+    sr_fd_close(fds[1]);
+    out->command = fds[0];
+    if (status < 0) {
+        sr_fd_close(fds[0]);
+        sr_error_wrapped(status, -status, "posix_spawn", program, "the guard %s: %s", program,
+                         sockref_status_message(status));
+    }
+    return status;
+}
+
+static bool may_start(void) SR_REQUIRES(mutex)
+{
+    uint64_t second = sr_clock_ns() / 1000000000u;
+
+    if (second != starts_second) {
+        starts_second = second;
+        starts_count = 0;
+    }
+    return starts_count++ < STARTS_AT_MOST;
+}
+
+static void become(enum state next) SR_REQUIRES(mutex)
+{
+    state = next;
+    sr_cond_broadcast(&changed);
+}
+
+static void drop_guard(void) SR_REQUIRES(mutex)
+{
+    struct sr_list *node;
+
+    sr_fd_close(command);
+    command = -1;
+    pid = 0;
+    ended_count = 0;
+    SR_LIST_EACH(node, &names)
+    {
+        struct sr_guarded *name = SR_LIST_OWNER(node, struct sr_guarded, node);
+
+        name->is_told = name->is_pin_told = false;
+    }
+    become(ABSENT);
+}
+
+/* The mutex is free meanwhile. */
+static int replace_guard(void) SR_REQUIRES(mutex)
+{
+    struct started fresh;
+    int status;
+
+    drop_guard();
+    if (!may_start()) {
+        last_failure = last_failure < 0 ? last_failure : -EAGAIN;
+        return sr_error_set(last_failure, NULL,
+                            "the guard was started %d times within a second, to no avail",
+                            STARTS_AT_MOST);
+    }
+    become(BUSY);
+    sr_mutex_unlock(&mutex);
+    status = start(&fresh);
+    sr_mutex_lock(&mutex);
+    if (status == 0) {
+        command = fresh.command;
+        pid = fresh.pid;
+    }
+    last_failure = status;
+    become(status < 0 ? ABSENT : RUNNING);
+    return status;
+}
+
+/* Give the guard a moment to read; the mutex is free meanwhile. Returns whether it has read. */
+static bool wait_for_room(void) SR_REQUIRES(mutex)
+{
+    struct pollfd room = {.fd = command, .events = POLLOUT};
+    uint64_t deadline = sr_clock_after_ms(ROOM_MS);
+    int ready;
+
+    become(BUSY);
+    sr_mutex_unlock(&mutex);
+    do
+        ready = sr_sys.poll(&room, 1, ROOM_MS);
+    while (ready < 0 && errno == EINTR && sr_clock_ns() < deadline);
+    sr_mutex_lock(&mutex);
+    become(RUNNING);
+    return ready > 0 && !(room.revents & (POLLERR | POLLHUP));
+}
+
+/*
+ * Have a guard that is told all, by whatever it takes. Not while BUSY. Returns 0, or a described
+ * status with no guard left.
+ */
+static int mend(void) SR_REQUIRES(mutex)
+{
+    int status = -EPIPE;
+
+    for (int tries = 0;;) {
+        bool waited = false;
+
+        while (state == RUNNING) {
+            bool progress = false;
+
+            status = tell_all(&progress);
+            if (status == 0)
+                return 0;
+            if (status != -EAGAIN || (waited && !progress) || !wait_for_room())
+                break;
+            waited = true;
+        }
+        if (tries++ == TRIES)
+            break;
+        status = replace_guard();
+        if (status < 0)
+            return status;
+    }
+    drop_guard();
+    last_failure = status;
+    return sr_error_system(-status, "sendmsg", NULL);
+}
+
+/* ---- names ---- */
+
+static bool is_own(const struct sr_guarded *self) SR_REQUIRES(mutex)
+{
+    return self->id >= first_id;
+}
+
+/* Room for the end of one name more. */
+static int make_room(void) SR_REQUIRES(mutex)
+{
+    size_t room = ended_room ? 2 * ended_room : 16;
+    uint64_t *larger;
+
+    if (names_count + ended_count < ended_room)
+        return 0;
+    larger = sr_sys.realloc(ended, room * sizeof *larger);
+    if (!larger)
+        return sr_error_no_memory();
+    ended = larger;
+    ended_room = room;
+    return 0;
+}
+
+static void remove_name(struct sr_guarded *self) SR_REQUIRES(mutex)
+{
+    sr_list_remove(&self->node);
+    names_count--;
+    if (self->is_told)
+        ended[ended_count++] = self->id;
+    self->id = 0;
+}
+
+static int add_name(struct sr_guarded *self) SR_REQUIRES(mutex)
+{
+    int status = make_room();
+
+    if (status < 0)
+        return status;
+    self->id = next_id++;
+    sr_list_append(&names, &self->node);
+    names_count++;
+    while (state == BUSY)
+        sr_cond_wait(&changed, &mutex, SR_CLOCK_NEVER);
+    if (self->is_told || (state == RUNNING && tell_name(self) == 0))
+        return 0;
+    status = mend();
+    if (status < 0)
+        remove_name(self);
+    return status;
+}
+
+int sr_guard_watch(struct sr_guarded *self, const struct sr_place *place, const char *path,
+                   bool has_lock)
+{
+    int status;
+
+    *self = (struct sr_guarded){.dir = place->dir, .path = path, .has_lock = has_lock};
+    sr_list_init(&self->node);
+    if (place->dir < 0)
+        return 0;
+    sr_mutex_lock(&mutex);
+    status = add_name(self);
+    sr_mutex_unlock(&mutex);
+    return status;
+}
+
+void sr_guard_pin(struct sr_guarded *self, dev_t device, ino_t inode)
+{
+    int fd;
+
+    if (self->id == 0)
+        return;
+    fd = open_inode(self->dir, self->path, device, inode);
+    sr_mutex_lock(&mutex);
+    if (is_own(self)) {
+        self->device = device;
+        self->inode = inode;
+        self->is_pinned = true;
+        self->is_pin_told = false;
+        if (state != BUSY && (state == ABSENT || tell_pin(self, fd) < 0))
+            mend();
+    }
+    sr_mutex_unlock(&mutex);
+    sr_fd_close(fd);
+}
+
+void sr_guard_forget(struct sr_guarded *self)
+{
+    int status;
+
+    if (self->id == 0)
+        return;
+    sr_mutex_lock(&mutex);
+    if (is_own(self)) {
+        remove_name(self);
+        status = state == RUNNING ? tell_ends() : 0;
+        if (status < 0 && status != -EAGAIN)
+            drop_guard();
+    }
+    sr_mutex_unlock(&mutex);
+    self->id = 0;
+}
+
+int sr_guard_status(void)
+{
+    int status;
+
+    sr_mutex_lock(&mutex);
+    status = pid > 0 ? pid : last_failure;
+    sr_mutex_unlock(&mutex);
+    return status;
+}
+
+void sr_guard_after_fork(void) SR_UNCHECKED
+{
+    sr_mutex_init(&mutex);
+    changed = (struct sr_cond){PTHREAD_COND_INITIALIZER};
+    state = ABSENT;
+    command = -1;
+    pid = 0;
+    last_failure = 0;
+    sr_list_init(&names);
+    names_count = ended_count = 0;
+    first_id = ++next_id;
+    starts_count = 0;
+}

@@ -1,0 +1,37 @@
+/*
+ * What the library tells its guard, over a SOCK_SEQPACKET pair: one message a packet, at most one
+ * descriptor with it.
+ *
+ *     WATCH    a name, before anything of it exists     the directory, O_PATH
+ *     PIN      the socket's inode, once it is bound     the inode, O_PATH, if it could be opened
+ *     FORGET   nothing is left of it
+ */
+#ifndef SR_NAME_GUARD_WIRE_H
+#define SR_NAME_GUARD_WIRE_H
+
+#include "name/path.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SR_GUARD_VERSION 1 /* of this; a guard that reads another one ends */
+
+enum sr_guard_op {
+    SR_GUARD_WATCH = 1,
+    SR_GUARD_PIN,
+    SR_GUARD_FORGET,
+};
+
+struct sr_guard_message {
+    uint32_t version;
+    uint32_t op;
+    uint64_t id;                /* not 0; one is used once */
+    uint64_t device, inode;     /* PIN */
+    uint32_t has_lock;          /* WATCH */
+    char path[SR_PATH_MAX + 1]; /* WATCH: the checked path, sent as far as its NUL */
+};
+
+/* All messages are this long at least. */
+#define SR_GUARD_HEAD offsetof(struct sr_guard_message, path)
+
+#endif

@@ -1,0 +1,170 @@
+/*
+ * Handing a listener on, and what a joiner hears of its owner.
+ *
+ * The owner holds byte 0 all the while, so nobody else starts or recovers the name. It offers the
+ * descriptors to one holder, with byte 1 free; that one takes byte 1, sees that the names still lead
+ * to the lock file and to the socket, tells its guard, writes the record, and answers. Either may be
+ * killed after any step: byte 1 then says who owns the name, and the checks after it that there is
+ * still something to own.
+ */
+#include "name/share.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/sys.h"
+#include "name/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#define ANSWER_WITHIN_NS 300000000u
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Returns whether the peer owns the name now. */
+static bool offer_to(struct sr_share *self, int peer, const int *fds, uint64_t deadline_ns)
+{
+    uint64_t until = earlier(deadline_ns, sr_clock_ns() + ANSWER_WITHIN_NS);
+    enum sr_control_word word = SR_CONTROL_DECLINED;
+    int none[SR_CONTROL_FDS];
+
+    sr_lockfile_free(&self->lock, SR_BYTE_OWNER); /* first: the peer may be fast */
+    if (sr_control_send(peer, SR_CONTROL_OFFER, fds) == 0 && sr_control_wait(peer, until) && sr_control_receive(peer, &word, none) == 0 &&
+        word == SR_CONTROL_TAKEN)
+        return true;
+    /* If the byte is taken all the same, it is by the peer, whose word has not come. */
+    return sr_lockfile_take(&self->lock, self->path, SR_BYTE_OWNER) == SR_LOCK_BUSY;
+}
+
+bool sr_share_hand_over(struct sr_share *self, struct sr_sockfile *file, uint64_t deadline_ns)
+{
+    const int fds[SR_CONTROL_FDS] = {file->fd, self->control};
+    size_t heir = 0;
+
+    sr_peers_accept(&self->peers, self->control);
+    while (heir < self->peers.count && !offer_to(self, self->peers.fds[heir], fds, deadline_ns))
+        heir++;
+    if (heir == self->peers.count)
+        return false;
+    for (size_t i = 0; i < self->peers.count; i++)
+        if (i != heir)
+            sr_control_send(self->peers.fds[i], SR_CONTROL_MOVED, NULL);
+    file->has_file = false;
+    self->is_owner = false;
+    return true;
+}
+
+/* Whether the socket that was joined still stands at the path. */
+static bool has_socket(const struct sr_share *self, const struct sr_place *place)
+{
+    struct stat info;
+
+    return sr_sys.fstatat(place->dir, sr_path_leaf(self->path), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+           info.st_dev == self->socket.device && info.st_ino == self->socket.inode;
+}
+
+void sr_share_decline(struct sr_share *self, int offer[SR_CONTROL_FDS])
+{
+    for (int i = 0; i < SR_CONTROL_FDS; i++)
+        sr_fd_close(offer[i]);
+    sr_control_send(self->control, SR_CONTROL_DECLINED, NULL);
+}
+
+bool sr_share_take_over(struct sr_share *self, int offer[SR_CONTROL_FDS],
+                        struct sr_sockfile *inout_file)
+{
+    struct sr_record record;
+
+    if (offer[0] < 0 || offer[1] < 0 ||
+        sr_lockfile_take(&self->lock, self->path, SR_BYTE_OWNER) != 0) {
+        sr_share_decline(self, offer);
+        return false;
+    }
+    sr_record_of_self(&record);
+    record.state = SR_RECORD_LIVE;
+    record.generation = ++self->generation;
+    record.device = self->socket.device;
+    record.inode = self->socket.inode;
+    record.born_ns = self->socket.born_ns;
+    sr_guard_pin(&self->guarded, self->socket.device, self->socket.inode);
+    if (!sr_lockfile_is_current(&self->lock, &inout_file->place, self->path) ||
+        !has_socket(self, &inout_file->place) ||
+        sr_record_write(self->lock.fd, &record) < 0) {
+        sr_lockfile_free(&self->lock, SR_BYTE_OWNER);
+        sr_share_decline(self, offer);
+        return false;
+    }
+    inout_file->fd = offer[0];
+    inout_file->device = self->socket.device;
+    inout_file->inode = self->socket.inode;
+    inout_file->has_file = true;
+    sr_control_send(self->control, SR_CONTROL_TAKEN, NULL); /* an owner that died hears nothing */
+    self->stale = self->control;
+    self->control = offer[1];
+    self->is_owner = true;
+    return true;
+}
+
+/* Whose listener it is by the record, which is looked at without byte 0. */
+static enum sr_news compare_record(struct sr_share *self)
+{
+    struct sr_record record;
+
+    if (sr_record_read(self->lock.fd, &record) < 0 || record.state != SR_RECORD_LIVE)
+        return SR_NEWS_UNCLEAR;
+    if (record.device != self->socket.device || record.inode != self->socket.inode ||
+        record.born_ns != self->socket.born_ns)
+        return SR_NEWS_LOST;
+    if (record.generation == self->generation)
+        return SR_NEWS_NONE;
+    self->generation = record.generation;
+    return SR_NEWS_OWNER;
+}
+
+/* The owner does not answer. Without its byte, and with nobody at work on the name, it is gone. */
+static enum sr_news look_at_locks(struct sr_share *self)
+{
+    bool has_owner;
+
+    if (sr_lockfile_has_owner(&self->lock) || sr_lockfile_reenter(&self->lock, self->path) != 0)
+        return SR_NEWS_UNCLEAR;
+    has_owner = sr_lockfile_has_owner(&self->lock);
+    sr_lockfile_leave(&self->lock);
+    return has_owner ? SR_NEWS_UNCLEAR : SR_NEWS_LOST;
+}
+
+static enum sr_news find_out(struct sr_share *self, const struct sr_place *place)
+{
+    int fd = -1;
+
+    if (sr_control_connect(place, self->path, &fd) != 0)
+        return look_at_locks(self);
+    if (self->stale < 0) {
+        self->stale = self->control;
+        self->control = fd;
+    } else {
+        sr_fd_close(fd);
+    }
+    return compare_record(self);
+}
+
+enum sr_news sr_share_hear(struct sr_share *self, const struct sr_place *place,
+                           int out_offer[SR_CONTROL_FDS])
+{
+    enum sr_control_word word;
+    int status;
+
+    if (self->control < 0)
+        return find_out(self, place);
+    status = sr_control_receive(self->control, &word, out_offer);
+    if (status == -EAGAIN)
+        return SR_NEWS_NONE;
+    if (status == 0 && word == SR_CONTROL_OFFER)
+        return SR_NEWS_OFFERED;
+    for (int i = 0; status == 0 && i < SR_CONTROL_FDS; i++)
+        sr_fd_close(out_offer[i]);
+    return find_out(self, place);
+}

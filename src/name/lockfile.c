@@ -1,0 +1,318 @@
+/* The lock file of a name. */
+#include "name/lockfile.h"
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/hash.h"
+#include "base/sys.h"
+#include "name/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sockref/sockref.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define LEAF_MOST   80 /* a longer one is known by its hash, so that /proc/self/fd/N/... fits */
+#define SLOT_RANGE  ((uint64_t)1 << 40)
+#define SLOT_TRIES  64
+#define V9FS        0x01021997
+#define NFS         0x6969
+#define SMB         0x517b
+#define CIFS        0xff534d42
+#define SMB2        0xfe534d42
+#define MOST_REOPEN 1000 /* each time somebody else has removed the file: that is progress */
+
+void sr_lockfile_name(const char *leaf, const char *suffix, char out[SR_LOCKFILE_NAME_MAX])
+{
+    size_t length = strlen(leaf);
+
+    if (length <= LEAF_MOST) {
+        snprintf(out, SR_LOCKFILE_NAME_MAX, ".%s%s", leaf, suffix);
+        return;
+    }
+    snprintf(out, SR_LOCKFILE_NAME_MAX, ".~%.40s~%016llx%s", leaf,
+             (unsigned long long)sr_hash_bytes(0, leaf, length), suffix);
+}
+
+/* One F_OFD_* call on a range; retried when a signal interrupts it. Returns 0 or -errno. */
+static int lock_range(int fd, int command, short type, int64_t from, int64_t length,
+                      struct flock *out)
+{
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = from, .l_len = length};
+    int status;
+
+    do
+        status = sr_sys.lock(fd, command, &lock);
+    while (status < 0 && errno == EINTR);
+    if (status < 0)
+        return -errno;
+    if (out)
+        *out = lock;
+    return 0;
+}
+
+static int describe_lock(int status, const char *path)
+{
+    if (status == -EINVAL || status == -ENOSYS || status == -EOPNOTSUPP || status == -ENOLCK)
+        return sr_error_wrapped(SOCKREF_EUNSUPPORTED, -status, "fcntl", path,
+                                "this file system has no locks of open file descriptions: use "
+                                "another directory, an abstract name, or share 0");
+    return sr_error_system(-status, "fcntl", path);
+}
+
+int sr_lockfile_take(struct sr_lockfile *self, const char *path, int64_t byte)
+{
+    int status = lock_range(self->fd, F_OFD_SETLK, F_WRLCK, byte, 1, NULL);
+
+    if (status == -EAGAIN || status == -EACCES)
+        return SR_LOCK_BUSY;
+    return status < 0 ? describe_lock(status, path) : 0;
+}
+
+void sr_lockfile_free(struct sr_lockfile *self, int64_t byte)
+{
+    lock_range(self->fd, F_OFD_SETLK, F_UNLCK, byte, 1, NULL);
+}
+
+void sr_lockfile_leave(struct sr_lockfile *self)
+{
+    sr_lockfile_free(self, SR_BYTE_CHANGE);
+}
+
+int64_t sr_lockfile_take_slot(struct sr_lockfile *self, const char *path)
+{
+    uint64_t random;
+    int status;
+
+    for (int i = 0; i < SLOT_TRIES; i++) {
+        if (getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random)
+            random = (uint64_t)getpid() * 1000003u + (uint64_t)(self->fd + i);
+        random = SR_BYTE_SLOTS + random % SLOT_RANGE;
+        status = sr_lockfile_take(self, path, (int64_t)random);
+        if (status == 0)
+            return (int64_t)random;
+        if (status < 0)
+            return status;
+    }
+    return sr_error_set(SOCKREF_ELIMIT, path, "no free slot was found among the name's holders");
+}
+
+bool sr_lockfile_has_owner(const struct sr_lockfile *self)
+{
+    struct flock found;
+
+    return lock_range(self->fd, F_OFD_GETLK, F_WRLCK, SR_BYTE_OWNER, 1, &found) < 0 ||
+           found.l_type != F_UNLCK;
+}
+
+bool sr_lockfile_has_slots(const struct sr_lockfile *self)
+{
+    struct flock found;
+
+    return lock_range(self->fd, F_OFD_GETLK, F_WRLCK, SR_BYTE_SLOTS, 0, &found) < 0 ||
+           found.l_type != F_UNLCK;
+}
+
+/* The kernel tells any one lock of a range, so the ranges before and after it are asked too. */
+static uint64_t count_range(const struct sr_lockfile *self, int64_t from, int64_t to)
+{
+    uint64_t count = 0;
+    struct flock found;
+
+    while (from <= to) {
+        int64_t end;
+
+        if (lock_range(self->fd, F_OFD_GETLK, F_WRLCK, from, to - from + 1, &found) < 0 ||
+            found.l_type == F_UNLCK)
+            break;
+        end = found.l_len == 0 ? to : found.l_start + found.l_len - 1;
+        count++;
+        if (found.l_start - from < to - end) {
+            count += count_range(self, from, found.l_start - 1);
+            from = end + 1;
+        } else {
+            count += count_range(self, end + 1, to);
+            to = found.l_start - 1;
+        }
+    }
+    return count;
+}
+
+uint64_t sr_lockfile_count_slots(const struct sr_lockfile *self)
+{
+    return count_range(self, SR_BYTE_SLOTS, SR_BYTE_SLOTS + (int64_t)SLOT_RANGE);
+}
+
+static int describe_open(int status, const char *path, const char *name)
+{
+    switch (status) {
+    case -ENOMEM:
+        return sr_error_no_memory();
+    case -ELOOP:
+    case -EISDIR:
+    case -ENXIO:
+        return sr_error_wrapped(SOCKREF_EUNTRUSTED, -status, "open", path,
+                                "%s is not a lock file of this user", name);
+    case -EROFS:
+        return sr_error_wrapped(status, -status, "open", path,
+                                "the file system is read-only: use another directory, or an "
+                                "abstract name");
+    default:
+        return sr_error_wrapped(status, -status, "open", path, "the lock file %s: %s", name,
+                                sockref_status_message(status));
+    }
+}
+
+/* Locks that a server keeps do not go with the process. */
+static const char *find_remote(int fd)
+{
+    struct statfs info;
+
+    if (sr_sys.fstatfs(fd, &info) < 0)
+        return NULL;
+    switch ((unsigned long)info.f_type & 0xffffffffu) {
+    case NFS:
+        return "NFS";
+    case V9FS:
+        return "9p";
+    case SMB:
+    case CIFS:
+    case SMB2:
+        return "SMB";
+    case CEPH_SUPER_MAGIC:
+        return "Ceph";
+    case AFS_SUPER_MAGIC:
+    case AFS_FS_MAGIC:
+        return "AFS";
+    default:
+        return NULL;
+    }
+}
+
+/* Refuse what somebody else could have made or could change. */
+static int check_opened(struct sr_lockfile *self, const char *path, const char *name)
+{
+    const char *remote;
+    struct stat info;
+
+    if (sr_sys.fstat(self->fd, &info) < 0)
+        return sr_error_system(errno, "fstat", path);
+    self->device = info.st_dev;
+    self->inode = info.st_ino;
+    if (!S_ISREG(info.st_mode) || info.st_uid != geteuid() || info.st_nlink > 1 ||
+        (info.st_mode & (S_IRWXG | S_IRWXO)))
+        return sr_error_set(SOCKREF_EUNTRUSTED, path, "%s is not a lock file of this user alone",
+                            name);
+    if ((info.st_mode & 0600) != 0600 && sr_sys.fchmod(self->fd, 0600) < 0) /* an odd umask */
+        return sr_error_system(errno, "fchmod", path);
+    remote = info.st_size == 0 ? find_remote(self->fd) : NULL; /* one is enough: whoever writes */
+    if (remote)
+        return sr_error_set(SOCKREF_EUNSUPPORTED, path,
+                            "locks on %s do not tell whether a holder has died: use a local "
+                            "directory, or share 0",
+                            remote);
+    return 0;
+}
+
+static int open_file(const struct sr_place *place, const char *path, const char *name, bool create,
+                     struct sr_lockfile *out)
+{
+    int flags = O_RDWR | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | (create ? O_CREAT : 0);
+    int status;
+
+    out->fd = sr_fd_open_mode(place->dir, name, flags, 0600);
+    if (out->fd == -ENOENT && !create)
+        return -ENOENT;
+    if (out->fd == -EACCES && create) {
+        struct stat info;
+
+        if (sr_sys.fstatat(place->dir, name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+            info.st_uid != geteuid())
+            return sr_error_wrapped(SOCKREF_EUNTRUSTED, EACCES, "open", path,
+                                    "%s is not a lock file of this user", name);
+    }
+    if (out->fd < 0)
+        return describe_open(out->fd, path, name);
+    status = check_opened(out, path, name);
+    if (status < 0)
+        sr_fd_close(out->fd);
+    return status;
+}
+
+static bool leads_here(const struct sr_lockfile *self, const struct sr_place *place,
+                       const char *name)
+{
+    struct stat info;
+
+    return sr_sys.fstatat(place->dir, name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+           info.st_dev == self->device && info.st_ino == self->inode;
+}
+
+bool sr_lockfile_is_current(const struct sr_lockfile *self, const struct sr_place *place,
+                            const char *path)
+{
+    char name[SR_LOCKFILE_NAME_MAX];
+
+    sr_lockfile_name(sr_path_leaf(path), ".srlock", name);
+    return leads_here(self, place, name);
+}
+
+int sr_lockfile_enter(const struct sr_place *place, const char *path, bool create,
+                      struct sr_lockfile *out)
+{
+    struct sr_lockfile self = {.fd = -1};
+    char name[SR_LOCKFILE_NAME_MAX];
+    int status;
+
+    sr_lockfile_name(sr_path_leaf(path), ".srlock", name);
+    for (int i = 0; i < MOST_REOPEN; i++) {
+        status = open_file(place, path, name, create, &self);
+        if (status < 0)
+            return status;
+        status = sr_lockfile_take(&self, path, SR_BYTE_CHANGE);
+        if (status == 0 && leads_here(&self, place, name)) {
+            *out = self;
+            return 0;
+        }
+        if (status == 0)
+            sr_lockfile_leave(&self);
+        sr_fd_close(self.fd);
+        if (status != 0)
+            return status;
+    }
+    return SR_LOCK_BUSY;
+}
+
+int sr_lockfile_reenter(struct sr_lockfile *self, const char *path)
+{
+    return sr_lockfile_take(self, path, SR_BYTE_CHANGE);
+}
+
+int sr_lockfile_unlink(const struct sr_lockfile *self, const struct sr_place *place,
+                       const char *path)
+{
+    char name[SR_LOCKFILE_NAME_MAX];
+    struct stat info;
+
+    sr_lockfile_name(sr_path_leaf(path), ".srlock", name);
+    if (sr_sys.fstatat(place->dir, name, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : sr_error_system(errno, "fstatat", path);
+    if (info.st_dev != self->device || info.st_ino != self->inode)
+        return 0;
+    if (sr_sys.unlinkat(place->dir, name, 0) < 0 && errno != ENOENT)
+        return sr_error_system(errno, "unlinkat", path);
+    return 0;
+}
+
+void sr_lockfile_close(struct sr_lockfile *self)
+{
+    if (self->fd < 0)
+        return;
+    lock_range(self->fd, F_OFD_SETLK, F_UNLCK, 0, 0, NULL);
+    sr_fd_close(self->fd);
+    self->fd = -1;
+}

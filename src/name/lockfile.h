@@ -1,0 +1,70 @@
+/*
+ * The lock file of a name, ".NAME.srlock" beside its socket. Bytes of it are locked by open file
+ * description, so the kernel frees them with the process, and two descriptors of one process see
+ * each other:
+ *
+ *     byte 0           the right to change what stands at the name; short
+ *     byte 1           there is an owner; as long as it listens
+ *     from byte 1000   one byte for each holder
+ *
+ * A lock file may be unlinked and made anew. A lock of byte 0 counts only while the file's name
+ * leads to the file that was locked; whoever removes the file holds byte 0.
+ */
+#ifndef SR_NAME_LOCKFILE_H
+#define SR_NAME_LOCKFILE_H
+
+#include "name/place.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    SR_BYTE_CHANGE = 0,
+    SR_BYTE_OWNER = 1,
+    SR_BYTE_SLOTS = 1000, /* and all after it */
+};
+
+#define SR_LOCK_BUSY 1 /* somebody else has the byte */
+
+struct sr_lockfile {
+    int fd; /* noted; -1: not open */
+    dev_t device;
+    ino_t inode;
+};
+
+#define SR_LOCKFILE_NAME_MAX 96
+/* The name of a file that goes with a leaf: ".LEAF<suffix>", or by a hash where that is too long. */
+void sr_lockfile_name(const char *leaf, const char *suffix, char out[SR_LOCKFILE_NAME_MAX]);
+
+/*
+ * Open the lock file of a checked path, lock byte 0 and see that the name still leads to it. With
+ * create it is made if it is missing, else -ENOENT is returned, not described. Returns 0,
+ * SR_LOCK_BUSY with nothing kept, or a described status. Never waits.
+ */
+int sr_lockfile_enter(const struct sr_place *place, const char *path, bool create,
+                      struct sr_lockfile *out);
+/* Lock byte 0 of one that is open. Returns 0, SR_LOCK_BUSY, or a described status. Never waits. */
+int sr_lockfile_reenter(struct sr_lockfile *self, const char *path);
+/* Whether the lock file's name still leads to this one. */
+bool sr_lockfile_is_current(const struct sr_lockfile *self, const struct sr_place *place,
+                            const char *path);
+void sr_lockfile_leave(struct sr_lockfile *self); /* free byte 0 */
+
+/* Lock one byte. Returns 0, SR_LOCK_BUSY, or a described status. Never waits. */
+int sr_lockfile_take(struct sr_lockfile *self, const char *path, int64_t byte);
+void sr_lockfile_free(struct sr_lockfile *self, int64_t byte);
+/* Take a slot that is free; returns its byte, or a described status. */
+int64_t sr_lockfile_take_slot(struct sr_lockfile *self, const char *path);
+/* Whether somebody else has the owner's byte, or a slot; where it can't be told: yes. */
+bool sr_lockfile_has_owner(const struct sr_lockfile *self);
+bool sr_lockfile_has_slots(const struct sr_lockfile *self);
+/* How many slots others have. */
+uint64_t sr_lockfile_count_slots(const struct sr_lockfile *self);
+
+/* Remove the file, if its name still leads to it; byte 0 must be held. 0 or a described status. */
+int sr_lockfile_unlink(const struct sr_lockfile *self, const struct sr_place *place,
+                       const char *path);
+/* Free every byte, then close; nothing if it is not open. */
+void sr_lockfile_close(struct sr_lockfile *self);
+
+#endif

@@ -1,0 +1,183 @@
+/*
+ * The record in a lock file: SR_RECORD_SIZE bytes in the machine's own order, for a lock file never
+ * leaves the machine. A check sum tells a whole one from what a full disk or a kill left.
+ */
+#include "name/record.h"
+
+#include "base/fd.h"
+#include "base/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAGIC   "srlock\r\n"
+#define VERSION 1u
+
+/* What stands in the file. */
+struct image {
+    char magic[8];
+    uint32_t version;
+    uint32_t check;
+    struct sr_record record;
+    uint8_t reserved[SR_RECORD_SIZE - 16 - sizeof(struct sr_record)];
+};
+
+_Static_assert(sizeof(struct image) == SR_RECORD_SIZE, "the record has a fixed size");
+
+/* CRC-32 (the polynomial of zlib), bit by bit: it is a hundred bytes a start. */
+static uint32_t check_sum(const void *data, size_t size)
+{
+    const uint8_t *bytes = data;
+    uint32_t sum = ~0u;
+
+    for (size_t i = 0; i < size; i++) {
+        sum ^= bytes[i];
+        for (int bit = 0; bit < 8; bit++)
+            sum = sum >> 1 ^ (0xedb88320u & (0u - (sum & 1)));
+    }
+    return ~sum;
+}
+
+int sr_record_read(int fd, struct sr_record *out)
+{
+    struct image image;
+    uint32_t check;
+    ssize_t got;
+
+    memset(out, 0, sizeof *out);
+    do
+        got = sr_sys.pread(fd, &image, sizeof image, 0);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return -errno;
+    if (got != (ssize_t)sizeof image || memcmp(image.magic, MAGIC, sizeof image.magic) != 0 ||
+        image.version != VERSION)
+        return 0;
+    check = image.check;
+    image.check = 0;
+    if (check == check_sum(&image, sizeof image) && image.record.state <= SR_RECORD_LIVE)
+        *out = image.record;
+    out->program[sizeof out->program - 1] = '\0';
+    return 0;
+}
+
+int sr_record_write(int fd, const struct sr_record *record)
+{
+    struct image image;
+    ssize_t put;
+
+    memset(&image, 0, sizeof image);
+    memcpy(image.magic, MAGIC, sizeof image.magic);
+    image.version = VERSION;
+    image.record = *record;
+    image.check = check_sum(&image, sizeof image);
+    do
+        put = sr_sys.pwrite(fd, &image, sizeof image, 0);
+    while (put < 0 && errno == EINTR);
+    if (put < 0)
+        return -errno;
+    return put == (ssize_t)sizeof image ? 0 : -ENOSPC;
+}
+
+static size_t read_file(const char *path, char *out, size_t size)
+{
+    int fd = sr_fd_open(AT_FDCWD, path, O_RDONLY);
+    ssize_t got = fd < 0 ? -1 : sr_sys.read(fd, out, size - 1);
+
+    sr_fd_close(fd < 0 ? -1 : fd);
+    out[got > 0 ? got : 0] = '\0';
+    return got > 0 ? (size_t)got : 0;
+}
+
+/* When a process began, in ticks since the boot; 0 if that can't be told. */
+static uint64_t start_time_of(uint64_t pid)
+{
+    char path[40], text[512];
+    const char *at;
+
+    snprintf(path, sizeof path, "/proc/%llu/stat", (unsigned long long)pid);
+    if (read_file(path, text, sizeof text) == 0)
+        return 0;
+    at = strrchr(text, ')'); /* the second field is a name, with anything in it */
+    for (int field = 2; at && field < 22; field++) {
+        at = strchr(at, ' ');
+        if (at)
+            at++;
+    }
+    return at ? strtoull(at, NULL, 10) : 0;
+}
+
+static void read_boot_id(uint8_t out[16])
+{
+    char text[64];
+    unsigned nibbles = 0;
+
+    read_file("/proc/sys/kernel/random/boot_id", text, sizeof text);
+    memset(out, 0, 16);
+    for (const char *at = text; *at && nibbles < 32; at++) {
+        const char *digit = strchr("0123456789abcdef", *at);
+
+        if (!digit)
+            continue;
+        out[nibbles / 2] =
+            (uint8_t)(out[nibbles / 2] << 4 | (digit - "0123456789abcdef"));
+        nibbles++;
+    }
+}
+
+static void read_self(struct sr_record *out)
+{
+    struct stat info;
+
+    memset(out, 0, sizeof *out);
+    out->pid = (uint64_t)getpid();
+    out->start_time = start_time_of(out->pid);
+    if (sr_sys.fstatat(AT_FDCWD, "/proc/self/ns/pid", &info, 0) == 0)
+        out->pid_namespace = info.st_ino;
+    read_boot_id(out->boot_id);
+    read_file("/proc/self/comm", out->program, sizeof out->program);
+    out->program[strcspn(out->program, "\n")] = '\0';
+}
+
+/* What is the same for all names of a process is read once, by whoever comes first. */
+void sr_record_of_self(struct sr_record *out)
+{
+    static struct sr_record known;
+    static _Atomic uint64_t known_pid; /* a forked child has another one */
+    static atomic_flag writing = ATOMIC_FLAG_INIT;
+
+    if (atomic_load_explicit(&known_pid, memory_order_acquire) == (uint64_t)getpid()) {
+        *out = known;
+        return;
+    }
+    read_self(out);
+    if (atomic_load(&known_pid) == 0 && !atomic_flag_test_and_set(&writing)) {
+        known = *out;
+        atomic_store_explicit(&known_pid, out->pid, memory_order_release);
+    }
+}
+
+bool sr_record_is_dead(const struct sr_record *record)
+{
+    struct sr_record self;
+    uint64_t started;
+
+    if (record->state == SR_RECORD_NONE || record->pid == 0 || record->start_time == 0)
+        return false;
+    sr_record_of_self(&self);
+    if (memcmp(record->boot_id, self.boot_id, sizeof self.boot_id) != 0)
+        return true; /* nothing lives longer than its boot */
+    if (self.pid_namespace == 0 || record->pid_namespace != self.pid_namespace)
+        return false;
+    if (kill((pid_t)record->pid, 0) < 0 && errno == ESRCH)
+        return true;
+    started = start_time_of(record->pid);
+    return started != 0 && started != record->start_time;
+}

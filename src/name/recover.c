@@ -1,0 +1,231 @@
+/*
+ * Recovery. Nothing here looks at times or tries to connect: that the owner is gone is told by the
+ * lock of byte 1, which the caller has got; that the socket is the owner's, by its identity; that
+ * nobody has it bound, by the probe.
+ */
+#include "name/recover.h"
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/sys.h"
+#include "name/path.h"
+#include "name/probe.h"
+#include "name/sockfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sockref/sockref.h>
+#include <unistd.h>
+
+/* One file that may have been left. */
+struct relic {
+    const struct sr_place *place;
+    const char *leaf;
+    const char *path;
+    const struct sr_record *record;
+    const struct sr_identity *pinned;
+    enum sr_recover_by by;
+    bool is_control; /* the control socket: its name is sockref's own */
+};
+
+/* How sure it is that a socket is what the dead owner bound. */
+enum proof {
+    NONE,
+    NUMBERS, /* the numbers agree, but they may be of a later inode */
+    CERTAIN,
+};
+
+static enum proof prove(const struct relic *relic, int inode, const struct stat *info)
+{
+    const struct sr_record *record = relic->record;
+    const struct sr_identity *pinned = relic->pinned;
+    uint64_t born = 0;
+
+    if (pinned && pinned->is_known && pinned->device == info->st_dev &&
+        pinned->inode == info->st_ino)
+        return CERTAIN; /* whoever pinned it kept its number from being used again */
+    if (record->state != SR_RECORD_LIVE || record->device != info->st_dev ||
+        record->inode != info->st_ino)
+        return NONE;
+    if (record->born_ns == 0 || sr_sys.birth(inode, &born) < 0 || born == 0)
+        return NUMBERS;
+    return born == record->born_ns ? CERTAIN : NONE;
+}
+
+static int refuse_foreign(const struct relic *relic, const char *what)
+{
+    if (relic->by == SR_RECOVER_RECORDED)
+        return 0;
+    return sr_error_set(SOCKREF_EFOREIGN, relic->path,
+                        "%s stands at %s and was not touched: remove it, or use another path", what,
+                        relic->leaf);
+}
+
+static const char *kind_of(mode_t mode)
+{
+    return S_ISREG(mode)    ? "a file"
+           : S_ISDIR(mode)  ? "a directory"
+           : S_ISLNK(mode)  ? "a symbolic link"
+           : S_ISFIFO(mode) ? "a FIFO"
+                            : "a device";
+}
+
+/* Nobody has it bound. */
+static bool may_remove_dead(const struct relic *relic, enum proof proof)
+{
+    return relic->by != SR_RECOVER_RECORDED || relic->is_control || proof != NONE ||
+           relic->record->state == SR_RECORD_BINDING;
+}
+
+/* Somebody has it bound: the dead owner itself, for some moments yet; a child of it that inherited
+ * the descriptor; or another program. */
+static int judge_alive(const struct relic *relic, enum proof proof, bool *out_remove)
+{
+    bool is_ours = relic->is_control || proof != NONE;
+
+    if ((relic->is_control || proof == CERTAIN) && sr_record_is_dead(relic->record)) {
+        *out_remove = true;
+        return 0;
+    }
+    if (is_ours || relic->record->state == SR_RECORD_BINDING)
+        return SR_RECOVER_ALIVE;
+    if (relic->by == SR_RECOVER_ALONE)
+        return sr_error_set(SOCKREF_EBUSY, relic->path,
+                            "another registry or program serves the socket at the path");
+    return refuse_foreign(relic, "a socket that another program serves");
+}
+
+static int judge(const struct relic *relic, int inode, const struct stat *info, bool *out_remove)
+{
+    enum proof proof;
+
+    if (!S_ISSOCK(info->st_mode))
+        return refuse_foreign(relic, kind_of(info->st_mode));
+    if (info->st_uid != geteuid())
+        return refuse_foreign(relic, "a socket of another user");
+    proof = prove(relic, inode, info);
+    if (sr_probe_inode(inode) != SR_PROBE_DEAD)
+        return judge_alive(relic, proof, out_remove);
+    *out_remove = may_remove_dead(relic, proof);
+    return 0;
+}
+
+static int recover_relic(const struct relic *relic, bool *inout_removed)
+{
+    bool remove = false;
+    struct stat info;
+    int status;
+    int inode = sr_fd_open(relic->place->dir, relic->leaf, O_PATH | O_NOFOLLOW);
+
+    if (inode == -ENOENT)
+        return 0;
+    if (inode < 0)
+        return sr_error_system(-inode, "open", relic->path);
+    if (sr_sys.fstat(inode, &info) < 0)
+        status = sr_error_system(errno, "fstat", relic->path);
+    else
+        status = judge(relic, inode, &info, &remove);
+    if (remove) {
+        status = sr_sockfile_remove_inode(relic->place, relic->leaf, info.st_dev, info.st_ino,
+                                          relic->path);
+        *inout_removed |= status > 0;
+        status = status < 0 ? status : 0;
+    }
+    sr_fd_close(inode);
+    return status;
+}
+
+static int recover(const struct sr_lockfile *lock, const struct sr_place *place, const char *path,
+                   const struct sr_identity *pinned, enum sr_recover_by by, bool *inout_removed)
+{
+    static const struct sr_record empty;
+    char control[SR_LOCKFILE_NAME_MAX];
+    struct sr_record record;
+    struct relic relic = {.place = place, .path = path, .record = &record, .pinned = pinned,
+                          .by = by};
+    int status;
+
+    status = sr_record_read(lock->fd, &record);
+    if (status < 0)
+        return sr_error_system(-status, "pread", path);
+    relic.leaf = sr_path_leaf(path);
+    status = recover_relic(&relic, inout_removed);
+    if (status != 0)
+        return status;
+    sr_lockfile_name(sr_path_leaf(path), ".srctl", control);
+    relic.leaf = control;
+    relic.is_control = true;
+    relic.pinned = NULL;
+    status = recover_relic(&relic, inout_removed);
+    /* What it told of is gone, and the numbers may be used again. */
+    if (status == 0 && record.state != SR_RECORD_NONE)
+        sr_record_write(lock->fd, &empty);
+    return status;
+}
+
+int sr_recover(const struct sr_lockfile *lock, const struct sr_place *place, const char *path,
+               const struct sr_identity *pinned, enum sr_recover_by by)
+{
+    bool removed = false;
+
+    return recover(lock, place, path, pinned, by, &removed);
+}
+
+/* Whether the pinned socket stands there, though the lock file is gone. */
+static bool is_stranded(const struct sr_place *place, const char *path,
+                        const struct sr_identity *pinned)
+{
+    struct stat info;
+
+    return pinned && pinned->is_known &&
+           sr_sys.fstatat(place->dir, sr_path_leaf(path), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+           info.st_dev == pinned->device && info.st_ino == pinned->inode;
+}
+
+int sr_recover_entered(struct sr_lockfile *lock, const struct sr_place *place, const char *path,
+                       const struct sr_identity *pinned, bool *inout_removed)
+{
+    int status = sr_lockfile_take(lock, path, SR_BYTE_OWNER);
+
+    if (status == SR_LOCK_BUSY)
+        return 0; /* it has an owner, who sees to it */
+    if (status < 0)
+        return status;
+    status = recover(lock, place, path, pinned, SR_RECOVER_RECORDED, inout_removed);
+    if (status == 0 && !sr_lockfile_has_slots(lock))
+        status = sr_lockfile_unlink(lock, place, path);
+    sr_lockfile_free(lock, SR_BYTE_OWNER);
+    return status == SR_RECOVER_ALIVE ? SR_LOCK_BUSY : status;
+}
+
+int sr_recover_name(const struct sr_place *place, const char *path,
+                    const struct sr_identity *pinned, bool *out_removed)
+{
+    struct sr_lockfile lock;
+    bool removed = false;
+    int status = sr_lockfile_enter(place, path, false, &lock);
+
+    if (status == -ENOENT && is_stranded(place, path, pinned))
+        status = sr_lockfile_enter(place, path, true, &lock);
+    if (status == -ENOENT)
+        status = 0;
+    else if (status == 0) {
+        status = sr_recover_entered(&lock, place, path, pinned, &removed);
+        sr_lockfile_close(&lock);
+    }
+    if (out_removed)
+        *out_removed = removed;
+    return status;
+}
+
+int sr_recover_pinned(const struct sr_place *place, const char *path,
+                      const struct sr_identity *pinned)
+{
+    int status;
+
+    if (!pinned->is_known)
+        return 0;
+    status = sr_sockfile_remove_inode(place, sr_path_leaf(path), pinned->device, pinned->inode,
+                                      path);
+    return status < 0 ? status : 0;
+}

@@ -1,0 +1,300 @@
+/*
+ * What other holders of a name do, as the service thread of this process hears it.
+ *
+ * A joiner waits on its connection to the owner's control socket: the owner goes, or hands the
+ * listener to this process or to another one. An owner whose own references are gone, while others
+ * hold the name, waits on its control socket for the last of them to go.
+ *
+ * A joint belongs to a life and counts it; it owns the descriptor that it waits for, which stays
+ * open until the service thread has let go of it.
+ */
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "ref/hooks.h"
+#include "ref/state.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#define UNCLEAR_MS 5   /* until the locks tell what became of an owner that does not answer */
+#define LOOK_MS    100 /* a holder that could not connect is looked for by its lock alone */
+
+struct sr_joint {
+    struct sr_fdwatch watch;
+    struct sr_life *life; /* counted */
+};
+
+static struct sr_joint *of(struct sr_fdwatch *watch)
+{
+    return SR_LIST_OWNER(watch, struct sr_joint, watch);
+}
+
+static void ended(struct sr_fdwatch *watch)
+{
+    struct sr_joint *self = of(watch);
+    sockref_registry *registry = self->life->registry;
+
+    sr_fd_close(watch->fd);
+    sr_life_release(self->life);
+    free(self);
+    sr_registry_unhold(registry);
+}
+
+/* Have one wait for a descriptor, which it takes on success. */
+static int begin(struct sr_life *life, int fd, unsigned every_ms,
+                 void (*ready)(struct sr_fdwatch *watch))
+{
+    sockref_registry *registry = life->registry;
+    struct sr_joint *self;
+    int status;
+
+    self = sr_sys.calloc(1, sizeof *self);
+    if (!self)
+        return sr_error_no_memory();
+    self->watch.fd = fd;
+    self->watch.every_ms = every_ms;
+    self->watch.ready = ready;
+    self->watch.ended = ended;
+    self->life = life;
+    sr_life_acquire(life);
+    sr_mutex_lock(&registry->mutex);
+    sr_registry_hold_locked(registry);
+    life->joint = self;
+    sr_mutex_unlock(&registry->mutex);
+    status = sr_hooks.fdwatch_begin(&self->watch);
+    if (status == 0)
+        return 0;
+    sr_mutex_lock(&registry->mutex);
+    life->joint = NULL;
+    registry->holds--; /* the life's entry holds it as well */
+    sr_mutex_unlock(&registry->mutex);
+    sr_life_release(life);
+    free(self);
+    return status;
+}
+
+void sr_joint_end(struct sr_life *life)
+{
+    sockref_registry *registry = life->registry;
+    struct sr_joint *self;
+
+    sr_mutex_lock(&registry->mutex);
+    self = life->joint;
+    life->joint = NULL;
+    sr_mutex_unlock(&registry->mutex);
+    if (!self)
+        return;
+    if (life->share && life->share->control == self->watch.fd && self->watch.fd >= 0) {
+        life->share->control = -1;
+        sr_sys.shutdown(self->watch.fd, SHUT_RDWR); /* the owner hears it now */
+    }
+    sr_hooks.fdwatch_end(&self->watch);
+}
+
+void sr_joint_close(struct sr_life *life)
+{
+    struct sr_share *share;
+
+    sr_mutex_lock(&life->registry->mutex);
+    share = life->share;
+    life->share = NULL;
+    sr_mutex_unlock(&life->registry->mutex);
+    if (!share)
+        return;
+    sr_share_close(share);
+    free(share);
+}
+
+/* ---- a joiner ---- */
+
+/*
+ * Take the right to look at what was joined. Returns its entry, or NULL where the joint is over or
+ * somebody else is at it.
+ */
+static sockref *begin_turn(struct sr_joint *self)
+{
+    sockref_registry *registry = self->life->registry;
+    sockref *entry = NULL;
+    uint64_t word;
+
+    sr_mutex_lock(&registry->mutex);
+    if (self->life->joint == self && self->life->entry) {
+        entry = self->life->entry;
+        word = atomic_load(&entry->word);
+        do {
+            if (sr_word_state(word) != SR_JOINED || sr_word_count(word) == 0 ||
+                (word & SR_FORKED)) {
+                entry = NULL;
+                break;
+            }
+        } while (!atomic_compare_exchange_weak(&entry->word, &word,
+                                               sr_word_with_state(word, SR_TURNING)));
+    }
+    sr_mutex_unlock(&registry->mutex);
+    return entry;
+}
+
+/* Give the right back. Where no reference is left, this thread has the duty of the last release. */
+static void end_turn(sockref *entry, enum sr_state state)
+{
+    sockref_registry *registry = entry->registry;
+    struct sr_list woken = SR_LIST_INIT(woken);
+    uint64_t word;
+
+    sr_mutex_lock(&registry->mutex);
+    word = sr_entry_change(entry, state, 0);
+    sr_registry_changed_locked(registry, entry, &woken);
+    sr_mutex_unlock(&registry->mutex);
+    sr_registry_wake(&woken);
+    if (sr_word_count(word) == 0)
+        sr_remove_last(entry, word);
+}
+
+static void hear(struct sr_fdwatch *watch);
+
+/* Wait on the connection that has replaced the one of this joint. */
+static void follow(struct sr_joint *self, sockref *entry)
+{
+    struct sr_life *life = self->life;
+    int status;
+
+    life->share->stale = -1; /* it is this joint's, which closes it */
+    sr_mutex_lock(&life->registry->mutex);
+    life->joint = NULL;
+    sr_mutex_unlock(&life->registry->mutex);
+    sr_hooks.fdwatch_end(&self->watch);
+    status = begin(life, life->share->control, life->share->control < 0 ? LOOK_MS : 0, hear);
+    if (status < 0)
+        sr_log(SR_LOG_THREAD_FAILED, SOCKREF_LOG_ERROR, status, sr_entry_path(entry),
+               "nobody waits for the owner's end any more: %s", sockref_last_error()->message);
+}
+
+/* The listener was passed to us. */
+static void own(struct sr_joint *self, sockref *entry)
+{
+    struct sr_life *life = self->life;
+    sockref_options *kept = life->kept;
+
+    life->share->stale = -1;
+    sr_mutex_lock(&life->registry->mutex);
+    life->joint = NULL;
+    life->kept = NULL;
+    sr_mutex_unlock(&life->registry->mutex);
+    sr_hooks.fdwatch_end(&self->watch);
+    if (kept && sr_hooks.serve(kept, life) < 0) {
+        sr_log(SR_LOG_THREAD_FAILED, SOCKREF_LOG_ERROR, sockref_last_error()->status,
+               sr_entry_path(entry), "what was handed over is not served: %s",
+               sockref_last_error()->message);
+        sr_hooks.serve_unused(kept);
+    }
+    sockref_options_free(kept);
+    sr_log(SR_LOG_OWNER_CHANGED, SOCKREF_LOG_INFO, 0, sr_entry_path(entry), "owned from now on");
+}
+
+/* The owner is gone, and the name with it: for those who hold it here it is as revoked. */
+static void lose(sockref *entry)
+{
+    uint64_t word = atomic_load(&entry->word);
+
+    do {
+        if (sr_word_count(word) == 0) {
+            end_turn(entry, SR_JOINED);
+            return;
+        }
+    } while (!atomic_compare_exchange_weak(&entry->word, &word,
+                                           sr_word_with_state(word, SR_REMOVING) + 1));
+    sr_remove_lost(entry);
+}
+
+static void hear(struct sr_fdwatch *watch)
+{
+    struct sr_joint *self = of(watch);
+    struct sr_life *life = self->life;
+    sockref *entry = begin_turn(self);
+    enum sr_state next = SR_JOINED;
+    int offer[SR_CONTROL_FDS];
+    enum sr_news news;
+
+    if (!entry)
+        return;
+    news = sr_share_hear(life->share, &life->file.place, offer);
+    if (news == SR_NEWS_OFFERED) {
+        if (sr_word_count(atomic_load(&entry->word)) == 0) {
+            sr_share_decline(life->share, offer);
+        } else if (sr_share_take_over(life->share, offer, &life->file)) {
+            own(self, entry);
+            next = SR_LISTENING;
+        }
+    } else if (news == SR_NEWS_LOST) {
+        lose(entry);
+        return;
+    } else if (news == SR_NEWS_UNCLEAR) {
+        sr_hooks.fdwatch_every(watch, UNCLEAR_MS);
+    }
+    if (next == SR_JOINED && life->share->control != watch->fd)
+        follow(self, entry);
+    if (next == SR_LISTENING || news == SR_NEWS_OWNER)
+        sr_watch_notify(entry, SOCKREF_WATCH_OWNER);
+    end_turn(entry, next);
+}
+
+int sr_joint_begin(struct sr_life *life)
+{
+    int control = life->share->control;
+
+    return begin(life, control, control < 0 ? LOOK_MS : 0, hear);
+}
+
+/* ---- an owner without references of its own ---- */
+
+static void look(struct sr_fdwatch *watch)
+{
+    struct sr_joint *self = of(watch);
+    struct sr_life *life = self->life;
+    sockref_registry *registry = life->registry;
+    sockref *entry = NULL;
+
+    sr_mutex_lock(&registry->mutex);
+    if (life->joint == self && life->entry &&
+        sr_word_state(atomic_load(&life->entry->word)) == SR_LINGER) {
+        entry = life->entry;
+        sr_entry_change(entry, SR_REMOVING, 0);
+    }
+    sr_mutex_unlock(&registry->mutex);
+    if (!entry)
+        return;
+    sr_peers_accept(&life->share->peers, life->share->control);
+    sr_remove_dying(entry, false);
+}
+
+int sr_joint_linger(struct sr_life *life)
+{
+    int fd, status;
+
+    if (life->joint)
+        return 0;
+    fd = sr_fd_duplicate(life->share->control);
+    if (fd < 0)
+        return sr_error_system(-fd, "fcntl", life->share->path);
+    status = begin(life, fd, LOOK_MS, look);
+    if (status < 0)
+        sr_fd_close(fd);
+    return status;
+}
+
+void sr_joint_revive(struct sr_life *life)
+{
+    struct sr_joint *self;
+
+    sr_mutex_lock(&life->registry->mutex);
+    self = life->joint;
+    life->joint = NULL;
+    sr_mutex_unlock(&life->registry->mutex);
+    if (self)
+        sr_hooks.fdwatch_end(&self->watch);
+    if (sr_share_take_slot(life->share) < 0)
+        sr_log(SR_LOG_CLEANUP_FAILED, SOCKREF_LOG_WARNING, sockref_last_error()->status,
+               life->share->path, "not counted as a holder: %s", sockref_last_error()->message);
+}
