@@ -102,9 +102,9 @@ typedef enum sockref_option {
     SOCKREF_OPT_BACKLOG = 2,
     /** String: where names without a path are put. Registry only. */
     SOCKREF_OPT_DIRECTORY = 3,
-    /** 1: join across processes. Default 1; see docs/limits. */
+    /** 1: join across processes; 0: own it alone, with no lock file beside it. Default 1. */
     SOCKREF_OPT_SHARE = 4,
-    /** 0 no, 1 yes, 2: a start without guard fails. Default 1; see docs/limits. */
+    /** Clean up after SIGKILL: 0 no, 1 yes, 2: a start without guard fails. Default 1. */
     SOCKREF_OPT_GUARD = 5,
     /** How long a listener outlives its last reference. Default 0. */
     SOCKREF_OPT_CLEANUP_DELAY_MS = 6,
@@ -124,7 +124,7 @@ typedef enum sockref_option {
     SOCKREF_OPT_UNIQUE = 13,
     /** 1: own the name or fail. Default 0. */
     SOCKREF_OPT_EXCLUSIVE = 14,
-    /** 1: may pass the listener on at its end. Default 1; see docs/limits. */
+    /** 1: the listener may be passed to another holder when this one ends. Default 1. */
     SOCKREF_OPT_HANDOVER = 15
 } sockref_option;
 
@@ -162,7 +162,8 @@ typedef enum sockref_watch_event {
     SOCKREF_WATCH_LOST = 1,
     /** Another file stands at the path. */
     SOCKREF_WATCH_DISPLACED = 2,
-    /** Another process owns the name now. */
+    /** Another registry owns the name now; or this one, if sockref_is_owner() says so: then it may
+     * be served. */
     SOCKREF_WATCH_OWNER = 3,
     /** The registry shuts down: release soon. */
     SOCKREF_WATCH_SHUTDOWN = 4
@@ -415,14 +416,19 @@ SOCKREF_API int sockref_registry_register_new(sockref_registry *self, const char
                                               sockref **out_ref);
 
 /**
- * @brief Listen on a name: bind it, or share it where this registry listens already.
+ * @brief Listen on a name: bind it, or share it where it is listened on already.
+ *
+ * Where this registry has it, its count goes up. Where another one has it, of this process or of
+ * another one, it is joined: the reference counts and keeps the name, but sockref_is_owner() is
+ * false and there is no descriptor; a watch tells when the owner goes, or when this registry becomes
+ * the owner, and handlers in @p options are kept until then. What a dead owner left is removed.
  *
  * Nothing is accepted: connections wait in the kernel's queue until sockref_serve() or a host that
  * takes the descriptor. With handlers in @p options the owner serves from the first moment.
  *
  * Owner: the caller owns one reference and gives it back with sockref_release(). Threads: any; not
- * on a thread that must not block: it waits for another start or removal of the same name, at most
- * the start time-out.
+ * on a thread that must not block: it waits for another start or removal of the same name, here or
+ * in another process, at most the start time-out.
  *
  * @param self          the registry.
  * @param path          the name; copied. NULL: the registry's default name.
@@ -431,11 +437,13 @@ SOCKREF_API int sockref_registry_register_new(sockref_registry *self, const char
  * @return 0, or
  *   - -EINVAL: @p out_ref is NULL, or an option belongs to the registry
  *   - SOCKREF_EPATH, SOCKREF_EPATHLEN: not a usable name
- *   - SOCKREF_EFOREIGN: a file that is no socket, or a symbolic link, stands there
- *   - -EADDRINUSE: a socket stands there, live or dead
+ *   - SOCKREF_EFOREIGN: something that is not sockref's stands there, or it is another user's
  *   - SOCKREF_EEXISTS: exclusive was asked for, and this registry has it
- *   - SOCKREF_EBUSY: another registry of this process has it
- *   - SOCKREF_EUNTRUSTED: somebody else could change the directory
+ *   - SOCKREF_EBUSY: another registry owns it, and it can't be joined: exclusive, share 0, or a
+ *     narrower mode was asked for, or its owner does not answer; the message tells who
+ *   - SOCKREF_EUNTRUSTED: somebody else could change the directory or the lock file
+ *   - SOCKREF_EUNSUPPORTED: the file system has no locks that go with their process; or a guard was
+ *     demanded and there is none
  *   - SOCKREF_ETIMEOUT: another start or removal took too long
  *   - SOCKREF_ELIMIT, SOCKREF_ESHUTDOWN, SOCKREF_EFORKED, -ENOMEM
  *   - -errno: of the system call that refused, such as -EACCES or -ENOENT
@@ -548,10 +556,12 @@ SOCKREF_API int sockref_registry_cleanup(sockref_registry *self, const char *pat
 SOCKREF_API int sockref_registry_cleanup_all(sockref_registry *self, uint64_t *out_count);
 
 /**
- * @brief Remove the sockets that dead processes left in a directory under default names.
+ * @brief Remove what dead processes left in a directory.
  *
- * Taken are only sockets of this user, with a name that sockref_registry_listen() makes for NULL,
- * that no process has bound. Anything else stays. Not bound by "a negative return changed nothing".
+ * Taken are lock files of this user that nobody holds, with the sockets that they tell of; and, in a
+ * directory that nobody else can write to, sockets of this user with a name that
+ * sockref_registry_listen() makes for NULL, that no process has bound. Anything else stays. Not
+ * bound by "a negative return changed nothing".
  *
  * Owner: none. Threads: any; blocks for file-system calls.
  *
@@ -698,7 +708,8 @@ SOCKREF_API uint64_t sockref_reference_count(const sockref *self);
 /**
  * @brief Count the registries that hold the name, over all processes.
  *
- * Until names are joined across processes this is 1 for an active reference.
+ * Each registry that has references to a shared name is one holder; an abstract name, and one that
+ * is not shared, has no other.
  *
  * Owner: none. Threads: any.
  *
@@ -707,6 +718,23 @@ SOCKREF_API uint64_t sockref_reference_count(const sockref *self);
  * @since 0.1
  */
 SOCKREF_API uint64_t sockref_holder_count(const sockref *self);
+
+/**
+ * @brief Tell how the guard is: the helper process that removes what this process leaves when it is
+ * killed.
+ *
+ * There is one for the process, from its first name that asks for one (SOCKREF_OPT_GUARD).
+ *
+ * Owner: none. Threads: any; waits for nobody.
+ *
+ * @param self  a registry of this process.
+ * @return its process id; 0: none was needed yet; or
+ *   - SOCKREF_EUNSUPPORTED: the helper program was not found
+ *   - SOCKREF_EFORKED
+ *   - -errno: why the last attempt to start it failed
+ * @since 0.1
+ */
+SOCKREF_API int sockref_guard_status(sockref_registry *self);
 
 /**
  * @brief Watch what happens to a name.

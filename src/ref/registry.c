@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/sys.h"
+#include "name/guard.h"
 #include "name/path.h"
 #include "ref/fork.h"
 #include "ref/hooks.h"
@@ -351,6 +352,13 @@ void sockref_live_counts(uint64_t *out_references, uint64_t *out_entries, uint64
         *out_entries = entries;
     if (out_buffers)
         *out_buffers = buffers;
+}
+
+int sockref_guard_status(sockref_registry *self)
+{
+    int status = sr_registry_enter_any(&self);
+
+    return status < 0 ? status : sr_guard_status();
 }
 
 uint64_t sockref_registry_active_socket_count(sockref_registry *self)
