@@ -635,7 +635,12 @@ proctype guard(byte w) {
     do
 #if GKILLS > 0
     :: atomic { !dead[w] && watched[w] && !gone[w] && !calm && guard_kills < GKILLS -> guard_kills++; gone[w] = true }
-    :: atomic { !dying[w] && gone[w] -> gone[w] = false } /* replaced, and told all again */
+    :: atomic { !dying[w] && gone[w] ->
+        /* Replaced, and told all again; of a socket, if it is still open: the new guard pins it too. */
+#ifndef PIN_CLOSED
+        if :: pin[w] != sock[w] -> pin[w] = 0 :: else fi;
+#endif
+        gone[w] = false }
 #endif
     :: atomic { dead[w] ->
         if

@@ -198,3 +198,5 @@ SR_PINNED(uint64_t sockref::holder_count)
 }
 
 %include "sockref.i"
+
+int sockref_guard_status(sockref_registry *self);

@@ -1,8 +1,8 @@
 /*
- * The Java binding's hand-written part: loops, starts, handlers, bytes and exceptions.
+ * The Java binding's hand-written part: loops, starts, watches, handlers, bytes and exceptions.
  *
  * No thread of the library enters the VM: the Java thread that calls loopDispatch() runs every
- * callback, with its own JNIEnv. An upcall never leaves an exception pending: the Java side catches
+ * callback, with its own JNIEnv. What a watch is told on the service thread waits in a queue. An upcall never leaves an exception pending: the Java side catches
  * everything, and what could not be caught there (no memory, a stack overflow) is cleared here, so
  * that the loop goes on.
  *
@@ -13,8 +13,10 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sockref/net.h>
 #include <sockref/sockref.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,12 +34,28 @@ struct start {
     jobject operation;
 };
 
+/* What a watch was told. */
+struct event {
+    struct event *next;
+    jlong number; /* of the watch */
+    jlong event;
+};
+
 /* Handlers of one served name: freed by on_stop. */
 struct service {
     jobject object;
 };
 
 static JavaVM *java_vm;
+
+/* Events that the loop's thread has not taken yet. */
+static struct {
+    pthread_mutex_t mutex;
+    struct event *first, **last;
+    size_t count;
+    sockref_loop *loop; /* woken by an event; no loop is ever freed */
+    atomic_bool waiting;
+} events = {.mutex = PTHREAD_MUTEX_INITIALIZER, .last = &events.first};
 
 static struct {
     jclass exception;
@@ -353,14 +371,14 @@ SHIM(jlong, loopNew)(JNIEnv *env, jclass self)
 }
 
 /* Waiting in native code is no obstacle to the collector. */
-SHIM(jint, loopDispatch)(JNIEnv *env, jclass self, jlong loop, jint timeout_ms)
+SHIM(jboolean, loopDispatch)(JNIEnv *env, jclass self, jlong loop, jint timeout_ms)
 {
     int status = sockref_loop_dispatch((sockref_loop *)(uintptr_t)loop, timeout_ms);
 
     (void)self;
     if (status < 0)
         sr_java_throw(env, status);
-    return status;
+    return atomic_load(&events.waiting);
 }
 
 SHIM(void, loopWake)(JNIEnv *env, jclass self, jlong loop)
@@ -447,6 +465,84 @@ SHIM(void, cancelStart)(JNIEnv *env, jclass self, jlong registry, jlong start)
     (void)self;
     sockref_registry_cancel_start((sockref_registry *)(uintptr_t)registry, on_start,
                                   (void *)(uintptr_t)start);
+}
+
+/* ---- watches */
+
+/* On the service thread. */
+static void on_event(sockref *ref, int number, void *user)
+{
+    struct event *event = malloc(sizeof *event);
+
+    (void)ref;
+    if (!event)
+        return;
+    *event = (struct event){.number = (jlong)(uintptr_t)user, .event = number};
+    pthread_mutex_lock(&events.mutex);
+    *events.last = event;
+    events.last = &event->next;
+    events.count++;
+    atomic_store(&events.waiting, true);
+    sockref_loop_wake(events.loop);
+    pthread_mutex_unlock(&events.mutex);
+}
+
+SHIM(void, watch)(JNIEnv *env, jclass self, jlong ref, jlong loop, jlong number)
+{
+    int status;
+
+    (void)self;
+    if (!ref) {
+        sr_java_throw_closed(env);
+        return;
+    }
+    pthread_mutex_lock(&events.mutex);
+    events.loop = (sockref_loop *)(uintptr_t)loop;
+    pthread_mutex_unlock(&events.mutex);
+    status = sockref_set_watch((sockref *)(uintptr_t)ref, on_event, (void *)(uintptr_t)number, NULL);
+    if (status < 0)
+        sr_java_throw(env, status);
+}
+
+/* A name that is revoked tells nothing more, whatever this returns. */
+SHIM(void, unwatch)(JNIEnv *env, jclass self, jlong ref)
+{
+    (void)env;
+    (void)self;
+    sockref_set_watch((sockref *)(uintptr_t)ref, NULL, NULL, NULL);
+}
+
+SHIM(jlongArray, takeEvents)(JNIEnv *env, jclass self)
+{
+    struct event *taken = NULL;
+    jlongArray array;
+    jsize length;
+
+    (void)self;
+    pthread_mutex_lock(&events.mutex);
+    length = (jsize)(2 * events.count);
+    pthread_mutex_unlock(&events.mutex);
+    array = (*env)->NewLongArray(env, length);
+    if (!array)
+        return NULL;
+    for (jsize at = 0; at < length; at += 2) {
+        jlong pair[2];
+
+        pthread_mutex_lock(&events.mutex);
+        taken = events.first;
+        events.first = taken->next;
+        events.count--;
+        if (!events.first) {
+            events.last = &events.first;
+            atomic_store(&events.waiting, false);
+        }
+        pthread_mutex_unlock(&events.mutex);
+        pair[0] = taken->number;
+        pair[1] = taken->event;
+        free(taken);
+        (*env)->SetLongArrayRegion(env, array, at, 2, pair);
+    }
+    return array;
 }
 
 /* ---- handlers */

@@ -166,6 +166,7 @@ int set_log(bool wanted);
 int start_listener(sockref_registry *self, const char *path, const sockref_options *options, PyObject *callback);
 bool cancel_start(sockref_registry *self, PyObject *callback);
 PyObject *options_set_loop(sockref_options *options, PyObject *loop);
+int guard_status(sockref_registry *self);
 
 %native(set_error_factory) PyObject *set_error_factory(PyObject *self, PyObject *args);
 %native(live_counts) PyObject *live_counts(PyObject *self, PyObject *args);

@@ -157,6 +157,12 @@ static PyObject *serve_echo(struct pin *pin)
     Py_RETURN_NONE;
 }
 
+/* A process id, or 0. */
+static int guard_status(sockref_registry *self)
+{
+    return sockref_guard_status(self);
+}
+
 static PyObject *live_counts(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
 {
     uint64_t references, entries, buffers;

@@ -29,10 +29,12 @@ java_classes = \
 	$(java_sources)/org/sockref/Registry.java \
 	$(java_sources)/org/sockref/Service.java \
 	$(java_sources)/org/sockref/Shim.java \
+	$(java_sources)/org/sockref/SocketEvent.java \
 	$(java_sources)/org/sockref/SocketReference.java \
 	$(java_sources)/org/sockref/Sockref.java \
 	$(java_sources)/org/sockref/SockrefException.java \
 	$(java_sources)/org/sockref/StartOperation.java \
+	$(java_sources)/org/sockref/Watches.java \
 	$(java_sources)/org/sockref/package-info.java \
 	$(java_sources)/module-info.java
 java_resources = bindings/java/src/main/resources

@@ -218,15 +218,15 @@ static int check_opened(struct sr_lockfile *self, const char *path, const char *
     return 0;
 }
 
+/* A status leaves the descriptor open where there is one. */
 static int open_file(const struct sr_place *place, const char *path, const char *name, bool create,
                      struct sr_lockfile *out)
 {
     int flags = O_RDWR | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | (create ? O_CREAT : 0);
-    int status;
 
     out->fd = sr_fd_open_mode(place->dir, name, flags, 0600);
     if (out->fd == -ENOENT && !create)
-        return -ENOENT;
+        return -ENOENT; /* not described */
     if (out->fd == -EACCES && create) {
         struct stat info;
 
@@ -237,10 +237,7 @@ static int open_file(const struct sr_place *place, const char *path, const char 
     }
     if (out->fd < 0)
         return describe_open(out->fd, path, name);
-    status = check_opened(out, path, name);
-    if (status < 0)
-        sr_fd_close(out->fd);
-    return status;
+    return check_opened(out, path, name);
 }
 
 static bool leads_here(const struct sr_lockfile *self, const struct sr_place *place,
@@ -261,6 +258,23 @@ bool sr_lockfile_is_current(const struct sr_lockfile *self, const struct sr_plac
     return leads_here(self, place, name);
 }
 
+/* A lock file that this call may have made goes again, unless somebody uses it. */
+static void discard(struct sr_lockfile *self, const struct sr_place *place, const char *path)
+{
+    struct sr_error *error = sr_error_take();
+    struct stat info;
+
+    if (sr_sys.fstat(self->fd, &info) == 0 &&
+        sr_lockfile_take(self, path, SR_BYTE_CHANGE) == 0 &&
+        sr_lockfile_take(self, path, SR_BYTE_OWNER) == 0 && !sr_lockfile_has_slots(self)) {
+        self->device = info.st_dev;
+        self->inode = info.st_ino;
+        sr_lockfile_unlink(self, place, path);
+    }
+    sr_lockfile_close(self);
+    sr_error_give(error);
+}
+
 int sr_lockfile_enter(const struct sr_place *place, const char *path, bool create,
                       struct sr_lockfile *out)
 {
@@ -271,16 +285,15 @@ int sr_lockfile_enter(const struct sr_place *place, const char *path, bool creat
     sr_lockfile_name(sr_path_leaf(path), ".srlock", name);
     for (int i = 0; i < MOST_REOPEN; i++) {
         status = open_file(place, path, name, create, &self);
-        if (status < 0)
-            return status;
-        status = sr_lockfile_take(&self, path, SR_BYTE_CHANGE);
+        if (status == 0)
+            status = sr_lockfile_take(&self, path, SR_BYTE_CHANGE);
+        if (status < 0 && self.fd >= 0 && create)
+            discard(&self, place, path);
         if (status == 0 && leads_here(&self, place, name)) {
             *out = self;
             return 0;
         }
-        if (status == 0)
-            sr_lockfile_leave(&self);
-        sr_fd_close(self.fd);
+        sr_lockfile_close(&self);
         if (status != 0)
             return status;
     }

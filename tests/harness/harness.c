@@ -176,6 +176,11 @@ unsigned harness_descriptors(void)
     return count_directory("/proc/self/fd") - 1; /* but the one that looks */
 }
 
+size_t harness_noted(void)
+{
+    return sr_fd_count() - base_noted;
+}
+
 unsigned harness_threads(void)
 {
     return count_directory("/proc/self/task");

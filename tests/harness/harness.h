@@ -41,6 +41,7 @@ unsigned harness_files(void);
 /* Lock files and control sockets; the two above do not count them. */
 unsigned harness_beside(void);   /* of any kind but directories */
 unsigned harness_descriptors(void);
+size_t harness_noted(void); /* by the library, without the guard's */
 unsigned harness_threads(void);
 /* Wait, up to the patience, until the process has so many threads. */
 bool harness_threads_become(unsigned count);

@@ -358,7 +358,14 @@ START_TEST(d14_a_removal_that_fails_is_told_and_a_missing_file_is_none)
     ck_assert_int_eq(failures, 1);
     ck_assert_int_eq(last_status, -EROFS);
     ck_assert_uint_eq(sockref_registry_active_socket_count(NULL), 0);
-    unlink(path);
+    ck_assert(is_socket(path));
+    ck_assert_int_eq(count_beside(directory), 2);
+
+    ref = start(NULL, path); /* in the place of what had to stay, */
+    ck_assert(sockref_is_owner(ref));
+    sockref_release(ref); /* which goes with it */
+    ck_assert_int_eq(failures, 1);
+    ck_assert_int_eq(count_entries(directory), 0);
 
     ref = start(NULL, path);
     before_call = fail_unlink;
@@ -368,7 +375,8 @@ START_TEST(d14_a_removal_that_fails_is_told_and_a_missing_file_is_none)
     ck_assert_str_eq(sockref_last_error()->syscall, "unlinkat");
     ck_assert(!sockref_is_active(ref));
     sockref_release(ref);
-    unlink(path);
+    sockref_release(start(NULL, path));
+    ck_assert_int_eq(count_entries(directory), 0);
     ck_assert_int_eq(sockref_set_log(NULL, NULL, NULL), 0);
 }
 END_TEST

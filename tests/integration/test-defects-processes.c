@@ -46,13 +46,15 @@ END_TEST
 
 static int hold(const char *argument)
 {
+    const char *where = argument + 1; /* the first byte says whether there is a guard */
     sockref_options *options = sockref_options_new();
     sockref_registry *registry;
     sockref *ref, *named;
     char name[256];
 
-    snprintf(name, sizeof name, "%s/named.sock", argument);
-    if (sockref_options_set_string(options, SOCKREF_OPT_DIRECTORY, argument) < 0 ||
+    snprintf(name, sizeof name, "%s/named.sock", where);
+    if (sockref_options_set_int(options, SOCKREF_OPT_GUARD, argument[0] - '0') < 0 ||
+        sockref_options_set_string(options, SOCKREF_OPT_DIRECTORY, where) < 0 ||
         sockref_registry_new(options, &registry) < 0 ||
         sockref_registry_listen(registry, NULL, NULL, &ref) < 0 ||
         sockref_registry_listen(registry, name, NULL, &named) < 0)
@@ -106,15 +108,26 @@ static const struct {
 } ends[] = {{"return", false, true}, {"exit", false, true},   {"pthread_exit", false, true},
             {"_exit", false, false}, {"abort", false, false}, {"exit", true, false}};
 
+static struct child spawn_holder(const char *role, int guard)
+{
+    char argument[80];
+
+    snprintf(argument, sizeof argument, "%d%s", guard, directory);
+    return spawn(role, argument);
+}
+
 START_TEST(d18_exit_matrix)
 {
-    struct child child = spawn(ends[_i].role, directory);
+    int guard = _i >= 6;
+    struct child child = spawn_holder(ends[_i % 6].role, guard);
     sockref_registry *registry = make_registry_here();
     uint64_t count = 99;
     int status;
 
+    _i %= 6;
     ck_assert_int_eq(hear_from(child.talk), 'r');
     ck_assert_int_eq(count_sockets(directory), 2);
+    ck_assert_int_eq(count_beside(directory), 4);
     if (ends[_i].kill)
         ck_assert_int_eq(kill(child.pid, SIGKILL), 0);
     else
@@ -123,25 +136,48 @@ START_TEST(d18_exit_matrix)
     if (ends[_i].orderly) {
         ck_assert(exited_well(status));
         ck_assert_int_eq(count_entries(directory), 0);
+    } else if (guard) {
+        WAIT_UNTIL(count_entries(directory) == 0); /* with nobody else's help */
     } else {
         sockref *ref;
 
-        /* A start is told what stands there, and is not misled; the default name is another one. */
+        /* A start is not misled by what stands there, whatever its own name is. */
         ck_assert_int_eq(count_sockets(directory), 2);
         ck_assert_int_eq(try_dial(file("named.sock")), -ECONNREFUSED);
-        ck_assert_int_eq(try_start(registry, file("named.sock")), -EADDRINUSE);
         ref = start(registry, NULL);
         ck_assert(is_connectable(sockref_path(ref)));
-        /* The default-named one is swept; a name that somebody chose is nobody's to remove. */
+        ck_assert_int_eq(count_sockets(directory), 3);
+        /* What the lock files tell of is swept. */
         ck_assert_int_eq(sockref_registry_sweep(registry, NULL, &count), 0);
-        ck_assert_uint_eq(count, 1);
-        ck_assert_int_eq(count_sockets(directory), 2);
+        ck_assert_uint_eq(count, 2);
+        ck_assert_int_eq(count_sockets(directory), 1);
+        ck_assert_int_eq(count_beside(directory), 2);
         ck_assert(is_connectable(sockref_path(ref)));
         sockref_release(ref);
-        ck_assert_int_eq(unlink(file("named.sock")), 0);
-        sockref_release(start(registry, file("named.sock")));
+        ck_assert_int_eq(count_entries(directory), 0);
     }
     sockref_registry_free(registry);
+}
+END_TEST
+
+START_TEST(d18_a_start_replaces_what_a_killed_process_left)
+{
+    struct child child = spawn_holder("exit", 0);
+    sockref *ref;
+
+    ck_assert_int_eq(hear_from(child.talk), 'r');
+    ck_assert_int_eq(kill(child.pid, SIGKILL), 0);
+    ck_assert(WIFSIGNALED(end_child(&child)));
+    ck_assert_int_eq(try_dial(file("named.sock")), -ECONNREFUSED);
+    ref = start(NULL, file("named.sock"));
+    ck_assert(sockref_is_owner(ref));
+    ck_assert(is_connectable(file("named.sock")));
+    ck_assert_uint_eq(sockref_holder_count(ref), 1);
+    sockref_release(ref);
+    ck_assert(!exists(file("named.sock")));
+    ck_assert_int_eq(count_beside(directory), 2); /* of the default name */
+    ck_assert_int_eq(sockref_registry_sweep(NULL, directory, NULL), 0);
+    ck_assert_int_eq(count_entries(directory), 0);
 }
 END_TEST
 
@@ -279,25 +315,24 @@ END_TEST
 
 START_TEST(d32_what_is_promised_of_every_end_is_so)
 {
-    struct child child = spawn("exit", directory);
+    struct child child = spawn_holder("exit", 0);
     sockref_registry *registry = make_registry_here();
     uint64_t count = 0;
     sockref *ref;
     int fd;
 
-    /* Killed: what is left misleads nobody, blocks no default start, and a sweep takes it. */
+    /* Killed without a guard: what is left misleads nobody, blocks no start, and a sweep takes it. */
     ck_assert_int_eq(hear_from(child.talk), 'r');
     ck_assert_int_eq(kill(child.pid, SIGKILL), 0);
     ck_assert(WIFSIGNALED(end_child(&child)));
     ref = start(registry, NULL);
     ck_assert_int_eq(sockref_registry_sweep(registry, NULL, &count), 0);
-    ck_assert_uint_eq(count, 1);
+    ck_assert_uint_eq(count, 2);
     /* The last release: at once, file, entry and descriptor. */
     fd = sockref_fd(ref);
     sockref_release(ref);
     ck_assert_int_eq(fcntl(fd, F_GETFD), -1);
     ck_assert_uint_eq(sockref_registry_active_socket_count(registry), 0);
-    unlink(file("named.sock"));
     ck_assert_int_eq(count_entries(directory), 0);
     sockref_registry_free(registry);
 }
@@ -319,7 +354,8 @@ int main(int argc, char **argv)
     TCase *tcase = add_case(suite, "processes");
 
     tcase_add_test(tcase, d17_a_failure_anywhere_leaves_the_registry_usable);
-    tcase_add_loop_test(tcase, d18_exit_matrix, 0, 6);
+    tcase_add_loop_test(tcase, d18_exit_matrix, 0, 12);
+    tcase_add_test(tcase, d18_a_start_replaces_what_a_killed_process_left);
     tcase_add_test(tcase, d19_fork_child_exit_removes_nothing);
     tcase_add_test(tcase, d25_the_library_prints_nothing_and_counts_wide);
     tcase_add_test(tcase, d28_the_default_directory_is_the_first_that_can_be_used);

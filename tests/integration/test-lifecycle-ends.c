@@ -348,18 +348,95 @@ START_TEST(L39_sweep_takes_only_dead_sockets_under_default_names)
 }
 END_TEST
 
+static int hold_until_killed(const char *argument)
+{
+    sockref *refs[2];
+
+    for (int i = 0; i < 2; i++) {
+        char name[256];
+
+        snprintf(name, sizeof name, "%s/%s", argument,
+                 i ? "chosen.sock" : "sockref-9-0123456789abcdef.sock");
+        if (try_start_with(NULL, name, SOCKREF_OPT_GUARD, 0, &refs[i]) < 0)
+            return 3;
+    }
+    say('r');
+    return hear() ? 4 : 5;
+}
+
+/* What a killed process leaves that has no guard: two sockets with what stands beside them. */
+static void leave_what_a_kill_leaves(void)
+{
+    struct child child = spawn("hold", directory);
+
+    ck_assert_int_eq(hear_from(child.talk), 'r');
+    ck_assert_int_eq(kill(child.pid, SIGKILL), 0);
+    ck_assert(WIFSIGNALED(end_child(&child)));
+    ck_assert_int_eq(count_beside(directory), 4);
+}
+
+START_TEST(L39_sweep_takes_what_the_lock_file_of_a_dead_owner_tells_of)
+{
+    sockref *ref = start(NULL, path);
+    uint64_t count = 99;
+
+    leave_what_a_kill_leaves();
+    leave_dead_socket(file("other.sock"));
+    ck_assert_int_eq(sockref_registry_sweep(NULL, directory, &count), 0);
+    ck_assert_uint_eq(count, 2);
+    ck_assert(!exists(file("chosen.sock")));
+    ck_assert(!exists(file("sockref-9-0123456789abcdef.sock")));
+    ck_assert(is_socket(file("other.sock")));
+    ck_assert(is_connectable(path));
+    ck_assert_int_eq(count_beside(directory), 2);
+    ck_assert_int_eq(unlink(file("other.sock")), 0);
+    sockref_release(ref);
+}
+END_TEST
+
+/* Where others may bind as well, a name alone proves nothing: only lock files do. */
+START_TEST(L39_sweep_goes_by_lock_files_alone_where_others_may_bind)
+{
+    const char *dead = file("sockref-1-0123456789abcdef.sock");
+    uint64_t count = 99;
+    int fd;
+
+    ck_assert_int_eq(chmod(directory, 01777), 0);
+    leave_what_a_kill_leaves();
+    leave_dead_socket(dead);
+    ck_assert_int_eq(unlink(file("chosen.sock")), 0);
+    fd = bind_plain(file("chosen.sock")); /* another program has taken the name */
+    ck_assert_int_eq(sockref_registry_sweep(NULL, directory, &count), 0);
+    ck_assert_uint_ge(count, 1);
+    ck_assert(!exists(file("sockref-9-0123456789abcdef.sock")));
+    ck_assert_int_eq(count_beside(directory), 0);
+    ck_assert(is_socket(file("sockref-1-0123456789abcdef.sock")));
+    ck_assert(is_connectable(file("chosen.sock")));
+    close(fd);
+    ck_assert_int_eq(sockref_registry_sweep(NULL, directory, &count), 0);
+    ck_assert_uint_eq(count, 0);
+    ck_assert_int_eq(count_sockets(directory), 2);
+    ck_assert_int_eq(unlink(file("chosen.sock")), 0);
+    ck_assert_int_eq(unlink(file("sockref-1-0123456789abcdef.sock")), 0);
+}
+END_TEST
+
 START_TEST(L39_sweep_stays_out_of_directories_that_others_may_change)
 {
     uint64_t count = 99;
 
+    leave_what_a_kill_leaves();
     leave_dead_socket(file("sockref-1-0123456789abcdef.sock"));
-    ck_assert_int_eq(chmod(directory, 01777), 0);
+    ck_assert_int_eq(chmod(directory, 0777), 0);
     ck_assert_int_eq(sockref_registry_sweep(NULL, directory, &count), SOCKREF_EUNTRUSTED);
+    ck_assert_int_eq(count_sockets(directory), 3);
+    ck_assert_int_eq(count_beside(directory), 4);
     ck_assert_int_eq(chmod(directory, 0700), 0);
     ck_assert_int_eq(sockref_registry_sweep(NULL, file("missing"), NULL), -ENOENT);
     ck_assert_int_eq(sockref_registry_sweep(NULL, "relative", NULL), SOCKREF_EPATH);
     ck_assert_int_eq(sockref_registry_sweep(NULL, directory, &count), 0);
-    ck_assert_uint_eq(count, 1);
+    ck_assert_uint_eq(count, 3);
+    ck_assert_int_eq(count_entries(directory), 0);
 }
 END_TEST
 
@@ -416,6 +493,8 @@ START_TEST(L44_a_start_that_waits_too_long_says_so)
 }
 END_TEST
 
+static const struct role roles[] = {{"hold", hold_until_killed}, {NULL, NULL}};
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("lifecycle-ends");
@@ -433,8 +512,10 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, L35_the_default_registry_starts_afresh_after_its_shutdown);
     tcase_add_test(tcase, L36_drain_returns_when_nothing_is_on_its_way_out);
     tcase_add_test(tcase, L39_sweep_takes_only_dead_sockets_under_default_names);
+    tcase_add_test(tcase, L39_sweep_takes_what_the_lock_file_of_a_dead_owner_tells_of);
+    tcase_add_test(tcase, L39_sweep_goes_by_lock_files_alone_where_others_may_bind);
     tcase_add_test(tcase, L39_sweep_stays_out_of_directories_that_others_may_change);
     tcase_add_test(tcase, L44_a_start_that_waits_for_a_removal_blocks_no_loop);
     tcase_add_test(tcase, L44_a_start_that_waits_too_long_says_so);
-    return run_suite(suite, argc, argv, NULL);
+    return run_suite(suite, argc, argv, roles);
 }

@@ -167,14 +167,18 @@ static void put_in_the_way(int kind, const char *name)
 
 START_TEST(L17_what_is_no_socket_stands_untouched)
 {
+    static const char *const kinds[] = {"a file", "a directory", "a FIFO", "a symbolic link"};
     struct stat was, is;
     sockref *ref = NULL;
+    int share = _i < 5;
 
+    _i %= 5;
     put_in_the_way(_i, path);
     ck_assert_int_eq(lstat(path, &was), 0);
-    ck_assert_int_eq(sockref_registry_listen(NULL, path, NULL, &ref), SOCKREF_EFOREIGN);
-    ck_assert_int_eq(sockref_last_error()->os_errno, EADDRINUSE);
+    ck_assert_int_eq(try_start_with(NULL, path, SOCKREF_OPT_SHARE, share, &ref), SOCKREF_EFOREIGN);
     ck_assert_str_eq(sockref_last_error()->path, path);
+    ck_assert_ptr_nonnull(strstr(sockref_last_error()->message, kinds[_i < 3 ? _i : 3]));
+    ck_assert_int_eq(count_beside(directory), 0);
     ck_assert_ptr_null(ref);
     ck_assert_int_eq(lstat(path, &is), 0);
     ck_assert_int_eq(memcmp(&was.st_ctim, &is.st_ctim, sizeof was.st_ctim), 0);
@@ -190,21 +194,19 @@ START_TEST(L17_what_is_no_socket_stands_untouched)
 }
 END_TEST
 
-START_TEST(L18_foreign_sockets_live_or_dead_stand_untouched)
+START_TEST(L18_a_live_foreign_server_stands_untouched)
 {
     int live = bind_plain(path), fd;
-    const char *dead = file("dead.sock");
-    ino_t live_inode = inode_of(path), dead_inode;
+    ino_t inode = inode_of(path);
+    sockref *ref = NULL;
 
-    leave_dead_socket(dead);
-    dead_inode = inode_of(dead);
-    ck_assert_int_eq(try_start(NULL, path), -EADDRINUSE);
-    ck_assert_str_eq(sockref_last_error()->syscall, "bind");
-    ck_assert_int_eq(try_start(NULL, dead), -EADDRINUSE);
-    ck_assert_int_eq(sockref_last_error()->os_errno, EADDRINUSE);
-    ck_assert_str_eq(sockref_last_error()->path, dead);
-    ck_assert_uint_eq(inode_of(path), live_inode);
-    ck_assert_uint_eq(inode_of(dead), dead_inode);
+    ck_assert_int_eq(try_start(NULL, path), SOCKREF_EFOREIGN);
+    ck_assert_str_eq(sockref_last_error()->path, path);
+    ck_assert_int_eq(try_start_with(NULL, path, SOCKREF_OPT_EXCLUSIVE, 1, &ref), SOCKREF_EFOREIGN);
+    ck_assert_int_eq(try_start_with(NULL, path, SOCKREF_OPT_SHARE, 0, &ref), SOCKREF_EBUSY);
+    ck_assert_ptr_null(ref);
+    ck_assert_uint_eq(inode_of(path), inode);
+    ck_assert_int_eq(count_beside(directory), 0);
     fd = dial(path);
     close(fd);
     /* Nothing was queued at the live one but our own connection. */
@@ -216,7 +218,42 @@ START_TEST(L18_foreign_sockets_live_or_dead_stand_untouched)
     ck_assert_uint_eq(sockref_registry_active_socket_count(NULL), 0);
     close(live);
     unlink(path);
-    unlink(dead);
+}
+END_TEST
+
+START_TEST(L18_a_dead_socket_of_this_user_is_replaced)
+{
+    struct sockaddr_un address;
+    socklen_t length;
+    sockref *ref;
+    int fd;
+
+    for (int share = 0; share < 2; share++) {
+        leave_dead_socket(path);
+        ref = start_with(NULL, path, SOCKREF_OPT_SHARE, share);
+        ck_assert(sockref_is_owner(ref));
+        ck_assert(is_connectable(path));
+        sockref_release(ref);
+        ck_assert_int_eq(count_entries(directory), 0);
+    }
+    /* One that is bound, though nobody listens, is somebody's; so is a datagram socket. */
+    for (int type = SOCK_STREAM; type <= SOCK_DGRAM; type++) {
+        length = make_address(path, &address);
+        fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+        ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, length), 0);
+        ck_assert_int_eq(try_start(NULL, path), SOCKREF_EFOREIGN);
+        ck_assert(is_socket(path));
+        close(fd);
+        sockref_release(start(NULL, path));
+        ck_assert_int_eq(count_entries(directory), 0);
+    }
+    if (can_become_nobody()) { /* another user's stays */
+        leave_dead_socket(path);
+        ck_assert_int_eq(chown(path, NOBODY, NOBODY), 0);
+        ck_assert_int_eq(try_start(NULL, path), SOCKREF_EFOREIGN);
+        ck_assert(is_socket(path));
+        ck_assert_int_eq(unlink(path), 0);
+    }
 }
 END_TEST
 
@@ -434,8 +471,9 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, L13_bad_paths_are_refused_with_their_reason);
     tcase_add_test(tcase, L13_paths_that_are_too_long_are_refused_with_the_limit);
     tcase_add_test(tcase, L15_a_long_directory_is_no_hindrance);
-    tcase_add_loop_test(tcase, L17_what_is_no_socket_stands_untouched, 0, 5);
-    tcase_add_test(tcase, L18_foreign_sockets_live_or_dead_stand_untouched);
+    tcase_add_loop_test(tcase, L17_what_is_no_socket_stands_untouched, 0, 10);
+    tcase_add_test(tcase, L18_a_live_foreign_server_stands_untouched);
+    tcase_add_test(tcase, L18_a_dead_socket_of_this_user_is_replaced);
     tcase_add_test(tcase, L19_a_missing_directory_is_enoent);
     tcase_add_test(tcase, L19_an_unwritable_directory_is_eacces);
     tcase_add_test(tcase, L19_a_directory_that_others_may_change_is_not_trusted);

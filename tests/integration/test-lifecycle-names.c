@@ -341,8 +341,6 @@ START_TEST(L34_two_registries_have_names_and_counts_of_their_own)
     sockref_registry *first = make_registry(0, 0), *second = make_registry(0, 0);
     sockref *ref = start(first, path), *other;
 
-    ck_assert_int_eq(try_start(second, path), SOCKREF_EBUSY);
-    ck_assert_int_eq(try_start(NULL, path), SOCKREF_EBUSY);
     ck_assert(!sockref_registry_is_socket_active(second, path));
     ck_assert_uint_eq(sockref_registry_active_socket_count(first), 1);
     ck_assert_uint_eq(sockref_registry_active_socket_count(second), 0);
@@ -352,12 +350,53 @@ START_TEST(L34_two_registries_have_names_and_counts_of_their_own)
     ck_assert(is_connectable(path));
     sockref_release(ref);
     ref = start(second, path);
+    ck_assert(sockref_is_owner(ref));
     ck_assert_uint_eq(sockref_registry_active_socket_count(second), 2);
     sockref_registry_free(first);
     sockref_registry_free(second);
     ck_assert(is_connectable(path));
     sockref_release(ref);
     sockref_release(other);
+}
+END_TEST
+
+START_TEST(L34_a_path_of_one_registry_is_joined_by_another)
+{
+    sockref_registry *first = make_registry(0, 0), *second = make_registry(0, 0);
+    sockref *owner = start(first, path), *joiner = start(second, path), *again, *other = NULL;
+    ino_t inode = inode_of(path);
+
+    ck_assert_ptr_ne(owner, joiner);
+    ck_assert(sockref_is_owner(owner) && !sockref_is_owner(joiner));
+    ck_assert(sockref_is_active(owner) && sockref_is_active(joiner));
+    ck_assert_int_eq(sockref_fd(joiner), -1);
+    ck_assert_uint_eq(sockref_holder_count(owner), 2);
+    ck_assert_uint_eq(sockref_holder_count(joiner), 2);
+    again = start(second, path); /* one more reference is not one more holder */
+    ck_assert_ptr_eq(again, joiner);
+    ck_assert_uint_eq(sockref_reference_count(joiner), 2);
+    ck_assert_uint_eq(sockref_reference_count(owner), 1);
+    ck_assert_uint_eq(sockref_holder_count(owner), 2);
+    ck_assert_int_eq(try_start_with(NULL, path, SOCKREF_OPT_EXCLUSIVE, 1, &other), SOCKREF_EBUSY);
+    ck_assert_int_eq(try_start_with(second, path, SOCKREF_OPT_EXCLUSIVE, 1, &other),
+                     SOCKREF_EBUSY);
+    ck_assert_int_eq(try_start_with(NULL, path, SOCKREF_OPT_SHARE, 0, &other), SOCKREF_EBUSY);
+    ck_assert_ptr_null(other);
+    /* What a joiner's registry cleans up is its own hold. */
+    ck_assert_int_eq(sockref_registry_cleanup(second, path), 0);
+    ck_assert(!sockref_is_active(joiner));
+    ck_assert_uint_eq(sockref_holder_count(joiner), 0);
+    ck_assert_uint_eq(sockref_holder_count(owner), 1);
+    ck_assert(sockref_is_active(owner));
+    ck_assert_uint_eq(inode_of(path), inode);
+    ck_assert(is_connectable(path));
+    sockref_release(joiner);
+    sockref_release(again);
+    sockref_release(owner);
+    ck_assert_int_eq(count_entries(directory), 0);
+    ck_assert_int_eq(sockref_registry_drain(second, PATIENCE_MS), 0);
+    sockref_registry_free(first);
+    sockref_registry_free(second);
 }
 END_TEST
 
@@ -382,5 +421,6 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, L31_the_default_name_is_one_and_unique_ones_are_two);
     tcase_add_test(tcase, L33_an_exclusive_start_leaves_a_live_name_as_it_is);
     tcase_add_test(tcase, L34_two_registries_have_names_and_counts_of_their_own);
+    tcase_add_test(tcase, L34_a_path_of_one_registry_is_joined_by_another);
     return run_suite(suite, argc, argv, NULL);
 }

@@ -182,9 +182,13 @@ static int use_parents_handles(void *user)
     EXPECT(sockref_serve(own, sockref_echo_handlers(), NULL) == 0);
     EXPECT(is_connectable(name));
     EXPECT(sockref_registry_active_socket_count(NULL) == 1);
-    EXPECT(try_start(NULL, path) == -EADDRINUSE);
     sockref_release(own);
     EXPECT(!exists(name));
+    EXPECT(sockref_registry_listen(NULL, path, NULL, &own) == 0); /* the parent's: joined */
+    EXPECT(!sockref_is_owner(own));
+    EXPECT(sockref_holder_count(own) == 2);
+    sockref_release(own);
+    EXPECT(is_connectable(path));
     return 0;
 }
 

@@ -92,7 +92,11 @@ static int live_as_nobody(void *user)
     sockref_release(ref);
     EXPECT(!exists(name));
     snprintf(name, sizeof name, "%s/sticky/roots.sock", base);
-    EXPECT(try_start(NULL, name) == -EADDRINUSE);
+    EXPECT(try_start(NULL, name) == SOCKREF_EFOREIGN);
+    snprintf(name, sizeof name, "%s/sticky/dead.sock", base);
+    EXPECT(try_start(NULL, name) == SOCKREF_EFOREIGN); /* only root may replace it */
+    snprintf(name, sizeof name, "%s/sticky/shared.sock", base);
+    EXPECT(try_start(NULL, name) == SOCKREF_EUNTRUSTED); /* root's lock file */
     snprintf(name, sizeof name, "%s/open/s.sock", base);
     EXPECT(try_start(NULL, name) == SOCKREF_EUNTRUSTED);
     snprintf(name, sizeof name, "%s/roots-own", base);
@@ -102,6 +106,8 @@ static int live_as_nobody(void *user)
 
 START_TEST(another_user_lives_beside_us)
 {
+    char name[200];
+    sockref *shared;
     int fd;
 
     if (!can_become_nobody())
@@ -116,11 +122,19 @@ START_TEST(another_user_lives_beside_us)
     ck_assert_int_eq(mkdir(file("roots-own"), 0755), 0);
     leave_dead_socket(file("roots-own/sockref-1-0123456789abcdef.sock"));
     fd = bind_plain(file("sticky/roots.sock"));
+    leave_dead_socket(file("sticky/dead.sock"));
+    snprintf(name, sizeof name, "%s/sticky/shared.sock", directory);
+    shared = start_with(NULL, name, SOCKREF_OPT_MODE, 0666);
     ck_assert(in_child(live_as_nobody, directory));
+    ck_assert(is_connectable(name));
+    ck_assert_uint_eq(sockref_holder_count(shared), 1);
+    sockref_release(shared);
+    ck_assert(is_socket(file("sticky/dead.sock")));
     ck_assert(is_socket(file("roots-own/sockref-1-0123456789abcdef.sock")));
     ck_assert(is_connectable(file("sticky/roots.sock")));
-    ck_assert_int_eq(count_sockets(file("sticky")), 1);
+    ck_assert_int_eq(count_entries(file("sticky")), 2);
     close(fd);
+    unlink(file("sticky/dead.sock"));
     unlink(file("sticky/roots.sock"));
     unlink(file("roots-own/sockref-1-0123456789abcdef.sock"));
 }
@@ -155,9 +169,9 @@ END_TEST
 
 START_TEST(emfile_is_told_and_leaves_nothing)
 {
-    static const char *const calls[] = {"open", "socket"};
-    int fds[64], made = 0, before_it = count_fds();
+    int fds[64], made = 0, before_it = count_fds(), room = 0;
     struct rlimit old, low;
+    sockref *ref;
 
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
     low = (struct rlimit){.rlim_cur = (rlim_t)before_it + 32, .rlim_max = old.rlim_max};
@@ -165,15 +179,21 @@ START_TEST(emfile_is_told_and_leaves_nothing)
     while (made < 64 && (fds[made] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
         made++;
     ck_assert_int_eq(errno, EMFILE);
-    for (int room = 0; room < 2; room++) { /* none for the directory; none for the socket */
-        ck_assert_int_eq(try_start(NULL, path), -EMFILE);
+    while (try_start(NULL, path) < 0) { /* for the directory, the lock file, the socket, ... */
+        ck_assert_int_eq(sockref_last_error()->status, -EMFILE);
         ck_assert_int_eq(sockref_last_error()->os_errno, EMFILE);
-        ck_assert_str_eq(sockref_last_error()->syscall, calls[room]);
+        ck_assert_str_eq(sockref_last_error()->path, path);
+        ck_assert_str_eq(sockref_last_error()->syscall, room < 2 ? "open" : "socket");
         ck_assert(!exists(path));
+        ck_assert_int_eq(count_beside(directory), 0);
         close(fds[--made]);
+        ck_assert_int_lt(++room, 6);
     }
-    sockref_release(start(NULL, path)); /* two are enough, and are given back */
-    sockref_release(start(NULL, path));
+    ck_assert_int_ge(room, 3);
+    sockref_release(start(NULL, path)); /* they are given back, all */
+    ref = start_with(NULL, path, SOCKREF_OPT_SHARE, 0);
+    ck_assert(is_socket(path));
+    sockref_release(ref);
     while (made > 0)
         close(fds[--made]);
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
@@ -354,7 +374,8 @@ START_TEST(u3_a_second_copy_of_the_library_has_default_names_of_its_own)
     int (*other_listen)(sockref_registry *, const char *, const sockref_options *, sockref **);
     const char *(*other_path)(const sockref *);
     void (*other_release)(sockref *);
-    sockref *ref, *other = NULL;
+    bool (*other_is_owner)(const sockref *);
+    sockref *ref, *other = NULL, *joined;
     void *library, *probe;
     Dl_info info;
 
@@ -367,6 +388,7 @@ START_TEST(u3_a_second_copy_of_the_library_has_default_names_of_its_own)
     *(void **)&other_listen = dlsym(library, "sockref_registry_listen");
     *(void **)&other_path = dlsym(library, "sockref_path");
     *(void **)&other_release = dlsym(library, "sockref_release");
+    *(void **)&other_is_owner = dlsym(library, "sockref_is_owner");
     ck_assert_ptr_ne((void *)other_release, dlsym(RTLD_DEFAULT, "sockref_release"));
     ref = start(NULL, NULL);
     ck_assert_int_eq(other_listen(NULL, NULL, NULL, &other), 0);
@@ -377,10 +399,15 @@ START_TEST(u3_a_second_copy_of_the_library_has_default_names_of_its_own)
     ck_assert_uint_eq(sockref_registry_active_socket_count(NULL), 1);
     sockref_release(ref);
     ck_assert(is_connectable(other_path(other)));
-    /* What one has bound, the other does not take away. */
-    ck_assert_int_eq(try_start(NULL, other_path(other)), -EADDRINUSE);
+    /* What one has bound, the other joins, and does not take away. */
+    joined = start(NULL, other_path(other));
+    ck_assert(!sockref_is_owner(joined) && other_is_owner(other));
+    ck_assert_uint_eq(sockref_holder_count(joined), 2);
+    sockref_release(joined);
+    ck_assert(is_connectable(other_path(other)));
     other_release(other);
     ck_assert_int_eq(count_sockets(directory), 0);
+    ck_assert_int_eq(count_beside(directory), 0);
     unsetenv("SOCKREF_DIR");
 }
 END_TEST

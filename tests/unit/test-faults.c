@@ -293,16 +293,14 @@ static bool two_registries(void)
     ok &= TRY(sockref_registry_new(NULL, &other));
     ok &= TRY(sockref_registry_listen(registry, harness_at("a"), NULL, &first));
     if (other && first) {
-        int status = sockref_registry_listen(other, harness_at("a"), NULL, &second);
-
-        ck_assert_msg(status < 0, "%s: two owners of one path", what);
-        assert_described(status);
-        ok &= status == SOCKREF_EBUSY;
+        ok &= TRY(sockref_registry_listen(other, harness_at("a"), NULL, &second));
+        ck_assert_msg(!sockref_is_owner(second), "%s: two owners of one path", what);
         ck_assert(harness_can_dial(harness_at("a")));
     }
     if (other)
         ok &= TRY(sockref_registry_listen(other, harness_at("b"), NULL, &apart));
     sockref_release(apart);
+    sockref_release(second);
     sockref_release(first);
     sockref_registry_free(other);
     free_registry();
@@ -463,9 +461,10 @@ static void keep_below_rate(void)
         poll(NULL, 0, 5);
 }
 
-static void remove_sockets(const char *dir)
+static void remove_left(const char *dir)
 {
-    ck_assert_int_eq(system(harness_text("find '%s' -type s -delete", dir)), 0);
+    ck_assert_int_eq(
+        system(harness_text("find '%s' '(' -type s -o -name '.*.srlock' ')' -delete", dir)), 0);
 }
 
 /* One run with the armed fault. Returns whether the fault came. */
@@ -480,7 +479,7 @@ static bool run(int index, bool *out_ok)
     *out_ok = scenarios[index].run();
     struck = faults_struck();
     faults_disarm();
-    left = harness_sockets();
+    left = harness_sockets() + (harness_beside() > 0 ? 1 : 0);
     if (left > 0) {
         ck_assert_msg(reported + atomic_load(&logged_failures) >= left,
                       "%s: %u files are left, and %u reported", what, left,
@@ -488,7 +487,7 @@ static bool run(int index, bool *out_ok)
         ck_assert_msg(strstr(what, "unlinkat") || strstr(what, "fstatat") ||
                           strstr(what, "rename_new"),
                       "%s: a file is left", what);
-        remove_sockets(harness_dir());
+        remove_left(harness_dir());
     }
     harness_assert_clean();
     return struck;

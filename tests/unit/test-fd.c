@@ -57,9 +57,9 @@ START_TEST(descriptors_are_closed_on_exec_and_do_not_block)
     ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
     if (!ways[_i].blocks)
         ck_assert(fcntl(fd, F_GETFL) & O_NONBLOCK);
-    ck_assert_uint_eq(sr_fd_count(), 1);
+    ck_assert_uint_eq(harness_noted(), 1);
     sr_fd_close(fd);
-    ck_assert_uint_eq(sr_fd_count(), 0);
+    ck_assert_uint_eq(harness_noted(), 0);
     ck_assert_int_eq(fcntl(fd, F_GETFD), -1);
 }
 END_TEST
@@ -70,7 +70,7 @@ START_TEST(a_refusal_is_told_and_nothing_is_noted)
     faults_arm(FAULTS_BIT(ways[_i].kind), 1, EMFILE);
     ck_assert_int_eq(ways[_i].open(), -EMFILE);
     ck_assert(faults_struck());
-    ck_assert_uint_eq(sr_fd_count(), 0);
+    ck_assert_uint_eq(harness_noted(), 0);
 }
 END_TEST
 
@@ -80,7 +80,7 @@ START_TEST(a_pipe_has_two_ends)
     char byte = 'x';
 
     ck_assert_int_eq(sr_fd_pipe(fds), 0);
-    ck_assert_uint_eq(sr_fd_count(), 2);
+    ck_assert_uint_eq(harness_noted(), 2);
     for (int i = 0; i < 2; i++) {
         ck_assert_int_eq(fcntl(fds[i], F_GETFD), FD_CLOEXEC);
         ck_assert(fcntl(fds[i], F_GETFL) & O_NONBLOCK);
@@ -102,9 +102,9 @@ START_TEST(one_can_take_the_place_of_another)
     faults_install();
     faults_arm(FAULTS_BIT(FAULTS_replace), 1, EMFILE);
     ck_assert_int_eq(sr_fd_replace(fresh, old), -EMFILE);
-    ck_assert_uint_eq(sr_fd_count(), 2); /* nothing changed */
+    ck_assert_uint_eq(harness_noted(), 2); /* nothing changed */
     ck_assert_int_eq(sr_fd_replace(fresh, old), 0);
-    ck_assert_uint_eq(sr_fd_count(), 1);
+    ck_assert_uint_eq(harness_noted(), 1);
     ck_assert_int_eq(fcntl(fresh, F_GETFD), -1);
     ck_assert_int_eq(fcntl(old, F_GETFD), FD_CLOEXEC);
     sr_fd_close(old);
@@ -115,7 +115,7 @@ START_TEST(closing_none_is_allowed)
 {
     sr_fd_close(-1);
     sr_fd_close(-EMFILE);
-    ck_assert_uint_eq(sr_fd_count(), 0);
+    ck_assert_uint_eq(harness_noted(), 0);
 }
 END_TEST
 
@@ -125,10 +125,10 @@ START_TEST(what_comes_from_outside_is_noted_and_let_go)
 
     ck_assert_int_eq(sr_fd_adopt(fd), 0);
     ck_assert_int_eq(sr_fd_adopt(fd), 0);
-    ck_assert_uint_eq(sr_fd_count(), 1);
+    ck_assert_uint_eq(harness_noted(), 1);
     sr_fd_disown(fd);
     sr_fd_disown(fd);
-    ck_assert_uint_eq(sr_fd_count(), 0);
+    ck_assert_uint_eq(harness_noted(), 0);
     ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC); /* still open */
     close(fd);
 }
@@ -154,7 +154,7 @@ START_TEST(high_numbers_are_noted_too)
     faults_arm(FAULTS_ALLOCATIONS, 1, ENOMEM);
     ck_assert_int_eq(sr_fd_adopt(high), -ENOMEM);
     ck_assert_int_eq(sr_fd_adopt(high), 0);
-    ck_assert_uint_eq(sr_fd_count(), 1);
+    ck_assert_uint_eq(harness_noted(), 1);
     sr_fd_close(high);
     ck_assert_int_eq(sr_fd_adopt(1 << 24), -ENOMEM);
     sr_fd_disown(1 << 24);
@@ -194,7 +194,7 @@ START_TEST(a_child_closes_ours_and_only_ours)
     ck_assert_int_eq(harness_in_child(close_in_child, fds), 0);
     ck_assert_int_eq(fork_and_look(fds), 1 | 4); /* the handler that closes was not run */
     ck_assert_int_ge(fcntl(fds[0], F_GETFD), 0);
-    ck_assert_uint_eq(sr_fd_count(), 1);
+    ck_assert_uint_eq(harness_noted(), 1);
     sr_fd_close(fds[0]);
     close(fds[1]);
 }
@@ -215,7 +215,7 @@ static void open_all_the_time(unsigned number, void *arg)
             while (!atomic_load(&gated->opened))
                 continue;
             sr_fd_before_fork();
-            noted = sr_fd_count();
+            noted = harness_noted();
             for (int fd = 0; fd < 64; fd++)
                 found += fcntl(fd, F_GETFD) == FD_CLOEXEC;
             ck_assert_uint_eq(found, noted); /* open and noted is one step */

@@ -36,10 +36,10 @@ START_TEST(a_directory_of_ones_own_is_pinned)
     ck_assert_uint_eq(place.device, info.st_dev);
     ck_assert_uint_eq(place.inode, info.st_ino);
     ck_assert(!place.shared);
-    ck_assert_uint_eq(sr_fd_count(), 1);
+    ck_assert_uint_eq(harness_noted(), 1);
     sr_place_close(&place);
     sr_place_close(&place);
-    ck_assert_uint_eq(sr_fd_count(), 0);
+    ck_assert_uint_eq(harness_noted(), 0);
 }
 END_TEST
 
@@ -79,7 +79,7 @@ START_TEST(a_directory_that_others_may_change_is_not_trusted)
     } else {
         harness_assert_fails(sr_place_open(in(path), &place), SOCKREF_EUNTRUSTED);
         ck_assert_str_eq(sockref_last_error()->path, in(path));
-        ck_assert_uint_eq(sr_fd_count(), 0);
+        ck_assert_uint_eq(harness_noted(), 0);
     }
 }
 END_TEST
@@ -171,7 +171,7 @@ START_TEST(a_refused_call_leaves_no_descriptor)
     faults_install();
     faults_arm(FAULTS_BIT(kinds[_i]), 1, EIO);
     harness_assert_fails(sr_place_open(harness_at("x"), &place), -EIO);
-    ck_assert_uint_eq(sr_fd_count(), 0);
+    ck_assert_uint_eq(harness_noted(), 0);
 }
 END_TEST
 

@@ -278,7 +278,7 @@ START_TEST(what_stands_there_is_not_touched)
     ck_assert_str_eq(sockref_last_error()->path, path);
     ck_assert_uint_eq(harness_inode(path), inode);
     ck_assert_uint_eq(harness_files(), files);
-    ck_assert_uint_eq(sr_fd_count(), 0);
+    ck_assert_uint_eq(harness_noted(), 0);
     if (foreign >= 0) {
         ck_assert(harness_can_dial(path));
         close(foreign);
@@ -575,7 +575,7 @@ START_TEST(j23_a_refused_start_leaves_nothing)
     ck_assert_int_eq(sockref_last_error()->os_errno, refusals[_i].os_errno);
     ck_assert_int_ge(place.dir, 0); /* still the caller's */
     sr_place_close(&place);
-    ck_assert_uint_eq(sr_fd_count(), 0);
+    ck_assert_uint_eq(harness_noted(), 0);
     ck_assert_uint_eq(harness_files(), 0);
 }
 END_TEST
@@ -594,7 +594,7 @@ START_TEST(a_directory_replaced_meanwhile_refuses_the_start)
     faults_install();
     faults_before(FAULTS_bind, move_directory, NULL);
     ck_assert_int_lt(try_bind(harness_at("d/a"), 0600), 0);
-    ck_assert_uint_eq(sr_fd_count(), 0);
+    ck_assert_uint_eq(harness_noted(), 0);
     ck_assert_uint_eq(harness_files(), 0);
 }
 END_TEST
@@ -754,7 +754,7 @@ START_TEST(what_is_not_the_listener_at_the_path_is_foreign)
     ck_assert_msg(status == SOCKREF_EFOREIGN, "%s", sockref_status_name(status));
     harness_assert_error(SOCKREF_EFOREIGN);
     ck_assert_int_ge(fcntl(fd, F_GETFD), 0); /* still the caller's, still open */
-    ck_assert_uint_eq(sr_fd_count(), 0);
+    ck_assert_uint_eq(harness_noted(), 0);
     ck_assert(harness_is_socket(path));
     close(fd);
     if (there >= 0)

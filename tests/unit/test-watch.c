@@ -192,19 +192,6 @@ START_TEST(without_memory_nothing_is_taken)
 }
 END_TEST
 
-START_TEST(without_a_net_floor_nobody_is_told)
-{
-    struct watcher watcher = {0};
-
-    sr_hooks.notify = NULL;
-    harness_assert_ok(sockref_set_watch(ref, note, &watcher, note_free));
-    harness_assert_ok(sockref_registry_cleanup(registry, harness_at("a")));
-    sockref_release(ref);
-    ck_assert_int_eq(watcher.calls, 0);
-    ck_assert_int_eq(atomic_load(&watcher.freed), 1);
-}
-END_TEST
-
 static void free_counted(void *user)
 {
     atomic_fetch_add((atomic_int *)user, 1);
@@ -252,7 +239,6 @@ int main(void)
     tcase_add_test(tcase, a_replaced_watch_is_still_told_what_is_on_its_way);
     tcase_add_test(tcase, what_is_revoked_is_not_watched);
     tcase_add_test(tcase, without_memory_nothing_is_taken);
-    tcase_add_test(tcase, without_a_net_floor_nobody_is_told);
     tcase_add_test(tcase, watches_are_set_while_others_read);
     return harness_run(suite);
 }

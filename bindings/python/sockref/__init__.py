@@ -73,6 +73,7 @@ __all__ = [
     "drain",
     "get_existing",
     "get_or_create",
+    "guard_status",
     "is_socket_active",
     "listen",
     "live_counts",
@@ -91,6 +92,7 @@ cleanup_all = _default.cleanup_all
 drain = _default.drain
 get_existing = _default.get_existing
 get_or_create = _default.get_or_create
+guard_status = _default.guard_status
 is_socket_active = _default.is_socket_active
 listen = _default.listen
 live_counts = _default.live_counts

@@ -45,11 +45,11 @@ class WatchEvent(enum.IntEnum):
     """What a watch tells."""
 
     LOST = 1
-    """The reference is no longer active: revoked, or its listener is gone."""
+    """The reference is no longer active: revoked, or its owner is gone. Start anew to join or own the name."""
     DISPLACED = 2
     """Another file stands at the path."""
     OWNER = 3
-    """Another process owns the name now."""
+    """Another registry owns the name now; or this one, if is_owner says so: then it may be served."""
     SHUTDOWN = 4
     """The registry shuts down: release soon."""
 

@@ -20,15 +20,15 @@ class ListenOptions(TypedDict, total=False):
     backlog: int | None
     """Connections waiting to be accepted. Default 4096; the kernel may lower it."""
     share: bool | None
-    """Join across processes. Default True."""
+    """Join across processes. False: own it alone, with no lock file beside it. Default True."""
     guard: int | None
-    """0 no, 1 yes, 2: a start without guard fails. Default 1."""
+    """Clean up after SIGKILL: 0 no, 1 yes, 2: a start without guard fails. Default 1."""
     cleanup_delay_ms: int | None
     """How long a listener outlives its last reference. Default 0."""
     cleanup_timeout_ms: int | None
     """How long a cleanup may wait. Default 5000."""
     start_timeout_ms: int | None
-    """How long a start may wait for another one. Default 5000."""
+    """How long a start may wait for another one, in another process as well. Default 5000."""
     max_connections: int | None
     """Open connections of a served name; 0: no limit. Default 0."""
     max_buffered: int | None
@@ -38,7 +38,7 @@ class ListenOptions(TypedDict, total=False):
     exclusive: bool | None
     """Own the name or fail. Default False."""
     handover: bool | None
-    """May pass the listener on at its end. Default True."""
+    """The listener may be passed to another holder when this one ends. Default True."""
 
 
 class RegistryOptions(ListenOptions, total=False):

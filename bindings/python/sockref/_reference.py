@@ -110,7 +110,7 @@ class SocketReference:
         return socket.socket(fileno=self.fd())
 
     def serve(self, handlers: _handlers.Handlers) -> None:
-        """Serve the listener with handlers in Python, until the last reference goes.
+        """Serve the listener with handlers in Python, until the last reference of all holders goes.
 
         They run on the running asyncio loop; without one, on a daemon thread of sockref. Raises ESOCKREF_BUSY
         where the name is served already, ESOCKREF_CLOSED where it does not listen here.
@@ -129,7 +129,8 @@ class SocketReference:
         """Have handler(event) called when something happens to the name; None: nobody any more.
 
         There is one watch for all references of one life of the name. It is called on the running asyncio loop,
-        or, without one, on a daemon thread of sockref.
+        or, without one, on a daemon thread of sockref, some time after the event. What happened before the watch
+        is not told: look at is_owner after it. Raises ESOCKREF_CLOSED where the name was revoked or lost before.
         """
         _events.watch(self._handle, handler)
 

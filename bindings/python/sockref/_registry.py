@@ -69,11 +69,16 @@ class Registry:
         return SocketReference._wrap(handle)
 
     async def start_listener(self, path: Path | None = None, **options: Unpack[ListenOptions]) -> SocketReference:
-        """Listen on a name: bind it, or share it where this registry listens already. None: the default name.
+        """Listen on a name: bind it, or share it where it is listened on already. None: the default name.
+
+        Where another registry has it, of this process or another one, it is joined: the reference counts, but
+        is_owner is False and it has no descriptor; watch() tells when that changes. What a dead owner left is
+        replaced.
 
         Never blocks the running asyncio loop. Nothing is accepted until serve(), serve_echo(), or a host that
         takes socket(). A start that is cancelled leaves nothing behind. Errors come from the awaitable, wrong
-        types too: OSErrors of the system, ESOCKREF_PATH, ESOCKREF_FOREIGN, EADDRINUSE, ESOCKREF_TIMEOUT and others.
+        types too: OSErrors of the system, ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY where the name cannot be
+        joined, ESOCKREF_TIMEOUT and others.
         """
         raw = encode_optional(path)
         return SocketReference._wrap(await _loops.start(self._handle, raw, call_options(options)))
@@ -115,7 +120,7 @@ class Registry:
         return _lowlevel.sockref_registry_cleanup_all(self._handle)
 
     def sweep(self, directory: Path | None = None) -> int:
-        """Remove the sockets that dead processes left under default names; tell how many.
+        """Remove what dead processes left: shared names, and sockets with default names; tell how many.
 
         Blocks for file-system calls: on asyncio use sockref.aio.sweep.
         """
@@ -136,6 +141,14 @@ class Registry:
         sockref.aio.shutdown. Raises ESOCKREF_TIMEOUT where holders were left, and were revoked.
         """
         _lowlevel.sockref_registry_shutdown(self._handle, _milliseconds(timeout))
+
+    def guard_status(self) -> int:
+        """The process id of the guard, the helper that removes what this process leaves when it is killed.
+
+        There is one for the process, from its first name that asks for one; 0: none was needed yet. Raises
+        ESOCKREF_UNSUPPORTED where its program was not found, and what the system said where it did not start.
+        """
+        return _lowlevel.guard_status(self._handle)
 
     def live_counts(self) -> LiveCounts:
         """Count what is alive in this process, over all registries."""

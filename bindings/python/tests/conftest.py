@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import sockets_in, until
+from helpers import left_in, until
 
 import sockref
 
@@ -27,13 +27,13 @@ def path(directory: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_left(directory: Path) -> Iterator[None]:
-    """Handles, names, buffers, threads and socket files are after a test what they were before."""
+    """Handles, names, buffers, threads and files are after a test what they were before."""
     before = sockref.live_counts()
     threads = threading.active_count()
     active = sockref.active_socket_count()
     yield
     gc.collect()
-    assert sockets_in(directory) == []
+    assert left_in(directory) == []
     assert sockref.active_socket_count() == active
     sockref.drain(5)
     until(lambda: sockref.live_counts() == before, f"{before} instead of {sockref.live_counts()}")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import select
+import signal
 import socket
 import stat
 import subprocess
@@ -12,7 +15,7 @@ import textwrap
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sockref
 
@@ -45,8 +48,19 @@ def is_socket(path: Path | str | bytes) -> bool:
         return False
 
 
+def beside(path: Path) -> set[str]:
+    """What stands beside a shared socket while it is held."""
+    return {f".{path.name}.srlock", f".{path.name}.srctl"}
+
+
+def left_in(directory: Path) -> list[str]:
+    """Sockets, and what stands beside them."""
+    return sorted(str(found) for found in directory.rglob("*") if is_socket(found) or found.name.endswith(".srlock"))
+
+
 def sockets_in(directory: Path) -> list[str]:
-    return sorted(str(found) for found in directory.rglob("*") if is_socket(found))
+    """The sockets that somebody may connect to."""
+    return [found for found in left_in(directory) if not found.endswith((".srlock", ".srctl"))]
 
 
 def dial(path: Path | str | bytes) -> socket.socket:
@@ -82,6 +96,86 @@ def script(source: str, *arguments: object, environment: dict[str, str] | None =
     told = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
     assert told == [], done.stderr
     return done.stdout
+
+
+class Agent:
+    """Another process that holds a name, as tests/pairs/agent.py does. As a context it ends in order, if it lives."""
+
+    def __init__(self, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-X", "dev", "-W", "error", Path(__file__).parents[3] / "tests" / "pairs" / "agent.py"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(Path(sockref.__file__).parents[1]), **environment},
+        )
+        self.received = b""
+
+    def __enter__(self) -> Agent:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.close()
+        try:
+            status = self.process.wait(LIMIT)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdout.close()
+        assert kind is not None or status in (0, -signal.SIGKILL)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def tell(self, cmd: str, **arguments: object) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps({"cmd": cmd, **arguments}, default=str).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        assert self.process.stdout
+        deadline = time.monotonic() + 2 * LIMIT
+        while b"\n" not in self.received:
+            left = deadline - time.monotonic()
+            assert left > 0 and select.select([self.process.stdout], [], [], left)[0], "no answer came"
+            more = os.read(self.process.stdout.fileno(), 65536)
+            assert more, f"no answer, exit status {self.process.poll()}"
+            self.received += more
+        line, _, self.received = self.received.partition(b"\n")
+        return dict(json.loads(line))
+
+    def ask(self, cmd: str, **arguments: object) -> dict[str, Any]:
+        self.tell(cmd, **arguments)
+        return self.answer()
+
+    def do(self, cmd: str, **arguments: object) -> dict[str, Any]:
+        """Ask for what must succeed."""
+        answer = self.ask(cmd, **arguments)
+        assert answer["ok"], (cmd, answer)
+        return answer
+
+    def start(self, path: Path, **options: object) -> dict[str, Any]:
+        return self.do("start", path=path, options=options)
+
+    def hear(self, event: str) -> None:
+        self.do("wait", event=event, timeout=1000 * LIMIT)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(LIMIT)
+
+
+class Watcher:
+    """Collects what a watch tells."""
+
+    def __init__(self, reference: sockref.SocketReference) -> None:
+        self.events: list[sockref.WatchEvent] = []
+        reference.watch(self.events.append)
+
+    def hears(self, event: sockref.WatchEvent) -> None:
+        until(lambda: event in self.events, event.name)
+        self.events.remove(event)
 
 
 class Echo(sockref.Handlers):

@@ -17,7 +17,21 @@ import threading
 from pathlib import Path
 
 import pytest
-from helpers import LIMIT, Echo, dial, is_socket, round_trip, run, script, sockets_in, until
+from helpers import (
+    LIMIT,
+    Agent,
+    Echo,
+    Watcher,
+    beside,
+    dial,
+    is_socket,
+    left_in,
+    round_trip,
+    run,
+    script,
+    sockets_in,
+    until,
+)
 
 import sockref
 import sockref.aio
@@ -50,7 +64,9 @@ def test_l01_start_makes_a_socket_file(path: Path) -> None:
     assert (reference.reference_count, reference.holder_count) == (1, 1)
     assert sockref.active_socket_count() == 1
     assert sockref.is_socket_active(path)
+    assert set(os.listdir(path.parent)) == {path.name} | beside(path)
     reference.close()
+    assert os.listdir(path.parent) == []
 
 
 def test_l02_second_start_shares(path: Path, directory: Path) -> None:
@@ -285,16 +301,19 @@ def test_l18_foreign_sockets(directory: Path) -> None:
         server.bind(str(live))
         server.listen()
         gone.bind(str(dead))
-        gone.close()
-        inodes = [os.lstat(found).st_ino for found in (live, dead)]
-        for found in (live, dead):
-            with pytest.raises(SockrefError) as caught:
-                sockref.listen(found)
-            assert (caught.value.errno, caught.value.code) == (errno.EADDRINUSE, "EADDRINUSE")
-        assert inodes == [os.lstat(found).st_ino for found in (live, dead)]
+        inode = os.lstat(live).st_ino
+        with pytest.raises(SockrefError) as caught:
+            sockref.listen(live)
+        assert (caught.value.errno, caught.value.code) == (errno.EADDRINUSE, "ESOCKREF_FOREIGN")
+        with pytest.raises(SockrefError):
+            run(sockref.start_listener(live))
+        assert os.lstat(live).st_ino == inode
         dial(live).close()
+        assert sorted(os.listdir(directory)) == ["dead", "live"]
+    with sockref.listen(dead) as reference:
+        assert reference.is_owner
+        dial(dead).close()
     live.unlink()
-    dead.unlink()
 
 
 def test_l19_directories(directory: Path) -> None:
@@ -414,7 +433,7 @@ def test_l24_cleanup_unknown(directory: Path) -> None:
 def test_l25_cleanup_all(directory: Path) -> None:
     references = [sockref.listen(directory / f"{number}.sock") for number in range(5)]
     assert sockref.cleanup_all() == 5
-    assert sockets_in(directory) == []
+    assert left_in(directory) == []
     assert not any(reference.is_active for reference in references)
     assert sockref.active_socket_count() == 0
     for reference in references:
@@ -496,7 +515,7 @@ def test_l30_hundred_paths(directory: Path) -> None:
         references = await asyncio.gather(*(sockref.start_listener(path) for path in paths))
         assert len(sockets_in(directory)) == 100
         await asyncio.gather(*(asyncio.to_thread(reference.close) for reference in references))
-        assert sockets_in(directory) == []
+        assert left_in(directory) == []
 
     run(main())
 
@@ -537,7 +556,7 @@ def test_l32_cancelled_start(directory: Path) -> None:
             task.result().close()
         await sockref.aio.drain(5)
         assert sockref.active_socket_count() == 0
-        assert sockets_in(directory) == []
+        assert left_in(directory) == []
 
     run(main())
 
@@ -556,7 +575,12 @@ def test_l34_two_registries(path: Path, directory: Path) -> None:
         assert (one.active_socket_count(), two.active_socket_count()) == (1, 1)
         assert one.is_socket_active(path) and not two.is_socket_active(path)
         assert not sockref.is_socket_active(path)
-        assert code_of(two.listen, path) == "ESOCKREF_BUSY"
+        with two.listen(path) as joined, one.get_or_create(path) as owner:
+            assert (joined.is_active, joined.is_owner, joined.reference_count) == (True, False, 1)
+            assert (owner.is_owner, owner.reference_count) == (True, 2)
+            assert owner.holder_count == joined.holder_count == 2
+            assert code_of(joined.fd) == code_of(joined.serve_echo) == "ESOCKREF_CLOSED"
+        assert code_of(two.listen, path, exclusive=True) == "ESOCKREF_BUSY"
 
 
 def test_l35_shutdown(path: Path, directory: Path) -> None:
@@ -637,7 +661,7 @@ def test_l37_exit_with_handles_held(way: str, path: Path, directory: Path) -> No
         f"held[0].serve_echo()\n{EXITS[way]}\n",
         path,
     )
-    assert sockets_in(directory) == []
+    assert left_in(directory) == []
 
 
 def test_l37_exit_by_an_exception(path: Path, directory: Path) -> None:
@@ -647,7 +671,7 @@ def test_l37_exit_by_an_exception(path: Path, directory: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(Path(sockref.__file__).parents[1])},
     )
     assert done.returncode == 1 and b"ZeroDivisionError" in done.stderr
-    assert sockets_in(directory) == []
+    assert left_in(directory) == []
 
 
 def test_l38_open_reference_does_not_hold_the_process(path: Path) -> None:
@@ -684,6 +708,13 @@ def test_l39_sweep(directory: Path) -> None:
         assert not dead.exists() and plain.read_text() == "mine" and is_socket(other) and is_socket(live.path)
         assert run(sockref.aio.sweep(directory)) == 0
         other.unlink()
+        with Agent() as agent:
+            agent.start(other, guard=0)
+            agent.kill()
+        assert set(os.listdir(directory)) > {other.name} | beside(other)
+        assert registry.sweep() == 1
+        assert not set(os.listdir(directory)) & ({other.name} | beside(other))
+        assert is_socket(live.path)
         live.close()
 
 
@@ -738,7 +769,7 @@ def test_l40_fork(path: Path, directory: Path) -> None:
         """,
         path,
     )
-    assert sockets_in(directory) == []
+    assert left_in(directory) == []
 
 
 def test_l41_many_threads(path: Path) -> None:

@@ -64,13 +64,24 @@ final class EventLoop implements Runnable {
     public void run() {
         try {
             while (true) {
-                Shim.loopDispatch(pointer, -1);
+                if (Shim.loopDispatch(pointer, -1)) {
+                    takeEvents();
+                }
                 runTasks();
             }
         } catch (SockrefException e) {
             // The process is ending, or the system took the loop's descriptor away: a later start makes a new one.
             forget(this);
             report(e);
+        }
+    }
+
+    private static void takeEvents() {
+        try {
+            Watches.deliver(Shim.takeEvents());
+        } catch (Throwable t) {
+            // No memory; what was not taken waits.
+            report(t);
         }
     }
 

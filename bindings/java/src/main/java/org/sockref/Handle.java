@@ -9,6 +9,7 @@ import java.util.function.LongConsumer;
  *
  * <p>It is freed once: by close() or, where that was forgotten, by the Cleaner; at once if no call runs,
  * else by the last call that leaves. It never refers to the object whose end the Cleaner watches.
+ * A listener of it (Watches) is forgotten before.
  */
 final class Handle implements Runnable {
     /** The sign bit: closed. The other bits count the calls. */
@@ -20,6 +21,7 @@ final class Handle implements Runnable {
     private final long pointer;
     private final LongConsumer free;
     private Cleaner.Cleanable cleanable;
+    private volatile boolean watched;
 
     private Handle(long pointer, LongConsumer free) {
         this.pointer = pointer;
@@ -48,8 +50,20 @@ final class Handle implements Runnable {
     /** End a call that began with enter. */
     void exit(long entered) {
         if (entered != 0 && state.decrementAndGet() == CLOSED) {
-            free.accept(pointer);
+            free();
         }
+    }
+
+    /** It has a listener; told between enter and exit. */
+    void setWatched() {
+        watched = true;
+    }
+
+    private void free() {
+        if (watched) {
+            Watches.remove(this, pointer);
+        }
+        free.accept(pointer);
     }
 
     boolean isClosed() {
@@ -64,7 +78,7 @@ final class Handle implements Runnable {
     @Override
     public void run() {
         if (state.getAndAdd(CLOSED) == 0) {
-            free.accept(pointer);
+            free();
         }
     }
 }

@@ -163,7 +163,8 @@ public final class Options {
         }
 
         /**
-         * Whether the name may be joined across processes. True by default.
+         * Whether the name may be joined across registries and processes; false: own it alone, with no lock file beside
+         * it. True by default.
          *
          * @param share whether
          * @return this builder
@@ -173,7 +174,7 @@ public final class Options {
         }
 
         /**
-         * Whether a guard process cleans up after a kill: 0 no, 1 yes, 2: a start without it fails. 1 by default.
+         * Whether a guard process cleans up after a kill: 0 no, 1 yes, 2: a start without one fails. 1 by default.
          *
          * @param guard 0, 1 or 2
          * @return this builder
@@ -273,7 +274,7 @@ public final class Options {
         }
 
         /**
-         * Whether the listener may be passed on at its end. True by default.
+         * Whether the listener may be passed to another holder when this one ends. True by default.
          *
          * @param handover whether
          * @return this builder

@@ -194,121 +194,137 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
-     * Listen on the default name: bind it, or share it where this registry listens already.
+     * Listen on the default name: bind it, or share it with whoever listens already.
      *
-     * <p>It may wait for another start or removal of the same name.
+     * <p>It may wait for another start or removal of the same name, here or in another process. Where another registry
+     * listens, the name is joined: {@link SocketReference#isOwner} is false, and {@link SocketReference#onEvent} tells
+     * of the owner's end.
      * Connections wait in the kernel until the name is served.
      *
      * @return the reference
-     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EACCES, ...
      */
     public SocketReference listen() throws SockrefException {
         return listen(PathBytes.DEFAULT, Options.NONE);
     }
 
     /**
-     * Listen on the default name: bind it, or share it where this registry listens already.
+     * Listen on the default name: bind it, or share it with whoever listens already.
      *
-     * <p>It may wait for another start or removal of the same name.
+     * <p>It may wait for another start or removal of the same name, here or in another process. Where another registry
+     * listens, the name is joined: {@link SocketReference#isOwner} is false, and {@link SocketReference#onEvent} tells
+     * of the owner's end.
      * Connections wait in the kernel until the name is served.
      *
      * @param options options of this call
      * @return the reference
-     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EACCES, ...
      */
     public SocketReference listen(Options options) throws SockrefException {
         return listen(PathBytes.DEFAULT, options);
     }
 
     /**
-     * Listen on a name: bind it, or share it where this registry listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
-     * <p>It may wait for another start or removal of the same name.
+     * <p>It may wait for another start or removal of the same name, here or in another process. Where another registry
+     * listens, the name is joined: {@link SocketReference#isOwner} is false, and {@link SocketReference#onEvent} tells
+     * of the owner's end.
      * Connections wait in the kernel until the name is served.
      *
      * @param path the path
      * @return the reference
-     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EACCES, ...
      */
     public SocketReference listen(String path) throws SockrefException {
         return listen(PathBytes.of(path), Options.NONE);
     }
 
     /**
-     * Listen on a name: bind it, or share it where this registry listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
-     * <p>It may wait for another start or removal of the same name.
+     * <p>It may wait for another start or removal of the same name, here or in another process. Where another registry
+     * listens, the name is joined: {@link SocketReference#isOwner} is false, and {@link SocketReference#onEvent} tells
+     * of the owner's end.
      * Connections wait in the kernel until the name is served.
      *
      * @param path the path
      * @param options options of this call
      * @return the reference
-     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EACCES, ...
      */
     public SocketReference listen(String path, Options options) throws SockrefException {
         return listen(PathBytes.of(path), options);
     }
 
     /**
-     * Listen on a name: bind it, or share it where this registry listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
-     * <p>It may wait for another start or removal of the same name.
+     * <p>It may wait for another start or removal of the same name, here or in another process. Where another registry
+     * listens, the name is joined: {@link SocketReference#isOwner} is false, and {@link SocketReference#onEvent} tells
+     * of the owner's end.
      * Connections wait in the kernel until the name is served.
      *
      * @param path the path
      * @return the reference
-     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EACCES, ...
      */
     public SocketReference listen(Path path) throws SockrefException {
         return listen(PathBytes.of(path), Options.NONE);
     }
 
     /**
-     * Listen on a name: bind it, or share it where this registry listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
-     * <p>It may wait for another start or removal of the same name.
+     * <p>It may wait for another start or removal of the same name, here or in another process. Where another registry
+     * listens, the name is joined: {@link SocketReference#isOwner} is false, and {@link SocketReference#onEvent} tells
+     * of the owner's end.
      * Connections wait in the kernel until the name is served.
      *
      * @param path the path
      * @param options options of this call
      * @return the reference
-     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EACCES, ...
      */
     public SocketReference listen(Path path, Options options) throws SockrefException {
         return listen(PathBytes.of(path), options);
     }
 
     /**
-     * Listen on a name: bind it, or share it where this registry listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
-     * <p>It may wait for another start or removal of the same name.
+     * <p>It may wait for another start or removal of the same name, here or in another process. Where another registry
+     * listens, the name is joined: {@link SocketReference#isOwner} is false, and {@link SocketReference#onEvent} tells
+     * of the owner's end.
      * Connections wait in the kernel until the name is served.
      *
      * @param path the path's bytes
      * @return the reference
-     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EACCES, ...
      */
     public SocketReference listen(byte[] path) throws SockrefException {
         return listen(PathBytes.of(path), Options.NONE);
     }
 
     /**
-     * Listen on a name: bind it, or share it where this registry listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
-     * <p>It may wait for another start or removal of the same name.
+     * <p>It may wait for another start or removal of the same name, here or in another process. Where another registry
+     * listens, the name is joined: {@link SocketReference#isOwner} is false, and {@link SocketReference#onEvent} tells
+     * of the owner's end.
      * Connections wait in the kernel until the name is served.
      *
      * @param path the path's bytes
      * @param options options of this call
      * @return the reference
-     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EACCES, ...
      */
     public SocketReference listen(byte[] path, Options options) throws SockrefException {
         return listen(PathBytes.of(path), options);
     }
 
     /**
-     * Listen on the default name: bind it, or share it where this registry listens already.
+     * Listen on the default name: bind it, or share it with whoever listens already.
      *
      * <p>It does not block, and everything that goes wrong is reported by the future.
      * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
@@ -321,7 +337,7 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
-     * Listen on the default name: bind it, or share it where this registry listens already.
+     * Listen on the default name: bind it, or share it with whoever listens already.
      *
      * <p>It does not block, and everything that goes wrong is reported by the future.
      * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
@@ -335,7 +351,7 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
-     * Listen on a name: bind it, or share it where this registry listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
      * <p>It does not block, and everything that goes wrong is reported by the future.
      * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
@@ -349,7 +365,7 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
-     * Listen on a name: bind it, or share it where this registry listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
      * <p>It does not block, and everything that goes wrong is reported by the future.
      * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
@@ -364,7 +380,7 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
-     * Listen on a name: bind it, or share it where this registry listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
      * <p>It does not block, and everything that goes wrong is reported by the future.
      * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
@@ -378,7 +394,7 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
-     * Listen on a name: bind it, or share it where this registry listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
      * <p>It does not block, and everything that goes wrong is reported by the future.
      * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
@@ -393,7 +409,7 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
-     * Listen on a name: bind it, or share it where this registry listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
      * <p>It does not block, and everything that goes wrong is reported by the future.
      * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
@@ -407,7 +423,7 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
-     * Listen on a name: bind it, or share it where this registry listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
      * <p>It does not block, and everything that goes wrong is reported by the future.
      * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
@@ -462,6 +478,17 @@ public final class Registry implements AutoCloseable {
         } catch (SockrefException closed) {
             return 0;
         }
+    }
+
+    /**
+     * Tell how the guard is: the helper process that removes what this process leaves when it is killed. There is one
+     * for the process, from its first name that asks for one; no child of it.
+     *
+     * @return its process id; 0 if none was needed yet
+     * @throws SockrefException ESOCKREF_UNSUPPORTED if the helper program was not found; or why it could not be started
+     */
+    public int guardStatus() throws SockrefException {
+        return SockrefNative.sockref_guard_status(self);
     }
 
     /**
@@ -541,7 +568,7 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
-     * Remove the sockets that dead processes left in the default directory under default names.
+     * Remove what dead processes left in the default directory.
      *
      * @return how many
      * @throws SockrefException ESOCKREF_PATH, ESOCKREF_UNTRUSTED, ENOENT, ...; some may have been removed
@@ -551,7 +578,7 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
-     * Remove the sockets that dead processes left in a directory under default names.
+     * Remove what dead processes left in a directory: what their lock files tell of, and sockets with default names.
      *
      * @param directory the directory
      * @return how many
@@ -562,7 +589,7 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
-     * Remove the sockets that dead processes left in a directory under default names.
+     * Remove what dead processes left in a directory: what their lock files tell of, and sockets with default names.
      *
      * @param directory the directory
      * @return how many
@@ -573,7 +600,7 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
-     * Remove the sockets that dead processes left in a directory under default names.
+     * Remove what dead processes left in a directory: what their lock files tell of, and sockets with default names.
      *
      * @param directory the directory's bytes
      * @return how many
@@ -584,7 +611,7 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
-     * Remove the sockets that dead processes left in the default directory under default names.
+     * Remove what dead processes left in the default directory.
      *
      * <p>It works on a thread of its own; the future is completed on the registry's executor.
      *
@@ -595,7 +622,7 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
-     * Remove the sockets that dead processes left in a directory under default names.
+     * Remove what dead processes left in a directory: what their lock files tell of, and sockets with default names.
      *
      * <p>It works on a thread of its own; the future is completed on the registry's executor.
      *
@@ -607,7 +634,7 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
-     * Remove the sockets that dead processes left in a directory under default names.
+     * Remove what dead processes left in a directory: what their lock files tell of, and sockets with default names.
      *
      * <p>It works on a thread of its own; the future is completed on the registry's executor.
      *
@@ -619,7 +646,7 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
-     * Remove the sockets that dead processes left in a directory under default names.
+     * Remove what dead processes left in a directory: what their lock files tell of, and sockets with default names.
      *
      * <p>It works on a thread of its own; the future is completed on the registry's executor.
      *

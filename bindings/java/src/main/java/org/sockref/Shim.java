@@ -2,7 +2,7 @@ package org.sockref;
 
 import java.nio.ByteBuffer;
 
-/** What java_shim.c offers: loops, starts, handlers, connections. */
+/** What java_shim.c offers: loops, starts, watches, handlers, connections. */
 final class Shim {
     static {
         NativeLoader.load();
@@ -20,7 +20,8 @@ final class Shim {
 
     static native long loopNew() throws SockrefException;
 
-    static native int loopDispatch(long loop, int timeoutMs) throws SockrefException;
+    /** Whether takeEvents() has something. */
+    static native boolean loopDispatch(long loop, int timeoutMs) throws SockrefException;
 
     static native void loopWake(long loop);
 
@@ -30,6 +31,14 @@ final class Shim {
             throws SockrefException;
 
     static native void cancelStart(long registry, long start);
+
+    /** From now on, what happens to the name waits under the number, and the loop is woken. */
+    static native void watch(long reference, long loop, long number) throws SockrefException;
+
+    static native void unwatch(long reference);
+
+    /** Pairs of a watch's number and an event. */
+    static native long[] takeEvents();
 
     static native void serve(long reference, long loop, Service service) throws SockrefException;
 

@@ -4,10 +4,12 @@ import java.nio.file.Path;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
+import java.util.function.Consumer;
 
 /**
- * One counted reference to the name of a Unix socket. The first listen on a name binds it, later ones share it, and
- * the close of the last reference removes its file before it returns.
+ * One counted reference to the name of a Unix socket. The first listen on a name binds it, later ones share it, here
+ * and in other processes, and the close of the last reference removes its file before it returns.
  *
  * <p>Close it, best by try-with-resources. A reference that was dropped without is released when the collector finds
  * it, and so is one whose {@link #serve} goes on: keep a reference as long as its service is wanted. An open reference does
@@ -20,6 +22,8 @@ import java.util.concurrent.CompletableFuture;
 public final class SocketReference implements AutoCloseable {
     private final NativeReference self;
     private final byte[] path;
+    /** Kept here and nowhere else. Guarded by Watches.class. */
+    private Watches.Listener listener;
 
     /** Takes {@code self}. */
     SocketReference(NativeReference self) {
@@ -104,121 +108,129 @@ public final class SocketReference implements AutoCloseable {
     }
 
     /**
-     * Listen on the default name: bind it, or share it where this process listens already.
+     * Listen on the default name: bind it, or share it with whoever listens already.
      *
-     * <p>It may wait for another start or removal of the same name.
+     * <p>It may wait for another start or removal of the same name, here or in another process. Where another registry
+     * listens, the name is joined: {@link #isOwner} is false, and {@link #onEvent} tells of the owner's end.
      * Connections wait in the kernel until the name is served.
      *
      * @return the reference
-     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EACCES, ...
      */
     public static SocketReference listen() throws SockrefException {
         return Registry.DEFAULT.listen();
     }
 
     /**
-     * Listen on the default name: bind it, or share it where this process listens already.
+     * Listen on the default name: bind it, or share it with whoever listens already.
      *
-     * <p>It may wait for another start or removal of the same name.
+     * <p>It may wait for another start or removal of the same name, here or in another process. Where another registry
+     * listens, the name is joined: {@link #isOwner} is false, and {@link #onEvent} tells of the owner's end.
      * Connections wait in the kernel until the name is served.
      *
      * @param options options of this call
      * @return the reference
-     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EACCES, ...
      */
     public static SocketReference listen(Options options) throws SockrefException {
         return Registry.DEFAULT.listen(options);
     }
 
     /**
-     * Listen on a name: bind it, or share it where this process listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
-     * <p>It may wait for another start or removal of the same name.
+     * <p>It may wait for another start or removal of the same name, here or in another process. Where another registry
+     * listens, the name is joined: {@link #isOwner} is false, and {@link #onEvent} tells of the owner's end.
      * Connections wait in the kernel until the name is served.
      *
      * @param path the path
      * @return the reference
-     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EACCES, ...
      */
     public static SocketReference listen(String path) throws SockrefException {
         return Registry.DEFAULT.listen(path);
     }
 
     /**
-     * Listen on a name: bind it, or share it where this process listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
-     * <p>It may wait for another start or removal of the same name.
+     * <p>It may wait for another start or removal of the same name, here or in another process. Where another registry
+     * listens, the name is joined: {@link #isOwner} is false, and {@link #onEvent} tells of the owner's end.
      * Connections wait in the kernel until the name is served.
      *
      * @param path the path
      * @param options options of this call
      * @return the reference
-     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EACCES, ...
      */
     public static SocketReference listen(String path, Options options) throws SockrefException {
         return Registry.DEFAULT.listen(path, options);
     }
 
     /**
-     * Listen on a name: bind it, or share it where this process listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
-     * <p>It may wait for another start or removal of the same name.
+     * <p>It may wait for another start or removal of the same name, here or in another process. Where another registry
+     * listens, the name is joined: {@link #isOwner} is false, and {@link #onEvent} tells of the owner's end.
      * Connections wait in the kernel until the name is served.
      *
      * @param path the path
      * @return the reference
-     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EACCES, ...
      */
     public static SocketReference listen(Path path) throws SockrefException {
         return Registry.DEFAULT.listen(path);
     }
 
     /**
-     * Listen on a name: bind it, or share it where this process listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
-     * <p>It may wait for another start or removal of the same name.
+     * <p>It may wait for another start or removal of the same name, here or in another process. Where another registry
+     * listens, the name is joined: {@link #isOwner} is false, and {@link #onEvent} tells of the owner's end.
      * Connections wait in the kernel until the name is served.
      *
      * @param path the path
      * @param options options of this call
      * @return the reference
-     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EACCES, ...
      */
     public static SocketReference listen(Path path, Options options) throws SockrefException {
         return Registry.DEFAULT.listen(path, options);
     }
 
     /**
-     * Listen on a name: bind it, or share it where this process listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
-     * <p>It may wait for another start or removal of the same name.
+     * <p>It may wait for another start or removal of the same name, here or in another process. Where another registry
+     * listens, the name is joined: {@link #isOwner} is false, and {@link #onEvent} tells of the owner's end.
      * Connections wait in the kernel until the name is served.
      *
      * @param path the path's bytes
      * @return the reference
-     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EACCES, ...
      */
     public static SocketReference listen(byte[] path) throws SockrefException {
         return Registry.DEFAULT.listen(path);
     }
 
     /**
-     * Listen on a name: bind it, or share it where this process listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
-     * <p>It may wait for another start or removal of the same name.
+     * <p>It may wait for another start or removal of the same name, here or in another process. Where another registry
+     * listens, the name is joined: {@link #isOwner} is false, and {@link #onEvent} tells of the owner's end.
      * Connections wait in the kernel until the name is served.
      *
      * @param path the path's bytes
      * @param options options of this call
      * @return the reference
-     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EADDRINUSE, EACCES, ...
+     * @throws SockrefException ESOCKREF_PATH, ESOCKREF_FOREIGN, ESOCKREF_BUSY, EACCES, ...
      */
     public static SocketReference listen(byte[] path, Options options) throws SockrefException {
         return Registry.DEFAULT.listen(path, options);
     }
 
     /**
-     * Listen on the default name: bind it, or share it where this process listens already.
+     * Listen on the default name: bind it, or share it with whoever listens already.
      *
      * <p>It does not block, and everything that goes wrong is reported by the future.
      * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
@@ -231,7 +243,7 @@ public final class SocketReference implements AutoCloseable {
     }
 
     /**
-     * Listen on the default name: bind it, or share it where this process listens already.
+     * Listen on the default name: bind it, or share it with whoever listens already.
      *
      * <p>It does not block, and everything that goes wrong is reported by the future.
      * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
@@ -245,7 +257,7 @@ public final class SocketReference implements AutoCloseable {
     }
 
     /**
-     * Listen on a name: bind it, or share it where this process listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
      * <p>It does not block, and everything that goes wrong is reported by the future.
      * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
@@ -259,7 +271,7 @@ public final class SocketReference implements AutoCloseable {
     }
 
     /**
-     * Listen on a name: bind it, or share it where this process listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
      * <p>It does not block, and everything that goes wrong is reported by the future.
      * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
@@ -274,7 +286,7 @@ public final class SocketReference implements AutoCloseable {
     }
 
     /**
-     * Listen on a name: bind it, or share it where this process listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
      * <p>It does not block, and everything that goes wrong is reported by the future.
      * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
@@ -288,7 +300,7 @@ public final class SocketReference implements AutoCloseable {
     }
 
     /**
-     * Listen on a name: bind it, or share it where this process listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
      * <p>It does not block, and everything that goes wrong is reported by the future.
      * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
@@ -303,7 +315,7 @@ public final class SocketReference implements AutoCloseable {
     }
 
     /**
-     * Listen on a name: bind it, or share it where this process listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
      * <p>It does not block, and everything that goes wrong is reported by the future.
      * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
@@ -317,7 +329,7 @@ public final class SocketReference implements AutoCloseable {
     }
 
     /**
-     * Listen on a name: bind it, or share it where this process listens already.
+     * Listen on a name: bind it, or share it with whoever listens already.
      *
      * <p>It does not block, and everything that goes wrong is reported by the future.
      * Completing or cancelling the future cancels the start; a reference that came all the same is released at once.
@@ -441,6 +453,47 @@ public final class SocketReference implements AutoCloseable {
         long pointer = handle.enter();
         try {
             Shim.serve(pointer, loop.pointer(), new Service(handlers, loop));
+        } finally {
+            handle.exit(pointer);
+        }
+    }
+
+    /**
+     * Be told what happens to the name, on the dispatch thread: do not block there.
+     *
+     * <p>Each reference has one listener; a new one replaces it, and the close of the reference ends it. Like its
+     * service, it lasts no longer than the reference: one that was dropped is told nothing more. What a listener
+     * throws goes to the thread's handler of uncaught exceptions.
+     *
+     * @param listener is told; or null: nobody any more
+     * @throws SockrefException ESOCKREF_CLOSED if this is closed, or the name was revoked already
+     */
+    public void onEvent(Consumer<? super SocketEvent> listener) throws SockrefException {
+        onEvent(listener, Runnable::run);
+    }
+
+    /**
+     * Be told what happens to the name, on an executor.
+     *
+     * @param listener as for {@link #onEvent(Consumer)}
+     * @param executor runs it
+     * @throws SockrefException as for {@link #onEvent(Consumer)}
+     */
+    public void onEvent(Consumer<? super SocketEvent> listener, Executor executor) throws SockrefException {
+        Objects.requireNonNull(executor, "executor");
+        Handle handle = self.handle();
+        long pointer = handle.enter();
+        try {
+            synchronized (Watches.class) {
+                if (listener == null) {
+                    Watches.remove(handle, pointer);
+                    this.listener = null;
+                } else {
+                    Watches.Listener fresh = new Watches.Listener(handle, listener, executor);
+                    Watches.set(handle, pointer, EventLoop.get(), fresh);
+                    this.listener = fresh;
+                }
+            }
         } finally {
             handle.exit(pointer);
         }

@@ -68,6 +68,17 @@ public final class Sockref {
     }
 
     /**
+     * Tell how the guard is: the helper process that removes what this process leaves when it is killed. There is one
+     * for the process, from its first name that asks for one; no child of it.
+     *
+     * @return its process id; 0 if none was needed yet
+     * @throws SockrefException ESOCKREF_UNSUPPORTED if the helper program was not found; or why it could not be started
+     */
+    public static int guardStatus() throws SockrefException {
+        return Registry.DEFAULT.guardStatus();
+    }
+
+    /**
      * Take a socket that the program bound, and count its first reference. Its file is removed with the last one.
      *
      * @param path the path where it is bound
@@ -144,7 +155,7 @@ public final class Sockref {
     }
 
     /**
-     * Remove the sockets that dead processes left in the default directory under default names.
+     * Remove what dead processes left in the default directory.
      *
      * @return how many
      * @throws SockrefException ESOCKREF_PATH, ESOCKREF_UNTRUSTED, ENOENT, ...; some may have been removed
@@ -154,7 +165,7 @@ public final class Sockref {
     }
 
     /**
-     * Remove the sockets that dead processes left in a directory under default names.
+     * Remove what dead processes left in a directory: what their lock files tell of, and sockets with default names.
      *
      * @param directory the directory
      * @return how many
@@ -165,7 +176,7 @@ public final class Sockref {
     }
 
     /**
-     * Remove the sockets that dead processes left in a directory under default names.
+     * Remove what dead processes left in a directory: what their lock files tell of, and sockets with default names.
      *
      * @param directory the directory
      * @return how many
@@ -176,7 +187,7 @@ public final class Sockref {
     }
 
     /**
-     * Remove the sockets that dead processes left in a directory under default names.
+     * Remove what dead processes left in a directory: what their lock files tell of, and sockets with default names.
      *
      * @param directory the directory's bytes
      * @return how many
@@ -187,7 +198,7 @@ public final class Sockref {
     }
 
     /**
-     * Remove the sockets that dead processes left in the default directory under default names.
+     * Remove what dead processes left in the default directory.
      *
      * <p>It works on a thread of its own; the future is completed on the registry's executor.
      *
@@ -198,7 +209,7 @@ public final class Sockref {
     }
 
     /**
-     * Remove the sockets that dead processes left in a directory under default names.
+     * Remove what dead processes left in a directory: what their lock files tell of, and sockets with default names.
      *
      * <p>It works on a thread of its own; the future is completed on the registry's executor.
      *
@@ -210,7 +221,7 @@ public final class Sockref {
     }
 
     /**
-     * Remove the sockets that dead processes left in a directory under default names.
+     * Remove what dead processes left in a directory: what their lock files tell of, and sockets with default names.
      *
      * <p>It works on a thread of its own; the future is completed on the registry's executor.
      *
@@ -222,7 +233,7 @@ public final class Sockref {
     }
 
     /**
-     * Remove the sockets that dead processes left in a directory under default names.
+     * Remove what dead processes left in a directory: what their lock files tell of, and sockets with default names.
      *
      * <p>It works on a thread of its own; the future is completed on the registry's executor.
      *

@@ -491,9 +491,20 @@ class LifecycleTest extends Scene {
             assertTrue(one.isSocketActive(path("a")));
             assertFalse(one.isSocketActive(path("b")));
             assertTrue(two.getExisting(path("a")).isEmpty());
-            refused("ESOCKREF_BUSY", () -> two.listen(path("a")));
-            refused("ESOCKREF_BUSY", one.startListener(path("b")));
+            assertEquals(1, a.holderCount());
+            try (SocketReference joined = two.listen(path("a"));
+                    SocketReference joinedToo = get(one.startListener(path("b")))) {
+                assertTrue(joined.isActive() && joinedToo.isActive());
+                assertFalse(joined.isOwner() || joinedToo.isOwner());
+                assertEquals(1, joined.referenceCount());
+                assertEquals(2, a.holderCount());
+                assertEquals(2, joinedToo.holderCount());
+                refused("ESOCKREF_CLOSED", joined::fd);
+            }
             assertTrue(a.isActive() && b.isActive());
+            assertEquals(1, a.holderCount());
+            assertEquals(1, b.holderCount());
+            assertEquals(2, sockets().size());
         }
     }
 

@@ -164,15 +164,23 @@ class PathsTest extends Scene {
     void l18SocketsInTheWay() throws Exception {
         try (ServerSocketChannel live = foreign(path("foreign-live"))) {
             assertTrue(live.isOpen());
-            foreign(path("foreign-dead")).close();
-            for (String leaf : List.of("foreign-live", "foreign-dead")) {
-                long inode = inode(path(leaf));
-                SockrefException problem = refused("EADDRINUSE", () -> SocketReference.listen(path(leaf)));
-                assertEquals(98, problem.errno());
-                refused("EADDRINUSE", SocketReference.startListener(path(leaf)));
-                assertEquals(inode, inode(path(leaf)));
-            }
+            long inode = inode(path("foreign-live"));
+            SockrefException problem = refused("ESOCKREF_FOREIGN", () -> SocketReference.listen(path("foreign-live")));
+            assertEquals(98, problem.errno());
+            assertEquals(path("foreign-live").toString(), problem.path());
+            refused("ESOCKREF_FOREIGN", SocketReference.startListener(path("foreign-live")));
+            assertEquals(inode, inode(path("foreign-live")));
             dial(path("foreign-live")).close();
+        }
+        for (boolean share : List.of(true, false)) {
+            foreign(path("dead")).close();
+            assertTrue(isSocket(path("dead")));
+            Options options = Options.builder().share(share).build();
+            try (SocketReference reference = SocketReference.listen(path("dead"), options)) {
+                assertTrue(reference.isOwner());
+                dial(path("dead")).close();
+            }
+            assertFalse(exists(path("dead")));
         }
     }
 

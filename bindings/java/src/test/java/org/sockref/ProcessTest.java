@@ -34,7 +34,7 @@ class ProcessTest extends Scene {
             }
         }
         int status = child.end();
-        assertEquals(List.of(), sockets(), child::output);
+        assertEquals(List.of(), left(), child::output);
         int expected = switch (end) {
             case "TERM" -> 143;
             case "INT" -> 130;
@@ -50,7 +50,7 @@ class ProcessTest extends Scene {
         Child child = Child.start(Programs.class, "many", directory);
         child.line("started");
         assertEquals(0, child.end());
-        assertEquals(List.of(), sockets());
+        assertEquals(List.of(), left());
     }
 
     @Test

@@ -31,7 +31,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.function.Executable;
 
-/** Every test has a directory of its own, and leaves no socket file and no live object behind. */
+/** Every test has a directory of its own, and leaves no file of the library's and no live object behind. */
 @Timeout(value = 120, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 abstract class Scene {
     static final Duration LONG = Duration.ofSeconds(30);
@@ -55,22 +55,37 @@ abstract class Scene {
     void nothingIsLeft() throws Exception {
         await("live counts " + before, () -> Sockref.liveCounts().equals(before), Sockref::liveCounts);
         assertEquals(activeBefore, Sockref.activeSocketCount());
-        List<Path> sockets = sockets();
+        List<Path> left = left();
         deleteAll(directory);
-        assertEquals(List.of(), sockets);
+        assertEquals(List.of(), left);
     }
 
     Path path(String leaf) {
         return directory.resolve(leaf);
     }
 
+    /** The lock file or control socket that a shared socket has beside it, by its suffix. */
+    static Path beside(Path path, String suffix) {
+        return path.resolveSibling("." + path.getFileName() + suffix);
+    }
+
+    private static boolean isBeside(Path file) {
+        return file.getFileName().toString().matches("\\..*\\.sr(lock|ctl)");
+    }
+
     /** Socket files in the directory, those of foreign servers excepted, which are named so. */
     List<Path> sockets() throws IOException {
+        return left().stream().filter(file -> !isBeside(file)).toList();
+    }
+
+    /** Those, with what stands beside them. */
+    List<Path> left() throws IOException {
         List<Path> found = new ArrayList<>();
         Files.walkFileTree(directory, new SimpleFileVisitor<>() {
             @Override
             public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) throws IOException {
-                if (isSocket(file) && !file.getFileName().toString().startsWith("foreign")) {
+                boolean isForeign = file.getFileName().toString().startsWith("foreign");
+                if (isBeside(file) || (isSocket(file) && !isForeign)) {
                     found.add(file);
                 }
                 return FileVisitResult.CONTINUE;

@@ -1,0 +1,29 @@
+package org.sockref;
+
+/** What happens to a name that a reference holds: see {@link SocketReference#onEvent}. */
+public enum SocketEvent {
+    /** The reference is no longer active: revoked, or the process that listened is gone. Start the name anew. */
+    LOST(1),
+    /** Another file stands at the path. */
+    DISPLACED(2),
+    /** Another registry listens now; or this one, if {@link SocketReference#isOwner} says so: serve the name then. */
+    OWNER(3),
+    /** The registry shuts down: close soon. */
+    SHUTDOWN(4);
+
+    private final int number;
+
+    SocketEvent(int number) {
+        this.number = number;
+    }
+
+    /** C's sockref_watch_event; null for one that is newer than this. */
+    static SocketEvent of(long number) {
+        for (SocketEvent event : values()) {
+            if (event.number == number) {
+                return event;
+            }
+        }
+        return null;
+    }
+}
