@@ -39,6 +39,7 @@ static void make_registry(int64_t names)
 
     check(sockref_options_set_int(options, SOCKREF_OPT_MAX_SOCKETS, names), "options");
     check(sockref_options_set_int(options, SOCKREF_OPT_SHARE, 0), "options");
+    check(sockref_options_set_int(options, SOCKREF_OPT_GUARD, 0), "options");
     check(sockref_registry_new(options, &registry), "registry_new");
     sockref_options_free(options);
 }

@@ -419,7 +419,8 @@ static int bind_after_recovery(struct try *try)
         if (status == 0)
             status = bind_alone(try);
         if (!sr_lockfile_has_slots(lock))
-            sr_lockfile_unlink(lock, try->place, try->path);
+            sr_lockfile_unlink(lock, status == SR_SHARE_OWNED ? &try->file.place : try->place,
+                               try->path);
     }
     return status;
 }

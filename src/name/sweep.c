@@ -98,11 +98,21 @@ static bool is_lock_name(const char *name)
            strcmp(name + length - suffix, LOCK_SUFFIX) == 0;
 }
 
+/* Whether a name has a lock file, whose turn it is then. */
+static bool has_lock(const struct sr_place *place, const char *leaf)
+{
+    char lock_name[SR_LOCKFILE_NAME_MAX];
+    struct stat info;
+
+    sr_lockfile_name(leaf, LOCK_SUFFIX, lock_name);
+    return sr_sys.fstatat(place->dir, lock_name, &info, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 static int sweep_item(const struct sr_place *place, const char *directory, const char *name)
 {
     if (is_lock_name(name))
         return sweep_lock(place, directory, name);
-    if (!place->shared && is_default_leaf(name))
+    if (!place->shared && is_default_leaf(name) && !has_lock(place, name))
         return sweep_socket(place, name);
     return 0;
 }
