@@ -116,27 +116,31 @@ inline settle(l) {
 }
 
 inline open_lock(out) {
-    if
-    :: lock_name == 0 ->
-        i = 1;
-        do
-        :: i <= LOCKS && opens[i] != 0 -> i++
-        :: else -> break
-        od;
-        assert(i <= LOCKS);
-        lock_name = i;
-        i = 0
-    :: else
-    fi;
-    out = lock_name;
-    opens[out]++
+    d_step {
+        if
+        :: lock_name == 0 ->
+            i = 1;
+            do
+            :: i <= LOCKS && opens[i] != 0 -> i++
+            :: else -> break
+            od;
+            assert(i <= LOCKS);
+            lock_name = i;
+            i = 0
+        :: else
+        fi;
+        out = lock_name;
+        opens[out]++
+    }
 }
 
 inline unlink_lock(l) {
-    if
-    :: lock_name == l -> lock_name = 0; settle(l)
-    :: else
-    fi
+    d_step {
+        if
+        :: lock_name == l -> lock_name = 0; settle(l)
+        :: else
+        fi
+    }
 }
 
 /* The kernel frees what this description has locked. */
@@ -147,55 +151,61 @@ inline free_bytes(l, id, slot) {
 }
 
 inline close_lock(w) {
-    t = lock[w];
-    free_bytes(t, w + 1, NOT(w));
-    opens[t]--;
-    lock[w] = 0;
+    d_step {
+        t = lock[w];
+        free_bytes(t, w + 1, NOT(w));
+        opens[t]--;
+        lock[w] = 0;
 #ifdef FORK
-    inherited[w] = false;
-    if :: w == 0 -> stuck = false :: else fi;
+        inherited[w] = false;
+        if :: w == 0 -> stuck = false :: else fi;
 #endif
-    settle(t);
-    t = 0
+        settle(t);
+        t = 0
+    }
 }
 
 /* A process died: its bytes stay where a child has the same description. */
 inline die_lock(w) {
-    t = lock[w];
-    lock[w] = 0;
-    if
+    d_step {
+        t = lock[w];
+        lock[w] = 0;
+        if
 #ifdef FORK
-    :: INHERITED(w) -> if :: byte0[t] == w + 1 && !stuck -> byte0[t] = 0 :: else fi
+        :: INHERITED(w) -> if :: byte0[t] == w + 1 && !stuck -> byte0[t] = 0 :: else fi
 #endif
-    :: !INHERITED(w) ->
-        free_bytes(t, w + 1, NOT(w));
-        opens[t]--;
-        settle(t)
-    fi;
-    t = 0
+        :: !INHERITED(w) ->
+            free_bytes(t, w + 1, NOT(w));
+            opens[t]--;
+            settle(t)
+        fi;
+        t = 0
+    }
 }
 
 /* Device and inode may come again once nobody has the inode; with its birth time it is another one. */
 inline new_socket(who, is_foreign, out) {
-    i = 1;
-    do
-    :: i <= SOCKS && (path == i || bound[i] != 0 || PINNED(i)) -> i++
-    :: else -> break
-    od;
-    assert(i <= SOCKS);
-    out = i;
-    bound[i] = BIT(who);
-    foreign[i] = is_foreign;
-    path = i;
+    d_step {
+        i = 1;
+        do
+        :: i <= SOCKS && (path == i || bound[i] != 0 || PINNED(i)) -> i++
+        :: else -> break
+        od;
+        assert(i <= SOCKS);
+        out = i;
+        bound[i] = BIT(who);
+        foreign[i] = is_foreign;
+        path = i;
 #ifndef NO_BIRTH_TIME
-    t = 1;
-    do
-    :: t <= LOCKS -> if :: recorded[t] == i -> recorded[t] = 0 :: else fi; t++
-    :: else -> break
-    od;
+        t = 1;
+        do
+        :: t <= LOCKS -> if :: recorded[t] == i -> recorded[t] = 0 :: else fi; t++
+        :: else -> break
+        od;
 #endif
-    i = 0;
-    t = 0
+        i = 0;
+        t = 0
+    }
 }
 
 inline close_socket(w) {
@@ -205,29 +215,37 @@ inline close_socket(w) {
 
 /* I2: the name of a live listener is removed by its owner alone, a foreign live one by nobody. */
 inline remove(by) {
-    assert(!(foreign[path] && ALIVE(path)));
-    assert(responsible == 0 || responsible == by || dying[responsible - 1] || sock[responsible - 1] != path);
-    path = 0
+    d_step {
+        assert(!(foreign[path] && ALIVE(path)));
+        assert(responsible == 0 || responsible == by || dying[responsible - 1] || sock[responsible - 1] != path);
+        path = 0
+    }
 }
 
 inline unpublish(w) {
-    if :: is_published[w] -> is_published[w] = false; published-- :: else fi
+    d_step {
+        if :: is_published[w] -> is_published[w] = false; published-- :: else fi
+    }
 }
 
 inline publish(w) {
-    is_published[w] = true;
-    published++;
-    assert(published == 1) /* I1 */
+    d_step {
+        is_published[w] = true;
+        published++;
+        assert(published == 1) /* I1 */
+    }
 }
 
 /* Those who are connected to w learn that it has gone. */
 inline hang_up(w) {
-    i = 0;
-    do
-    :: i < W -> if :: peer[i] == w + 1 -> peer[i] = 0 :: else fi; i++
-    :: else -> break
-    od;
-    i = 0
+    d_step {
+        i = 0;
+        do
+        :: i < W -> if :: peer[i] == w + 1 -> peer[i] = 0 :: else fi; i++
+        :: else -> break
+        od;
+        i = 0
+    }
 }
 
 /* --- what is found under byte 0 --- */

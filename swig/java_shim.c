@@ -2,9 +2,9 @@
  * The Java binding's hand-written part: loops, starts, watches, handlers, bytes and exceptions.
  *
  * No thread of the library enters the VM: the Java thread that calls loopDispatch() runs every
- * callback, with its own JNIEnv. What a watch is told on the service thread waits in a queue. An upcall never leaves an exception pending: the Java side catches
- * everything, and what could not be caught there (no memory, a stack overflow) is cleared here, so
- * that the loop goes on.
+ * callback, with its own JNIEnv. What a watch is told on the service thread waits in a queue. An
+ * upcall never leaves an exception pending: the Java side catches everything, and what could not be
+ * caught there (no memory, a stack overflow) is cleared here, so that the loop goes on.
  *
  * Local references: a dispatch may run many callbacks before it returns to Java, so each callback
  * frees its own.
@@ -499,7 +499,8 @@ SHIM(void, watch)(JNIEnv *env, jclass self, jlong ref, jlong loop, jlong number)
     pthread_mutex_lock(&events.mutex);
     events.loop = (sockref_loop *)(uintptr_t)loop;
     pthread_mutex_unlock(&events.mutex);
-    status = sockref_set_watch((sockref *)(uintptr_t)ref, on_event, (void *)(uintptr_t)number, NULL);
+    status =
+        sockref_set_watch((sockref *)(uintptr_t)ref, on_event, (void *)(uintptr_t)number, NULL);
     if (status < 0)
         sr_java_throw(env, status);
 }

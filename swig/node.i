@@ -189,6 +189,14 @@ static void add_all(napi_env env, napi_value exports);
 
 %include "sockref.i"
 
+/* A process id, or 0. */
+%typemap(out) int sockref_guard_status {
+    if ($1 < 0)
+        SR_FAIL($1);
+    $result = Napi::Number::New(env, $1);
+}
+int sockref_guard_status(sockref_registry *self);
+
 /* close() at once, beside the finalizer: idempotent, and a call under way keeps the pointer until it ends. */
 %typemap(in) sockref *closing, sockref_registry *closing {
     void *wrapped = nullptr;
@@ -294,6 +302,7 @@ static void add_all(napi_env env, napi_value exports)
     add_start(self, exports);
     add_work(self, exports);
     add_serve(self, exports);
+    add_watch(self, exports);
 }
 
 } // namespace sr

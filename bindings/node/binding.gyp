@@ -16,6 +16,7 @@
         "src/errors.cc",
         "src/serve.cc",
         "src/start.cc",
+        "src/watch.cc",
         "src/work.cc"
       ],
       "include_dirs": ["src", "<!(node -p \"require('node-addon-api').include_dir\")"],

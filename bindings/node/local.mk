@@ -30,6 +30,7 @@ node_sources = \
 	bindings/node/src/errors.cc \
 	bindings/node/src/serve.cc \
 	bindings/node/src/start.cc \
+	bindings/node/src/watch.cc \
 	bindings/node/src/work.cc
 node_project = \
 	bindings/node/README.md \

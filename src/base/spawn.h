@@ -13,7 +13,8 @@ enum {
 /*
  * Run a program, by absolute path, in a session of its own: an empty environment, the two
  * descriptors above (pidfd -1: none), no signal ignored, and all blocked until it says what it does
- * with them. It is no child of this process, which gets neither a SIGCHLD nor anything to wait for. Returns 0 or -errno; nothing is described.
+ * with them. It is no child of this process, which gets neither a SIGCHLD nor anything to wait for.
+ * Returns 0 or -errno; nothing is described.
  */
 int sr_spawn_guard(const char *program, int command, int pidfd, pid_t *out_pid);
 

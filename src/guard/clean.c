@@ -17,7 +17,7 @@
 #include "name/probe.h"
 
 enum patience {
-    IN_USE_MS = 250,
+    IN_USE_MS = 500,
     FAILING_MS = 10000,
     BUSY_MS = 60000, /* somebody is at the name: it may be a process that was stopped */
 };

@@ -141,13 +141,19 @@ static bool is_spare(int fd)
     return getrlimit(RLIMIT_NOFILE, &limit) < 0 || (rlim_t)fd + SPARE_DESCRIPTORS < limit.rlim_cur;
 }
 
-/* The parent could not open it: its own limit is reached. */
+static bool is_inode(int fd, dev_t device, ino_t inode)
+{
+    struct stat info;
+
+    return fd >= 0 && sr_sys.fstat(fd, &info) == 0 && info.st_dev == device && info.st_ino == inode;
+}
+
+/* What the parent could not open, its own limit being reached. */
 static int open_inode(const struct sr_watched *name, dev_t device, ino_t inode)
 {
     int fd = sr_fd_open(name->dir->place.dir, sr_path_leaf(name->path), O_PATH | O_NOFOLLOW);
-    struct stat info;
 
-    if (fd >= 0 && sr_sys.fstat(fd, &info) == 0 && info.st_dev == device && info.st_ino == inode)
+    if (is_inode(fd, device, inode))
         return fd;
     if (fd >= 0)
         sr_fd_close(fd);
@@ -164,7 +170,7 @@ void sr_watched_pin(uint64_t id, dev_t device, ino_t inode, int fd)
     }
     if (fd < 0)
         fd = open_inode(name, device, inode);
-    if (fd >= 0 && !is_spare(fd)) {
+    if (fd >= 0 && (!is_spare(fd) || !is_inode(fd, device, inode))) {
         sr_fd_close(fd);
         fd = -1;
     }

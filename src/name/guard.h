@@ -1,8 +1,8 @@
 /*
  * The guard: a helper process that removes what this process leaves behind when it is killed. It is
  * told of a name before anything of it exists, of the socket's inode once that is bound, and when
- * nothing is left of it. There is one for the process, started with the first name; one that is dead
- * or does not listen is replaced, and told all again.
+ * nothing is left of it. There is one for the process, started with the first name; one that is
+ * dead or does not listen is replaced, and told all again.
  */
 #ifndef SR_NAME_GUARD_H
 #define SR_NAME_GUARD_H
@@ -28,8 +28,8 @@ struct sr_guarded {
 };
 
 /*
- * Have a name watched over; starts the guard if need be. Returns 0, or a described status when there
- * is no guard and none could be started: then nothing is kept, and the name goes without.
+ * Have a name watched over; starts the guard if need be. Returns 0, or a described status when
+ * there is no guard and none could be started: then nothing is kept, and the name goes without.
  */
 int sr_guard_watch(struct sr_guarded *self, const struct sr_place *place, const char *path,
                    bool has_lock);
@@ -38,7 +38,8 @@ void sr_guard_pin(struct sr_guarded *self, dev_t device, ino_t inode);
 /* Nothing is left of it. Waits for nobody. Does nothing if it is not watched over. */
 void sr_guard_forget(struct sr_guarded *self);
 
-/* The guard's process id, 0 if none was needed yet, or the status of the last failure to start one. */
+/* The guard's process id, 0 if none was needed yet, or the status of the last failure to start one.
+ */
 int sr_guard_status(void);
 /* In a forked child: the guard is the parent's. */
 void sr_guard_after_fork(void);

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/sys.h"
 #include "name/path.h"
 
@@ -258,8 +259,36 @@ bool sr_lockfile_is_current(const struct sr_lockfile *self, const struct sr_plac
     return leads_here(self, place, name);
 }
 
+int sr_lockfile_unlink(const struct sr_lockfile *self, const struct sr_place *place,
+                       const char *path)
+{
+    char name[SR_LOCKFILE_NAME_MAX];
+    struct stat info;
+
+    sr_lockfile_name(sr_path_leaf(path), ".srlock", name);
+    if (sr_sys.fstatat(place->dir, name, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : sr_error_system(errno, "fstatat", path);
+    if (info.st_dev != self->device || info.st_ino != self->inode)
+        return 0;
+    if (sr_sys.unlinkat(place->dir, name, 0) < 0 && errno != ENOENT)
+        return sr_error_system(errno, "unlinkat", path);
+    return 0;
+}
+
+void sr_lockfile_discard(const struct sr_lockfile *self, const struct sr_place *place,
+                         const char *path)
+{
+    struct sr_error *error = sr_error_take();
+    int status = sr_lockfile_unlink(self, place, path);
+
+    if (status < 0)
+        sr_log(SR_LOG_CLEANUP_FAILED, SOCKREF_LOG_ERROR, status, path, "%s",
+               sockref_last_error()->message);
+    sr_error_give(error);
+}
+
 /* A lock file that this call may have made goes again, unless somebody uses it. */
-static void discard(struct sr_lockfile *self, const struct sr_place *place, const char *path)
+static void abandon(struct sr_lockfile *self, const struct sr_place *place, const char *path)
 {
     struct sr_error *error = sr_error_take();
     struct stat info;
@@ -269,7 +298,7 @@ static void discard(struct sr_lockfile *self, const struct sr_place *place, cons
         sr_lockfile_take(self, path, SR_BYTE_OWNER) == 0 && !sr_lockfile_has_slots(self)) {
         self->device = info.st_dev;
         self->inode = info.st_ino;
-        sr_lockfile_unlink(self, place, path);
+        sr_lockfile_discard(self, place, path);
     }
     sr_lockfile_close(self);
     sr_error_give(error);
@@ -288,7 +317,7 @@ int sr_lockfile_enter(const struct sr_place *place, const char *path, bool creat
         if (status == 0)
             status = sr_lockfile_take(&self, path, SR_BYTE_CHANGE);
         if (status < 0 && self.fd >= 0 && create)
-            discard(&self, place, path);
+            abandon(&self, place, path);
         if (status == 0 && leads_here(&self, place, name)) {
             *out = self;
             return 0;
@@ -303,22 +332,6 @@ int sr_lockfile_enter(const struct sr_place *place, const char *path, bool creat
 int sr_lockfile_reenter(struct sr_lockfile *self, const char *path)
 {
     return sr_lockfile_take(self, path, SR_BYTE_CHANGE);
-}
-
-int sr_lockfile_unlink(const struct sr_lockfile *self, const struct sr_place *place,
-                       const char *path)
-{
-    char name[SR_LOCKFILE_NAME_MAX];
-    struct stat info;
-
-    sr_lockfile_name(sr_path_leaf(path), ".srlock", name);
-    if (sr_sys.fstatat(place->dir, name, &info, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT ? 0 : sr_error_system(errno, "fstatat", path);
-    if (info.st_dev != self->device || info.st_ino != self->inode)
-        return 0;
-    if (sr_sys.unlinkat(place->dir, name, 0) < 0 && errno != ENOENT)
-        return sr_error_system(errno, "unlinkat", path);
-    return 0;
 }
 
 void sr_lockfile_close(struct sr_lockfile *self)

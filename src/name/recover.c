@@ -26,6 +26,7 @@ struct relic {
     const struct sr_identity *pinned;
     enum sr_recover_by by;
     bool is_control; /* the control socket: its name is sockref's own */
+    bool is_aside;   /* a removal that was killed has renamed it */
 };
 
 /* How sure it is that a socket is what the dead owner bound. */
@@ -125,7 +126,11 @@ static int recover_relic(const struct relic *relic, bool *inout_removed)
         status = sr_error_system(errno, "fstat", relic->path);
     else
         status = judge(relic, inode, &info, &remove);
-    if (remove) {
+    if (remove && relic->is_aside) {
+        status = sr_sys.unlinkat(relic->place->dir, relic->leaf, 0) < 0 ? 0 : 1;
+        *inout_removed |= status > 0;
+        status = 0;
+    } else if (remove) {
         status = sr_sockfile_remove_inode(relic->place, relic->leaf, info.st_dev, info.st_ino,
                                           relic->path);
         *inout_removed |= status > 0;
@@ -133,6 +138,23 @@ static int recover_relic(const struct relic *relic, bool *inout_removed)
     }
     sr_fd_close(inode);
     return status;
+}
+
+/* What a removal that was killed has renamed aside goes back; or, where the name is taken, away. */
+static int recover_aside(const struct relic *at_name, bool *inout_removed)
+{
+    char leaf[SR_LOCKFILE_NAME_MAX];
+    struct relic relic = *at_name;
+    int status = sr_sockfile_restore(relic.place, relic.leaf, relic.path);
+
+    if (status <= 0)
+        return status;
+    sr_lockfile_name(relic.leaf, SR_ASIDE_SUFFIX, leaf);
+    relic.leaf = leaf;
+    relic.by = SR_RECOVER_RECORDED; /* what is not proven ours is kept */
+    relic.is_aside = true;
+    status = recover_relic(&relic, inout_removed);
+    return status < 0 ? status : 0;
 }
 
 static int recover(const struct sr_lockfile *lock, const struct sr_place *place, const char *path,
@@ -149,7 +171,9 @@ static int recover(const struct sr_lockfile *lock, const struct sr_place *place,
     if (status < 0)
         return sr_error_system(-status, "pread", path);
     relic.leaf = sr_path_leaf(path);
-    status = recover_relic(&relic, inout_removed);
+    status = recover_aside(&relic, inout_removed);
+    if (status == 0)
+        status = recover_relic(&relic, inout_removed);
     if (status != 0)
         return status;
     sr_lockfile_name(sr_path_leaf(path), ".srctl", control);

@@ -110,7 +110,7 @@ static int retire(struct try *try)
     if (status == SR_RECOVER_ALIVE)
         return later(try, describe_owner(try, SOCKREF_EBUSY,
                                          "a child of the name's dead owner keeps it alive"));
-    sr_lockfile_unlink(&try->share->lock, try->place, try->path);
+    sr_lockfile_discard(&try->share->lock, try->place, try->path);
     return later_changing(try);
 }
 
@@ -316,7 +316,7 @@ static int decide(struct try *try)
     status = recover_and_own(try);
     /* A lock file that this try made does not stay behind. */
     if (status < 0 && !sr_lockfile_has_slots(&share->lock))
-        sr_lockfile_unlink(&share->lock, try->place, try->path);
+        sr_lockfile_discard(&share->lock, try->place, try->path);
     return status;
 }
 
@@ -401,8 +401,12 @@ static int bind_alone(struct try *try)
 static int bind_after_recovery(struct try *try)
 {
     struct sr_lockfile *lock = &try->share->lock; /* closed by the caller */
-    int status = sr_lockfile_enter(try->place, try->path, true, lock);
+    int status;
 
+    sr_guard_forget(&try->share->guarded); /* it is to look at the lock file as well from now on */
+    status = tell_guard(try, true);
+    if (status == 0)
+        status = sr_lockfile_enter(try->place, try->path, true, lock);
     if (status == SR_LOCK_BUSY)
         return later_changing(try);
     if (status < 0)
@@ -419,7 +423,7 @@ static int bind_after_recovery(struct try *try)
         if (status == 0)
             status = bind_alone(try);
         if (!sr_lockfile_has_slots(lock))
-            sr_lockfile_unlink(lock, status == SR_SHARE_OWNED ? &try->file.place : try->place,
+            sr_lockfile_discard(lock, status == SR_SHARE_OWNED ? &try->file.place : try->place,
                                try->path);
     }
     return status;

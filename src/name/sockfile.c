@@ -18,6 +18,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "name/lockfile.h"
 #include "name/path.h"
 
 #include <errno.h>
@@ -315,6 +316,21 @@ static void warn_displaced(const struct target *target)
            "another file stands at the path; it was left alone");
 }
 
+int sr_sockfile_restore(const struct sr_place *place, const char *leaf, const char *path)
+{
+    char aside[SR_LOCKFILE_NAME_MAX];
+    struct stat info;
+
+    if (!place->shared)
+        return 0;
+    sr_lockfile_name(leaf, SR_ASIDE_SUFFIX, aside);
+    if (sr_sys.fstatat(place->dir, aside, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : sr_error_system(errno, "fstatat", path);
+    if (sr_sys.rename_new(place->dir, aside, leaf) == 0 || errno == ENOENT)
+        return 0;
+    return errno == EEXIST ? 1 : sr_error_system(errno, "renameat2", path);
+}
+
 /* The file has been renamed aside and is not ours: put it back, or keep it where it is and say so.
  */
 static int put_back(const struct target *target, const char *aside)
@@ -329,24 +345,43 @@ static int put_back(const struct target *target, const char *aside)
                         aside);
 }
 
+static void name_at_random(char out[SR_LOCKFILE_NAME_MAX])
+{
+    uint64_t random;
+
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random)
+        random = (uint64_t)getpid();
+    snprintf(out, SR_LOCKFILE_NAME_MAX, ".sockref-aside-%016llx", (unsigned long long)random);
+}
+
+/*
+ * Rename the file to a name of ours. It is always the same one, so that whoever comes after a kill
+ * finds it; unless something that we may not touch stands there. Returns 0 or -errno.
+ */
+static int rename_aside(const struct target *target, char out_aside[SR_LOCKFILE_NAME_MAX])
+{
+    int dir = target->place->dir;
+
+    sr_lockfile_name(target->leaf, SR_ASIDE_SUFFIX, out_aside);
+    if (sr_sys.rename_new(dir, target->leaf, out_aside) == 0)
+        return 0;
+    if (errno != EEXIST)
+        return -errno;
+    name_at_random(out_aside);
+    return sr_sys.rename_new(dir, target->leaf, out_aside) < 0 ? -errno : 0;
+}
+
 static int remove_aside(const struct target *target)
 {
     int dir = target->place->dir;
-    char aside[48];
-    uint64_t random;
+    char aside[SR_LOCKFILE_NAME_MAX];
     struct stat info;
+    int status = rename_aside(target, aside);
 
-    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random)
-        random = (uint64_t)target->inode;
-    snprintf(aside, sizeof aside, ".sockref-aside-%016llx", (unsigned long long)random);
-    if (sr_sys.rename_new(dir, target->leaf, aside) < 0) {
-        if (errno == ENOENT)
-            return 0;
-        return sr_error_system(errno, "renameat2", target->path);
-    }
+    if (status < 0)
+        return status == -ENOENT ? 0 : sr_error_system(-status, "renameat2", target->path);
     if (sr_sys.fstatat(dir, aside, &info, AT_SYMLINK_NOFOLLOW) < 0) {
-        int status = sr_error_system(errno, "fstatat", target->path);
-
+        status = sr_error_system(errno, "fstatat", target->path);
         (void)sr_sys.rename_new(dir, aside, target->leaf);
         return status;
     }
@@ -360,7 +395,10 @@ static int remove_aside(const struct target *target)
 static int remove_target(const struct target *target)
 {
     struct stat info;
+    int status = sr_sockfile_restore(target->place, target->leaf, target->path);
 
+    if (status < 0)
+        return status;
     if (sr_sys.fstatat(target->place->dir, target->leaf, &info, AT_SYMLINK_NOFOLLOW) < 0) {
         if (errno == ENOENT)
             return 0;

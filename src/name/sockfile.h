@@ -44,6 +44,12 @@ int sr_sockfile_adopt(struct sr_place *place, const char *path, int fd,
  */
 int sr_sockfile_remove(struct sr_sockfile *self, const char *path);
 /*
+ * In a directory where others may add files: put back what a removal that was killed has renamed
+ * aside. Returns 0; 1: the name is taken, and it stands aside still; or a described status.
+ */
+#define SR_ASIDE_SUFFIX ".sraside"
+int sr_sockfile_restore(const struct sr_place *place, const char *leaf, const char *path);
+/*
  * Remove a leaf of a directory if it is this inode. One that is gone, or another one in its place,
  * is no error. Returns 1 if it was removed, 0, or a described status.
  */

@@ -93,7 +93,7 @@ static void watch_starts(char *name, int share, int count)
 
 START_TEST(d23_the_mode_is_narrow_at_every_moment)
 {
-    int count = IS_SANITIZED ? 500 : 3000;
+    int count = IS_SANITIZED ? 300 : 1000;
     mode_t mask = umask(0);
 
     watch_starts(path, 1, count);

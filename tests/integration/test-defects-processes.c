@@ -321,7 +321,8 @@ START_TEST(d32_what_is_promised_of_every_end_is_so)
     sockref *ref;
     int fd;
 
-    /* Killed without a guard: what is left misleads nobody, blocks no start, and a sweep takes it. */
+    /* Killed without a guard: what is left misleads nobody, blocks no start, and a sweep takes it.
+     */
     ck_assert_int_eq(hear_from(child.talk), 'r');
     ck_assert_int_eq(kill(child.pid, SIGKILL), 0);
     ck_assert(WIFSIGNALED(end_child(&child)));

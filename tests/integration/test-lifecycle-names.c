@@ -378,8 +378,7 @@ START_TEST(L34_a_path_of_one_registry_is_joined_by_another)
     ck_assert_uint_eq(sockref_reference_count(owner), 1);
     ck_assert_uint_eq(sockref_holder_count(owner), 2);
     ck_assert_int_eq(try_start_with(NULL, path, SOCKREF_OPT_EXCLUSIVE, 1, &other), SOCKREF_EBUSY);
-    ck_assert_int_eq(try_start_with(second, path, SOCKREF_OPT_EXCLUSIVE, 1, &other),
-                     SOCKREF_EBUSY);
+    ck_assert_int_eq(try_start_with(second, path, SOCKREF_OPT_EXCLUSIVE, 1, &other), SOCKREF_EBUSY);
     ck_assert_int_eq(try_start_with(NULL, path, SOCKREF_OPT_SHARE, 0, &other), SOCKREF_EBUSY);
     ck_assert_ptr_null(other);
     /* What a joiner's registry cleans up is its own hold. */

@@ -185,7 +185,8 @@ START_TEST(g17_questions_change_no_count)
 }
 END_TEST
 
-static const struct role roles[] = {{"ask", ask}, {"ask-for-holders", ask_for_holders}, {"be-refused", be_refused}, {NULL, NULL}};
+static const struct role roles[] = {
+    {"ask", ask}, {"ask-for-holders", ask_for_holders}, {"be-refused", be_refused}, {NULL, NULL}};
 
 int main(int argc, char **argv)
 {

@@ -369,6 +369,20 @@ static inline sockref *start_with(sockref_registry *registry, const char *name, 
     return ref;
 }
 
+/* The same for a child, with up to two options (0: none). */
+static inline int listen_with(const char *name, int first, int64_t first_value, int second,
+                              int64_t second_value, sockref **out_ref)
+{
+    sockref_options *options = sockref_options_new();
+    int status = -ENOMEM;
+
+    if (options && (!first || sockref_options_set_int(options, first, first_value) == 0) &&
+        (!second || sockref_options_set_int(options, second, second_value) == 0))
+        status = sockref_registry_listen(NULL, name, options, out_ref);
+    sockref_options_free(options);
+    return status;
+}
+
 static inline int try_start(sockref_registry *registry, const char *name)
 {
     sockref *ref = NULL;

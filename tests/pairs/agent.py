@@ -45,10 +45,10 @@ class Agent:
             self.told.notify_all()
 
     def start(self, command: dict[str, Any]) -> dict[str, Any]:
-        if self.reference is not None:
-            self.reference.close()
-        self.reference = reference = sockref.listen(command["path"], **command.get("options", {}))
-        self.events = []
+        reference = sockref.listen(command["path"], **command.get("options", {}))
+        old, self.reference, self.events = self.reference, reference, []
+        if old is not None:
+            old.close()
         reference.watch(functools.partial(self.note, self.events))
         return {"ok": True, "owner": reference.is_owner, "holders": reference.holder_count}
 
@@ -81,9 +81,13 @@ class Agent:
         with socket.socket(socket.AF_UNIX) as peer:
             peer.settimeout(LIMIT)
             peer.connect(command["path"])
-            peer.sendall(command["text"].encode())
-            peer.shutdown(socket.SHUT_WR)
-            echoed = b"".join(iter(lambda: peer.recv(65536), b""))
+            sent, echoed = command["text"].encode(), b""
+            peer.sendall(sent)
+            while len(echoed) < len(sent):
+                more = peer.recv(len(sent) - len(echoed))
+                if not more:
+                    break
+                echoed += more
         return {"ok": True, "text": echoed.decode()}
 
     def close(self, command: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ static int own_slot = -1;
 static pid_t own_pid; /* a forked child has another one */
 static uint64_t own_seed;
 static _Thread_local uint64_t random_state;
+static _Atomic uint32_t spared; /* boundaries that are passed before a point with few hits is looked for */
 
 extern char __executable_start[], etext[];
 
@@ -65,7 +66,7 @@ void crash_mark_dying(int slot, bool group)
 
     atomic_store(&slots[slot].dying, atomic_load(&slots[slot].life));
     for (int i = 0; group && i < CRASH_SLOTS; i++)
-        if (atomic_load(&slots[i].pid) != 0 && atomic_load(&slots[i].group) == pgid)
+        if (atomic_load(&slots[i].group) == pgid)
             atomic_store(&slots[i].dying, atomic_load(&slots[i].life));
 }
 
@@ -121,7 +122,7 @@ static void die(struct crash_point *point)
     crash_table->recent[at].ns = crash_now();
     crash_table->recent[at].pid = getpid();
     crash_table->recent[at].point = (uint32_t)(point - crash_table->points);
-    crash_table->recent[at].group = group;
+    crash_table->recent[at].group = group ? getpgrp() : 0;
     atomic_fetch_add(&point->hits, 1);
     crash_count(COUNT_kills);
     crash_count(image == CRASH_GUARD ? COUNT_guard_kills : COUNT_point_kills);
@@ -138,6 +139,7 @@ void crash_at(unsigned member, const uint64_t *frames, unsigned depth, bool afte
 {
     struct crash_point *point;
     uint64_t key = key_of(member, frames, depth, after);
+    bool is_cold, eager;
     uint32_t one_in;
 
     point = find(key, member, frames, depth, after);
@@ -147,9 +149,10 @@ void crash_at(unsigned member, const uint64_t *frames, unsigned depth, bool afte
     if (!atomic_load(image == CRASH_GUARD ? &crash_table->kills_guards
                                           : &crash_table->kills_workers))
         return;
-    one_in = atomic_load_explicit(&point->hits, memory_order_relaxed) < crash_table->target
-                 ? crash_table->eager
-                 : crash_table->rare;
+    is_cold = atomic_load_explicit(&point->hits, memory_order_relaxed) < crash_table->target;
+    eager = atomic_load_explicit(&spared, memory_order_relaxed) == 0 ||
+            atomic_fetch_sub_explicit(&spared, 1, memory_order_relaxed) == 1;
+    one_in = is_cold && eager ? crash_table->eager : crash_table->rare;
     if (draw() % one_in == 0)
         die(point);
 }
@@ -318,6 +321,7 @@ void crash_arm(enum crash_image what, int slot, uint64_t seed)
     own_pid = getpid();
     own_seed = seed;
     random_state = 0;
+    atomic_store(&spared, what == CRASH_GUARD ? 0 : (uint32_t)(draw() % (1u << draw() % 13)));
     if (!real.close)
         real = sr_sys;
 #define X(type, name, parameters, arguments) sr_sys.name = do_##name;

@@ -34,7 +34,7 @@ enum crash_image {
     X(kills) X(group_kills) X(guard_kills) X(point_kills) X(guard_stops) X(owners) X(joins)        \
     X(hand_overs) X(losses) X(uses) X(releases) X(cleanups) X(sweeps) X(shutdowns) X(exits)        \
     X(guard_removals) X(guards) X(workers) X(foreign_binds) X(foreign_checks) X(refused_starts)    \
-    X(rounds)                                                                                      \
+    X(rounds) X(left_alone)                                                                                   \
     X(two_owners) X(foreign_removed) X(lost_paths) X(stale_holders) X(failed_joins)                \
     X(failed_starts) X(slow_starts) X(no_answers) X(left_files) X(left_descriptors)                \
     X(left_processes) X(stuck) X(crashes)
@@ -86,7 +86,7 @@ struct crash_table {
         uint64_t ns;
         pid_t pid;
         uint32_t point;
-        bool group;
+        pid_t group; /* that was killed with it, or 0 */
     } recent[CRASH_RECENT];
     _Atomic pid_t guards[CRASH_GUARDS]; /* the latest */
     struct crash_point points[CRASH_POINTS];

@@ -197,15 +197,14 @@ static void begin_worker(int index)
 
     atomic_fetch_add(&slot->life, 1);
     atomic_store(&slot->beat_ns, crash_now());
-    atomic_store(&slot->group, 0);
+    atomic_store(&slot->group, *group); /* before it can be killed with the group */
     pid = fork();
     if (pid < 0)
         give_up("fork: %s", strerror(errno));
     if (pid == 0) {
-        pid = getpid();
+        atomic_store(&slot->pid, getpid());
         if (*group == 0 || setpgid(0, *group) < 0)
             setpgid(0, 0);
-        atomic_store(&slot->pid, pid);
         atomic_store(&slot->group, getpgrp());
         become_child();
         torture_worker(index, seed);
@@ -232,6 +231,9 @@ static void judge_end(int index, int status)
 {
     struct crash_slot *slot = &crash_table->slots[index];
     bool expected = atomic_load(&slot->dying) == atomic_load(&slot->life);
+
+    for (int i = 0; i < CRASH_RECENT; i++) /* one that had just joined the group */
+        expected |= crash_table->recent[i].group == atomic_load(&slot->group);
 
     if ((WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
         (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && expected))
@@ -282,10 +284,28 @@ static void pause_for_child(int ms)
     sigtimedwait(&child, NULL, &most);
 }
 
+/* Where a debugger is there, it tells. */
+static void show_stacks(pid_t pid)
+{
+    char command[300];
+
+    snprintf(command, sizeof command,
+             "(head -3 /proc/%d/task/*/status; cat /proc/%d/task/*/wchan; gdb -p %d -batch -ex "
+             "'thread apply all bt' 2>/dev/null | grep -a '^[#T]') >&2",
+             (int)pid, (int)pid, (int)pid);
+    if (system(command) != 0)
+        fputs("torture: no stacks\n", stderr);
+}
+
 static void look_for_stuck(void)
 {
+    static uint64_t last;
     uint64_t now = crash_now();
 
+    /* The machine stood still: nobody is to blame. */
+    for (int i = 0; now - last > 1000000000u && i < WORKERS; i++)
+        atomic_store(&crash_table->slots[i].beat_ns, now);
+    last = now;
     for (int i = 0; i < WORKERS; i++) {
         struct crash_slot *slot = &crash_table->slots[i];
         pid_t pid = atomic_load(&slot->pid);
@@ -295,10 +315,7 @@ static void look_for_stuck(void)
             continue;
         crash_wrong(COUNT_stuck, "slot %d, process %d does %d at %s", i, (int)pid,
                     atomic_load(&slot->doing), path < 0 ? "nothing" : torture_paths[path].text);
-        if (getenv("TORTURE_WAIT")) {
-            fprintf(stderr, "torture: waits; look at process %d\n", (int)pid);
-            raise(SIGSTOP);
-        }
+        show_stacks(pid);
         crash_mark_dying(i, false);
         kill(pid, SIGKILL);
         atomic_store(&slot->beat_ns, now);
@@ -320,10 +337,11 @@ static void play_with_guards(void)
         stopped = 0;
     } else if (begun > 0 && draw(50) == 0) {
         pid_t pid = atomic_load(&crash_table->guards[(begun - 1 - draw(8)) % CRASH_GUARDS]);
-        int state = 0;
+        siginfo_t state = {0};
 
         /* One of our children by now, or it is over. */
-        if (pid <= 0 || waitpid(pid, &state, WNOHANG | WNOWAIT | WUNTRACED) != 0)
+        if (pid <= 0 || waitid(P_PID, (id_t)pid, &state, WNOHANG | WNOWAIT | WEXITED) < 0 ||
+            state.si_pid != 0)
             return;
         if (kill(pid, SIGSTOP) == 0) {
             crash_count(COUNT_guard_stops);
@@ -378,6 +396,12 @@ static void wait_for_quiet(void)
         atomic_store(&crash_table->worst_quiet_ns, took);
 }
 
+/* What SHARE 0 may leave: there is nothing that tells of it before it is bound and pinned. */
+static bool is_of_alone(const char *leaf)
+{
+    return strcmp(leaf, "alone") == 0 || strcmp(leaf, ".alone.srlock") == 0;
+}
+
 /* Names of what is in a directory, removed if asked for. Returns how many. */
 static unsigned list_files(const char *base, const char *sub, bool remove, char *out, size_t size)
 {
@@ -393,7 +417,10 @@ static unsigned list_files(const char *base, const char *sub, bool remove, char 
 
         if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0)
             continue;
-        found++;
+        if (is_of_alone(item->d_name))
+            crash_count(COUNT_left_alone);
+        else
+            found++;
         snprintf(out + length, size - length, " %s/%s", sub, item->d_name);
         snprintf(file, sizeof file, "%s/%s", path, item->d_name);
         if (remove)

@@ -329,7 +329,7 @@ START_TEST(a_busy_name_is_tried_again)
     harness_assert_ok(sr_place_open(harness_at("a"), &place));
     ck_assert_int_eq(sr_lockfile_enter(&place, harness_at("a"), false, &lock), 0);
     kill_host(&host);
-    ck_assert(!has_ended(host.guard, 400)); /* longer than it waits for what is merely in use */
+    ck_assert(!has_ended(host.guard, 700)); /* longer than it waits for what is merely in use */
     ck_assert(harness_exists(harness_at("a")));
     sr_lockfile_close(&lock);
     await_guard(&host);
@@ -338,17 +338,39 @@ START_TEST(a_busy_name_is_tried_again)
 }
 END_TEST
 
-/* A process that holds the socket, as a child between fork and exec does. */
+/* As by a bare clone: no handler has run in the child, so it has all descriptors. */
+static void leave_a_child(void (*keep)(struct name *name))
+{
+    step(sr_guard_status());
+    if (fork() == 0) {
+        keep(&names[0]);
+        step(0);
+        _exit(0);
+    }
+    pause();
+}
+
+static void keep_all(struct name *name)
+{
+    (void)name;
+}
+
+static void open_and_leave_a_child(void *arg)
+{
+    (void)arg;
+    open_name(&names[0], harness_at("a"));
+    leave_a_child(keep_all);
+}
+
 START_TEST(a_socket_that_is_still_bound_stays)
 {
-    struct host host = begin(open_one, NULL);
-    int fd = harness_bind(harness_at("b"));
+    struct host host = begin(open_and_leave_a_child, NULL);
+    int line_of_child = dup(host.line);
 
-    /* another live one in its place is no worse than the same one */
-    ck_assert_int_eq(rename(harness_at("b"), harness_at("a")), 0);
+    go_on(&host);
     end(&host);
     ck_assert(harness_can_dial(harness_at("a")));
-    close(fd);
+    close(line_of_child); /* the child ends */
 }
 END_TEST
 
@@ -786,8 +808,9 @@ static void fork_and_go_on(void *arg)
     child = fork();
     if (child == 0) {
         have_no_guard();
+        sr_guard_pin(&names[0].guarded, 1, 2); /* the parent's: nothing happens */
+        sr_guard_forget(&names[0].guarded);
         CHECK(sr_guard_status() == 0);
-        sr_guard_forget(&names[0].guarded); /* the parent's: nothing happens */
         own_name(&names[1], harness_at("b"));
         CHECK(sr_guard_status() > 0 && sr_guard_status() != guard);
         CHECK(unlink(harness_at("b")) == 0);
@@ -812,32 +835,52 @@ START_TEST(a_forked_childs_end_is_not_its_parents)
 }
 END_TEST
 
-static void leave_a_child(void *arg)
+static void own_and_leave_a_child_with_all(void *arg)
 {
     (void)arg;
     own_name(&names[0], harness_at("a"));
-    step(sr_guard_status());
-    if (fork() == 0) {
-        /* As by a bare clone: no handler ran, it has all descriptors. Closing what tells of the
-         * name, it keeps the socket to the guard. */
-        close(names[0].listener);
-        close(names[0].lock.fd);
-        step(0);
-        _exit(0);
-    }
-    pause();
+    leave_a_child(keep_all);
+}
+
+/* As one between fork and exec, which has the locks for a moment. */
+START_TEST(what_a_child_holds_a_little_longer_is_removed_then)
+{
+    struct host host = begin(own_and_leave_a_child_with_all, NULL);
+    int line_of_child = dup(host.line);
+
+    go_on(&host);
+    kill_host(&host);
+    ck_assert(!has_ended(host.guard, 20));
+    close(line_of_child); /* the child ends */
+    await_guard(&host);
+    ck_assert_uint_eq(files(), 0);
+}
+END_TEST
+
+/* All but the socket to the guard, and what the test has. */
+static void keep_the_command_socket(struct name *name)
+{
+    close(name->listener);
+    close(name->lock.fd);
+}
+
+static void own_and_leave_a_child(void *arg)
+{
+    (void)arg;
+    own_name(&names[0], harness_at("a"));
+    leave_a_child(keep_the_command_socket);
 }
 
 /* The pidfd tells what the socket does not. */
-START_TEST(a_child_that_keeps_the_socket_hides_nothing)
+START_TEST(a_child_that_keeps_the_command_socket_hides_nothing)
 {
-    struct host host = begin(leave_a_child, NULL);
-    int child_line = dup(host.line);
+    struct host host = begin(own_and_leave_a_child, NULL);
+    int line_of_child = dup(host.line);
 
     go_on(&host);
     end(&host);
     ck_assert_uint_eq(files(), 0);
-    close(child_line); /* the child ends */
+    close(line_of_child);
 }
 END_TEST
 
@@ -981,6 +1024,35 @@ START_TEST(an_end_that_cannot_be_told_is_told_later)
 }
 END_TEST
 
+static size_t control_length;
+
+static ssize_t spy(int fd, const struct msghdr *message, int flags)
+{
+    control_length = message->msg_controllen;
+    return sendmsg(fd, message, flags);
+}
+
+/* Else a number that was pinned could be another inode's later. */
+START_TEST(only_the_inode_itself_is_pinned)
+{
+    struct stat info;
+    int fd = harness_bind(harness_at("a"));
+
+    ck_assert_int_eq(lstat(harness_at("a"), &info), 0);
+    open_place();
+    harness_assert_ok(watch(0));
+    sr_sys.sendmsg = spy;
+    sr_guard_pin(&guarded[0], info.st_dev, info.st_ino + 1);
+    ck_assert_uint_eq(control_length, 0);
+    sr_guard_pin(&guarded[0], info.st_dev, info.st_ino);
+    ck_assert_uint_gt(control_length, 0);
+    sr_guard_forget(&guarded[0]);
+    ck_assert_uint_eq(control_length, 0);
+    ck_assert_uint_eq(sr_fd_count(), 2);
+    close(fd);
+}
+END_TEST
+
 /* None of them is of use, and that costs no more than it must. */
 START_TEST(guards_are_not_started_for_ever)
 {
@@ -1100,45 +1172,53 @@ static int start_bare(int *out_guard)
     return fds[0];
 }
 
-START_TEST(nonsense_is_not_heeded)
+/* Tell one name and its pin in so many bytes, and wait for the end. */
+static void tell_and_end(enum sr_guard_op op, int32_t more, int passed)
 {
-    struct sr_guard_message message = {.version = SR_GUARD_VERSION, .op = SR_GUARD_WATCH, .id = 1};
+    struct sr_guard_message message = {.version = SR_GUARD_VERSION, .op = op, .id = 1};
     const char *path = harness_at("a");
     size_t length = SR_GUARD_HEAD + strlen(path) + 1;
-    int guard, fd = start_bare(&guard), file;
+    int guard, fd = start_bare(&guard);
     struct stat info;
 
-    harness_write(harness_at("file"), "x");
-    file = open(harness_at("file"), O_PATH | O_CLOEXEC);
-    harness_leave_dead(path);
-    harness_assert_ok(sr_place_open(path, &place));
     ck_assert_int_eq(lstat(path, &info), 0);
     strcpy(message.path, path);
     ck_assert_int_gt(send_raw(fd, "x", 1, -1), 0);
-    ck_assert_int_gt(send_raw(fd, &message, SR_GUARD_HEAD - 1, place.dir), 0);
-    ck_assert_int_gt(send_raw(fd, &message, SR_GUARD_HEAD, place.dir), 0);
-    ck_assert_int_gt(send_raw(fd, &message, length - 1, place.dir), 0);
-    ck_assert_int_gt(send_raw(fd, &message, length + 1, place.dir), 0);
-    ck_assert_int_gt(send_raw(fd, &message, length, -1), 0);
-    ck_assert_int_gt(send_raw(fd, &message, length, file), 0);
-    message.op = 77;
-    ck_assert_int_gt(send_raw(fd, &message, length, place.dir), 0);
-    message.op = SR_GUARD_PIN;
-    ck_assert_int_gt(send_raw(fd, &message, SR_GUARD_HEAD, -1), 0); /* of no name */
-    message.op = SR_GUARD_FORGET;
-    ck_assert_int_gt(send_raw(fd, &message, SR_GUARD_HEAD, file), 0);
-    /* What is meant is heeded after all that. */
-    message.op = SR_GUARD_WATCH;
-    ck_assert_int_gt(send_raw(fd, &message, length, place.dir), 0);
+    ck_assert_int_gt(send_raw(fd, &message, (size_t)((int32_t)length + more), passed), 0);
     message.op = SR_GUARD_PIN;
     message.device = info.st_dev;
     message.inode = info.st_ino;
     ck_assert_int_gt(send_raw(fd, &message, SR_GUARD_HEAD, -1), 0);
+    message.op = SR_GUARD_FORGET;
+    message.id = 2;
+    ck_assert_int_gt(send_raw(fd, &message, SR_GUARD_HEAD, passed), 0);
     close(fd);
     ck_assert(has_ended(guard, HARNESS_PATIENCE_MS));
-    ck_assert(!harness_exists(path));
-    ck_assert(harness_exists(harness_at("file")));
     close(guard);
+}
+
+START_TEST(nonsense_is_not_heeded)
+{
+    int32_t of_path = (int32_t)strlen(harness_at("a")) + 1;
+    int file;
+
+    harness_write(harness_at("file"), "x");
+    file = open(harness_at("file"), O_PATH | O_CLOEXEC);
+    harness_leave_dead(harness_at("a"));
+    harness_assert_ok(sr_place_open(harness_at("a"), &place));
+    tell_and_end(SR_GUARD_WATCH, -(int32_t)SR_GUARD_HEAD - of_path + 3, place.dir);
+    tell_and_end(SR_GUARD_WATCH, -of_path - 1, place.dir);
+    tell_and_end(SR_GUARD_WATCH, -of_path, place.dir);
+    tell_and_end(SR_GUARD_WATCH, -1, place.dir);
+    tell_and_end(SR_GUARD_WATCH, 1, place.dir);
+    tell_and_end(SR_GUARD_WATCH, 0, -1);
+    tell_and_end(SR_GUARD_WATCH, 0, file);
+    tell_and_end(SR_GUARD_FORGET, 0, place.dir);
+    tell_and_end(77, 0, place.dir);
+    ck_assert(harness_is_socket(harness_at("a")));
+    tell_and_end(SR_GUARD_WATCH, 0, place.dir); /* what is meant is heeded */
+    ck_assert(!harness_exists(harness_at("a")));
+    ck_assert(harness_exists(harness_at("file")));
     close(file);
     sr_place_close(&place);
 }
@@ -1200,7 +1280,8 @@ int main(void)
     tcase_add_test(tcase, it_is_small);
     tcase_add_test(tcase, by_hand_it_does_nothing);
     tcase_add_test(tcase, a_forked_childs_end_is_not_its_parents);
-    tcase_add_test(tcase, a_child_that_keeps_the_socket_hides_nothing);
+    tcase_add_test(tcase, what_a_child_holds_a_little_longer_is_removed_then);
+    tcase_add_test(tcase, a_child_that_keeps_the_command_socket_hides_nothing);
     tcase_add_test(tcase, nonsense_is_not_heeded);
     tcase_add_test(tcase, another_version_ends_it);
     tcase_add_test(tcase, a_program_that_cannot_be_run_is_told);
@@ -1211,6 +1292,7 @@ int main(void)
     tcase_add_test(tcase, a_name_too_many_for_memory_is_told);
     tcase_add_loop_test(tcase, a_message_that_fails_is_sent_again, 0, REFUSALS);
     tcase_add_loop_test(tcase, an_end_that_cannot_be_told_is_told_later, 0, REFUSALS);
+    tcase_add_test(tcase, only_the_inode_itself_is_pinned);
     tcase_add_test(tcase, guards_are_not_started_for_ever);
     tcase_add_test(tcase, threads_share_one);
     return harness_run(suite);

@@ -477,7 +477,7 @@ START_TEST(in_a_sticky_directory_nothing_is_put_over_a_third_file)
     sr_sockfile_close(&file);
     ck_assert(harness_holds(path, "precious"));
     ck_assert_uint_eq(harness_files(), 2);
-    aside = strstr(sockref_last_error()->message, ".sockref-aside-");
+    aside = strstr(sockref_last_error()->message, ".a.sraside");
     ck_assert_ptr_nonnull(aside);
     ck_assert(harness_holds(harness_text("%s/%s", dir, aside), "precious"));
 }
@@ -511,7 +511,7 @@ static void *take_away(void *arg)
 
 static bool is_aside_kept(const char *dir)
 {
-    const char *aside = strstr(sockref_last_error()->message, ".sockref-aside-");
+    const char *aside = strstr(sockref_last_error()->message, ".a.sraside");
 
     return aside && harness_holds(harness_text("%s/%s", dir, aside), "precious");
 }

@@ -1,5 +1,7 @@
 /// <reference types="node" />
 
+import { EventEmitter } from 'node:events';
+
 /** A path: text, or its exact bytes. */
 export type PathLike = string | Uint8Array;
 
@@ -9,7 +11,7 @@ export interface ListenOptions {
   mode?: number | undefined;
   /** Connections waiting to be accepted. Default 4096. */
   backlog?: number | undefined;
-  /** Join across processes. Default true. */
+  /** Join across processes; false: own it alone, with no lock file beside it. Default true. */
   share?: boolean | undefined;
   /** Have a guard process remove the file after a crash; 'required': fail without one. Default true. */
   guard?: boolean | 'required' | undefined;
@@ -27,7 +29,7 @@ export interface ListenOptions {
   unique?: boolean | undefined;
   /** Own the name or fail. Default false. */
   exclusive?: boolean | undefined;
-  /** The listener may be passed on at its end. Default true. */
+  /** The listener may be passed to another holder when this one ends. Default true. */
   handover?: boolean | undefined;
 }
 
@@ -93,10 +95,19 @@ export interface Handlers {
 }
 
 /**
+ * What happens to a name: it is lost (no longer active), another registry owns it (or this one, where isOwner
+ * says so), another file stands at its path, its registry shuts down.
+ */
+export type ReferenceEvent = 'lost' | 'owner' | 'displaced' | 'shutdown';
+
+/**
  * One counted reference to a name. The last one closes the listener and removes its file. It belongs to its
  * thread: send its path to another one, not the object.
+ *
+ * It emits what happens to the name until it is closed. Listeners keep neither the process alive nor the
+ * reference from being collected.
  */
-export class SocketReference {
+export class SocketReference extends EventEmitter {
   private constructor();
   /** Counts a reference to a name of the default registry; nothing is bound. Without a path: the default name. */
   static getOrCreate(path?: PathLike): SocketReference;
@@ -108,7 +119,7 @@ export class SocketReference {
   /** The exact bytes of it. */
   get pathBytes(): Buffer;
   get isActive(): boolean;
-  /** Whether this process listens. */
+  /** Whether this registry listens, and not another one that has the name. */
   get isOwner(): boolean;
   /** References to the name in this registry. */
   get referenceCount(): number;
@@ -129,6 +140,9 @@ export class SocketReference {
   ref(): this;
   unref(): this;
   hasRef(): boolean;
+  on(event: ReferenceEvent, listener: (this: this) => void): this;
+  once(event: ReferenceEvent, listener: (this: this) => void): this;
+  off(event: ReferenceEvent, listener: (this: this) => void): this;
 }
 
 /** A registry of its own: for tests, and for several tenants in one process. */
@@ -141,6 +155,7 @@ export class Registry {
   startListenerSync(path?: PathLike, options?: ListenOptions): SocketReference;
   isSocketActive(path: PathLike): boolean;
   activeSocketCount(): number;
+  guardStatus(): number;
   cleanup(path: PathLike): void;
   cleanupAll(): number;
   sweep(directory?: PathLike): Promise<number>;
@@ -160,7 +175,10 @@ export interface LiveCounts {
   buffers: number;
 }
 
-/** Listens on a name, or shares it where this process listens already. Without a path: the default name. */
+/**
+ * Listens on a name, or shares it where it is listened on already: by this process, or by another one, which then
+ * is joined. Without a path: the default name.
+ */
 export function startListener(path?: PathLike, options?: StartOptions): Promise<SocketReference>;
 /** The same, blocking while another start or removal of the name is under way. */
 export function startListenerSync(path?: PathLike, options?: ListenOptions): SocketReference;
@@ -169,11 +187,16 @@ export function registerNew(path: PathLike, fd: number): SocketReference;
 /** Whether a name is active here; false for anything that is no name. */
 export function isSocketActive(path: PathLike): boolean;
 export function activeSocketCount(): number;
+/**
+ * The process id of the guard, which removes what this process leaves when it is killed; 0: none was needed yet.
+ * Throws why it could not be started.
+ */
+export function guardStatus(): number;
 /** Revokes a name: its file goes now, its references stay valid and become inactive. */
 export function cleanup(path: PathLike): void;
 /** Revokes every name, and tells how many there were. */
 export function cleanupAll(): number;
-/** Removes the sockets that dead processes left in a directory under default names, and tells how many. */
+/** Removes what dead processes left in a directory, and tells how many names. */
 export function sweep(directory?: PathLike): Promise<number>;
 /** Waits until nothing is on its way out; default 5000 ms, -1 or Infinity: without end. */
 export function drain(timeoutMs?: number): Promise<void>;

@@ -18,6 +18,7 @@ module.exports = {
   registerNew(path, fd) { return calls.registerNew(null, path, fd); },
   isSocketActive(path) { return calls.isSocketActive(null, path); },
   activeSocketCount() { return calls.activeSocketCount(null); },
+  guardStatus() { return calls.guardStatus(null); },
   cleanup(path) { calls.cleanup(null, path); },
   cleanupAll() { return calls.cleanupAll(null); },
   async sweep(directory) { return calls.sweep(null, directory); },

@@ -10,6 +10,7 @@ export const {
   registerNew,
   isSocketActive,
   activeSocketCount,
+  guardStatus,
   cleanup,
   cleanupAll,
   sweep,

@@ -1,5 +1,7 @@
 'use strict';
 
+const { AsyncResource } = require('node:async_hooks');
+const { EventEmitter } = require('node:events');
 const worker = require('node:worker_threads');
 const low = require('./low.js');
 const { serve } = require('./connection.js');
@@ -11,17 +13,26 @@ const key = Symbol('reference');
 // Those with ref() in force: what keeps the process alive must not be collected.
 const held = new Set();
 
+// By the library's numbers.
+const events = [undefined, 'lost', 'displaced', 'owner', 'shutdown'];
+
+let isTold = false;
+
 /**
  * One counted reference to a name. Objects come from startListener(), getOrCreate() and the like.
  * close() gives it back at once; the garbage collector does where that was forgotten.
+ *
+ * It emits what happens to the name until then: lost, owner, displaced, shutdown.
  */
-class SocketReference {
+class SocketReference extends EventEmitter {
   #native;
   #bytes;
   #text;
   #registry; // must not be collected, and so freed, before its references
+  #resource; // of the first listener; undefined: the addon is not asked to tell
 
   constructor(given, native, registry) {
+    super();
     if (given !== key) throw illegalConstructor('references come from startListener() or SocketReference.getOrCreate()');
     this.#native = native;
     this.#bytes = native.path();
@@ -127,6 +138,48 @@ class SocketReference {
 
   hasRef() {
     return held.has(SocketReference.#of(this));
+  }
+
+  // once() and prependOnceListener() come to these as well.
+  on(event, listener) {
+    return SocketReference.#listen(this, super.on, event, listener);
+  }
+
+  addListener(event, listener) {
+    return SocketReference.#listen(this, super.on, event, listener);
+  }
+
+  prependListener(event, listener) {
+    return SocketReference.#listen(this, super.prependListener, event, listener);
+  }
+
+  static #listen(self, add, event, listener) {
+    SocketReference.#of(self);
+    const isWatched = !events.includes(event) || SocketReference.#watch(self);
+    add.call(self, event, listener);
+    if (!isWatched && event === 'lost') process.nextTick(SocketReference.#tellLate, self, listener);
+    return self;
+  }
+
+  // False: the name is lost already. The addon keeps the object weakly.
+  static #watch(self) {
+    const native = SocketReference.#open(self);
+    if (self.#resource) return true;
+    if (!isTold) low.set_tell(SocketReference.#tell);
+    isTold = true;
+    if (!low.watch(native, self)) return false;
+    self.#resource = new AsyncResource('SOCKREFWATCH');
+    return true;
+  }
+
+  // The addon calls this.
+  static #tell(self, event) {
+    if (self.#native !== null) self.#resource.runInAsyncScope(self.emit, self, events[event]);
+  }
+
+  // Who begins to listen after the loss hears of it as well.
+  static #tellLate(self, listener) {
+    if (self.#native !== null && self.rawListeners('lost').includes(listener)) listener.call(self);
   }
 }
 if (Symbol.dispose) {

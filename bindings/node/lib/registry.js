@@ -48,6 +48,10 @@ const calls = {
     return low.sockref_registry_active_socket_count(native);
   },
 
+  guardStatus(native) {
+    return low.sockref_guard_status(native);
+  },
+
   cleanup(native, path) {
     low.sockref_registry_cleanup(native, pathBytes(path));
   },
@@ -133,6 +137,10 @@ class Registry {
   activeSocketCount() {
     const native = Registry.#of(this).#native;
     return native === null ? 0 : calls.activeSocketCount(native);
+  }
+
+  guardStatus() {
+    return calls.guardStatus(Registry.#open(this));
   }
 
   cleanup(path) {

@@ -11,12 +11,16 @@
 #include <cstdint>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace sr
 {
 
 void give_back(sockref *ref);
 void give_back(sockref_registry *registry);
+
+struct Watcher;
+void end_watcher(Watcher *watcher);
 
 /*
  * What a wrapped object points to: a pointer of the library and the number of native calls that use
@@ -38,6 +42,8 @@ template <typename T> class Handle
     {
         users_++;
     }
+
+    Watcher *watcher = nullptr; /* of a reference that somebody listens to (watch.cc) */
 
     void leave()
     {
@@ -76,6 +82,8 @@ template <typename T> class Handle
     {
         T *pointer = pointer_;
 
+        if (watcher)
+            end_watcher(watcher);
         pointer_ = nullptr;
         if (pointer)
             give_back(pointer);
@@ -147,6 +155,12 @@ Driver *new_thread_driver(Env *self, int fd, std::string *why);
 
 struct Start;
 
+/* An event on its way to JavaScript (watch.cc). */
+struct Told {
+    uint64_t number; /* of the watcher */
+    int event;
+};
+
 /* What one environment (main thread or worker) has: its loop, made at the first need, and who needs
  * it. */
 struct Env {
@@ -159,8 +173,12 @@ struct Env {
     Batch *batch = nullptr;                       /* events on their way to JavaScript (serve.cc) */
     std::unordered_map<uint64_t, Start *> starts; /* told to nobody yet, by number (start.cc) */
     uint64_t last_start = 0;
-    unsigned owners = 1; /* the environment, work under way */
-    unsigned holds = 0;  /* what keeps the process alive: pending starts, ref() */
+    std::unordered_map<uint64_t, Watcher *> watchers; /* by number (watch.cc) */
+    uint64_t last_watcher = 0;
+    std::vector<Told> told;  /* guarded by the mutex of watch.cc */
+    napi_ref tell = nullptr; /* of the public layer: emits an event */
+    unsigned owners = 1;     /* the environment, work under way */
+    unsigned holds = 0;      /* what keeps the process alive: pending starts, ref() */
     bool dispatching = false;
     bool closing = false;
 
@@ -203,11 +221,16 @@ void free_batch(Batch *batch);
 void begin_batch(Batch *batch);
 void flush_batch(Batch *batch);
 
+/* watch.cc: tells JavaScript of the events that came; ends all watchers, before the loop goes. */
+void tell_watchers(Env *self);
+void end_watchers(Env *self);
+
 /* Registers the hand-written functions of one file. */
 void add_env(Env *self, napi_value exports);
 void add_start(Env *self, napi_value exports);
 void add_work(Env *self, napi_value exports);
 void add_serve(Env *self, napi_value exports);
+void add_watch(Env *self, napi_value exports);
 void add_function(Env *self, napi_value exports, const char *name, napi_callback callback);
 
 /* Arguments of a hand-written function; false with a pending TypeError when too few are given. */

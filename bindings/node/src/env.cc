@@ -131,6 +131,7 @@ void Env::close_loop()
     closing = true;
     driver->close();
     driver = nullptr;
+    end_watchers(this); /* they wake the loop */
     loop = nullptr;
     sockref_loop_free(freed);
     free_batch(batch);
@@ -149,6 +150,7 @@ void Env::dispatch()
     flush_batch(batch);
     dispatching = false;
     settle_starts(this);
+    tell_watchers(this);
     napi_close_handle_scope(env, scope);
 }
 

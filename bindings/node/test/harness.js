@@ -3,7 +3,7 @@
 // What every test uses: the package under test, a directory of its own, and the check that nothing is left.
 
 const assert = require('node:assert/strict');
-const { spawn } = require('node:child_process');
+const { fork, spawn } = require('node:child_process');
 const fs = require('node:fs');
 const net = require('node:net');
 const os = require('node:os');
@@ -57,13 +57,23 @@ function isSocket(file) {
   }
 }
 
+// The sockets that were asked for: a shared name has a control socket beside it while it is held.
 function sockets(directory) {
   return fs.readdirSync(directory, { withFileTypes: true, encoding: 'buffer' })
-    .filter((entry) => entry.isSocket()).map((entry) => entry.name.toString('latin1'));
+    .filter((entry) => entry.isSocket()).map((entry) => entry.name.toString('latin1'))
+    .filter((leaf) => !leaf.endsWith('.srctl'));
+}
+
+/** What sockref has put there: sockets of any kind, and lock files. */
+function left(directory) {
+  return fs.readdirSync(directory, { withFileTypes: true, encoding: 'buffer' })
+    .filter((entry) => entry.isSocket() || entry.name.toString('latin1').endsWith('.srlock'))
+    .map((entry) => entry.name.toString('latin1'));
 }
 
 /**
- * A test in a temporary directory of its own; at its end the live counts are what they were and no socket is left.
+ * A test in a temporary directory of its own; at its end the live counts are what they were, and no socket and no
+ * lock file is left.
  * The body gets the directory and a function for paths in it.
  */
 function scenario(name, body, options = {}) {
@@ -76,7 +86,7 @@ function scenario(name, body, options = {}) {
       await until(() => same(sockref.liveCounts(), before), 'live counts', 2000).catch(() => {});
       assert.deepEqual(sockref.liveCounts(), before, 'live counts are what they were');
       assert.equal(sockref.activeSocketCount(), names, 'the count of names is what it was');
-      assert.deepEqual(sockets(directory), [], 'no socket file is left');
+      assert.deepEqual(left(directory), [], 'no socket and no lock file is left');
     } catch (error) {
       sockref.cleanupAll(); // what failed here shall not fail the next one
       await collect(() => same(sockref.liveCounts(), before)).catch(() => {});
@@ -137,7 +147,84 @@ function run(args, { env = {}, uid, gid, signal, onLine } = {}) {
   });
 }
 
+/** Another process that holds names and does what it is told: programs/holder.js. */
+class Holder {
+  #child;
+  #asked = new Map();
+  #last = 0;
+  #wake = () => {};
+
+  /** What happened to its references, as it was told. */
+  events = [];
+
+  constructor({ env = {} } = {}) {
+    this.#child = fork(program('holder.js'), { env: { ...process.env, ...env } });
+    this.ended = new Promise((resolve) => {
+      this.#child.once('exit', (code, signal) => {
+        for (const { reject } of this.#asked.values()) reject(new Error(`the holder ended: ${code ?? signal}`));
+        resolve(code ?? signal);
+      });
+    });
+    this.#child.on('message', ({ number, answer, error, event }) => {
+      if (event) {
+        this.events.push(event);
+        this.#wake();
+        return;
+      }
+      const { resolve, reject } = this.#asked.get(number);
+      this.#asked.delete(number);
+      if (error) reject(Object.assign(new Error(error.message), error));
+      else resolve(answer);
+    });
+  }
+
+  get pid() {
+    return this.#child.pid;
+  }
+
+  /** Has it do something; resolves to its answer, and rejects with its error. */
+  ask(what, ...rest) {
+    const number = ++this.#last;
+    return new Promise((resolve, reject) => {
+      this.#asked.set(number, { resolve, reject });
+      this.#child.send({ number, what, rest });
+    });
+  }
+
+  start(place, options) {
+    return this.ask('start', place, options);
+  }
+
+  /** Until it was told of an event. */
+  hear(event) {
+    return within(new Promise((resolve) => {
+      this.#wake = () => this.events.includes(event) && resolve();
+      this.#wake();
+    }), `${this.pid} hears ${event}`);
+  }
+
+  kill() {
+    this.#child.kill('SIGKILL');
+    return this.ended;
+  }
+
+  /** Lets it end by itself, with what it holds. */
+  end() {
+    if (this.#child.connected) this.#child.disconnect();
+    return this.ended;
+  }
+}
+
+/** A promise, or an error after a deadline. */
+function within(promise, what, patience = 20000) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`it did not come in time: ${what}`)), patience);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
 module.exports = {
-  assert, root, sockref, inside, gc, turn, until, collect, isSocket, sockets, scenario, connect, exchange, canConnect,
-  program, run,
+  assert, root, sockref, inside, gc, turn, until, collect, within, isSocket, sockets, left, scenario, connect, exchange,
+  canConnect, program, run, Holder,
 };

@@ -109,18 +109,22 @@ scenario('L17 something else in the way', async ({ file }) => {
   assert.equal(fs.readlinkSync(file('link')), file('regular'));
 });
 
-scenario('L18 a foreign socket in the way, live or dead', async ({ file }) => {
+scenario('L18 a foreign server in the way, and a dead socket', async ({ t, file }) => {
   const server = net.createServer().listen(file('live'));
+  t.after(() => server.close());
   await new Promise((resolve) => server.once('listening', resolve));
-  await refused(file('live'), 'EADDRINUSE');
+  const { ino } = fs.lstatSync(file('live'));
+  await refused(file('live'), 'ESOCKREF_FOREIGN');
+  assert.equal(fs.lstatSync(file('live')).ino, ino);
   assert.equal(await canConnect(file('live')), true);
   const ended = await run([program('leave-socket.js'), file('dead')]);
   assert.equal(ended.signal, 'SIGKILL');
   assert.equal(isSocket(file('dead')), true);
-  const { ino } = fs.lstatSync(file('dead'));
-  await refused(file('dead'), 'EADDRINUSE');
-  assert.equal(fs.lstatSync(file('dead')).ino, ino);
-  fs.unlinkSync(file('dead'));
+  assert.equal(await canConnect(file('dead')), false);
+  const reference = await startListener(file('dead'));
+  assert.equal(reference.isOwner, true);
+  assert.equal(await canConnect(file('dead')), true);
+  reference.close();
   await new Promise((resolve) => server.close(resolve));
 });
 

@@ -263,11 +263,23 @@ def test_l52_not_shared(path: Path) -> None:
     with sockref.listen(path, share=False) as reference, Agent() as agent:
         assert os.listdir(path.parent) == [path.name]
         assert reference.holder_count == 1
-        for options in ({}, {"share": 0}):
-            answer = agent.ask("start", path=path, options=options)
-            assert (answer["ok"], answer["code"]) == (False, "ESOCKREF_BUSY"), answer
-        assert reference.is_owner
+        answer = agent.ask("start", path=path, options={"share": 0})
+        assert (answer["ok"], answer["code"]) == (False, "ESOCKREF_BUSY"), answer
+        # Nothing tells one that would share whose socket it is.
+        answer = agent.ask("start", path=path)
+        assert not answer["ok"] and answer["code"] in ("ESOCKREF_BUSY", "ESOCKREF_FOREIGN"), answer
+        assert reference.is_owner and os.listdir(path.parent) == [path.name]
+        dial(path).close()
     assert os.listdir(path.parent) == []
+
+
+def test_l52_not_shared_on_a_shared_name(path: Path) -> None:
+    with Agent() as agent:
+        agent.start(path)
+        with pytest.raises(SockrefError) as caught:
+            sockref.listen(path, share=False)
+        assert caught.value.code == "ESOCKREF_BUSY" and f"process {agent.pid} " in str(caught.value)
+        agent.do("close")
 
 
 def test_l53_many_processes_at_one_moment(path: Path) -> None:
@@ -344,7 +356,7 @@ def test_guard_that_is_not_there(path: Path) -> None:
             try:
                 call()
             except sockref.SockrefError as error:
-                print(error.code, error)
+                assert "guard" in str(error).lower(), error
             else:
                 raise AssertionError("there is no guard")
         """,

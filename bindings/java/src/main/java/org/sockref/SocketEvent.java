@@ -11,6 +11,18 @@ public enum SocketEvent {
     /** The registry shuts down: close soon. */
     SHUTDOWN(4);
 
+    /** Is told what happens to a name. */
+    @FunctionalInterface
+    public interface Listener {
+        /**
+         * Something happened.
+         *
+         * @param event what
+         * @throws Exception anything; it is reported, and the listener is told of the next event all the same
+         */
+        void onEvent(SocketEvent event) throws Exception;
+    }
+
     private final int number;
 
     SocketEvent(int number) {

@@ -5,7 +5,6 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
-import java.util.function.Consumer;
 
 /**
  * One counted reference to the name of a Unix socket. The first listen on a name binds it, later ones share it, here
@@ -468,18 +467,18 @@ public final class SocketReference implements AutoCloseable {
      * @param listener is told; or null: nobody any more
      * @throws SockrefException ESOCKREF_CLOSED if this is closed, or the name was revoked already
      */
-    public void onEvent(Consumer<? super SocketEvent> listener) throws SockrefException {
+    public void onEvent(SocketEvent.Listener listener) throws SockrefException {
         onEvent(listener, Runnable::run);
     }
 
     /**
      * Be told what happens to the name, on an executor.
      *
-     * @param listener as for {@link #onEvent(Consumer)}
+     * @param listener as for {@link #onEvent(SocketEvent.Listener)}
      * @param executor runs it
-     * @throws SockrefException as for {@link #onEvent(Consumer)}
+     * @throws SockrefException as for {@link #onEvent(SocketEvent.Listener)}
      */
-    public void onEvent(Consumer<? super SocketEvent> listener, Executor executor) throws SockrefException {
+    public void onEvent(SocketEvent.Listener listener, Executor executor) throws SockrefException {
         Objects.requireNonNull(executor, "executor");
         Handle handle = self.handle();
         long pointer = handle.enter();

@@ -7,7 +7,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Executor;
-import java.util.function.Consumer;
 
 /**
  * Who is told what happens to names.
@@ -23,12 +22,12 @@ final class Watches {
     /** One reference's listener. */
     static final class Listener {
         private final Handle handle;
-        private final Consumer<? super SocketEvent> consumer;
+        private final SocketEvent.Listener told;
         private final Executor executor;
 
-        Listener(Handle handle, Consumer<? super SocketEvent> consumer, Executor executor) {
+        Listener(Handle handle, SocketEvent.Listener told, Executor executor) {
             this.handle = handle;
-            this.consumer = consumer;
+            this.told = told;
             this.executor = executor;
         }
 
@@ -45,7 +44,7 @@ final class Watches {
                 return;
             }
             try {
-                consumer.accept(event);
+                told.onEvent(event);
             } catch (Throwable t) {
                 EventLoop.report(t);
             }

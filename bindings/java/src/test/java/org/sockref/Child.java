@@ -59,6 +59,24 @@ final class Child {
         return process;
     }
 
+    /** Give a command and take the answer, which begins with the same word: what follows it. */
+    String ask(String command) throws IOException {
+        write(command);
+        String answer = line(command);
+        return answer.substring(Math.min(answer.length(), command.length() + 1));
+    }
+
+    /** SIGKILL. */
+    void kill() throws Exception {
+        process.destroyForcibly().waitFor();
+    }
+
+    /** End its standard input, then wait; the exit status. */
+    int leave() throws Exception {
+        process.getOutputStream().close();
+        return end();
+    }
+
     /** Tell it to go on. */
     void write(String line) throws IOException {
         process.getOutputStream().write((line + "\n").getBytes(StandardCharsets.UTF_8));

@@ -232,14 +232,16 @@ class PathsTest extends Scene {
     void l39Sweep() throws Exception {
         Options here = Options.builder().directory(directory).guard(0).build();
         Child child = Child.start(Programs.class, "hold-default", directory);
-        Path dead = Path.of(child.line("held ").substring(5));
-        child.process().destroyForcibly().waitFor();
-        assertTrue(exists(dead), "its owner was killed");
+        List<Path> dead = Stream.of(child.line("held ").substring(5).split(" ")).map(Path::of).toList();
+        child.kill();
+        assertTrue(dead.stream().allMatch(Scene::exists), "their owner was killed");
+        assertEquals(2 + 3 + 2, left().size(), () -> "two of them are shared");
         Files.writeString(path("sockref-1-0123456789abcdef.sock"), "a regular file");
         foreign(path("foreign.sock")).close();
         try (Registry registry = new Registry(here); SocketReference live = registry.listen()) {
-            assertEquals(1, registry.sweep(directory));
-            assertFalse(exists(dead));
+            assertEquals(3, registry.sweep(directory));
+            assertFalse(dead.stream().anyMatch(Scene::exists));
+            assertEquals(3, left().size(), "those of the live one");
             assertTrue(exists(Path.of(live.path())));
             assertTrue(exists(path("sockref-1-0123456789abcdef.sock")));
             assertTrue(exists(path("foreign.sock")));

@@ -2,6 +2,8 @@ package org.sockref;
 
 import static java.util.concurrent.TimeUnit.MILLISECONDS;
 
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -33,6 +35,7 @@ public final class Programs {
             case "slow-cancel" -> slowCancel(Path.of(arguments[1]));
             case "load" -> load();
             case "many" -> many(Path.of(arguments[1]));
+            case "share" -> share(Path.of(arguments[1]), List.of(arguments).subList(2, arguments.length));
             default -> throw new IllegalArgumentException(arguments[0]);
         }
     }
@@ -53,9 +56,12 @@ public final class Programs {
     }
 
     private static void holdDefault(String directory) throws Exception {
-        SocketReference reference = new Registry(Options.builder().directory(directory).guard(0).build()).listen();
-        HELD.add(reference);
-        say("held " + reference.path());
+        Registry registry = new Registry(Options.builder().directory(directory).guard(0).build());
+        Options alone = Options.builder().share(false).unique(true).build();
+        List<SocketReference> references = List.of(registry.listen(), registry.listen(alone),
+                registry.listen(directory + "/chosen"));
+        HELD.add(references);
+        say("held " + String.join(" ", references.stream().map(SocketReference::path).toList()));
         System.in.read();
     }
 
@@ -194,6 +200,62 @@ public final class Programs {
         NativeLoader.load();
         NativeLoader.load();
         say("version " + Sockref.version() + " " + String.join(" ", Shim.identity()));
+    }
+
+    private static Options options(List<String> words) {
+        Options.Builder options = Options.builder();
+        for (String word : words) {
+            switch (word) {
+                case "alone" -> options.share(false);
+                case "exclusive" -> options.exclusive(true);
+                case "guarded" -> options.guard(2);
+                default -> options.mode(Integer.parseInt(word, 8));
+            }
+        }
+        return options.build();
+    }
+
+    /** Hold a path as the lines of standard input say; its answers begin with their words. */
+    private static void share(Path path, List<String> words) throws Exception {
+        BufferedReader commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        SocketReference reference = SocketReference.getOrCreate("@unused-" + ProcessHandle.current().pid());
+        say("ready");
+        for (String command = commands.readLine(); command != null; command = commands.readLine()) {
+            switch (command) {
+                case "start" -> {
+                    try {
+                        SocketReference old = reference;
+                        reference = SocketReference.listen(path, options(words));
+                        old.close();
+                        say("start " + (reference.isOwner() ? "owner" : "joiner"));
+                    } catch (SockrefException e) {
+                        say("start " + e.code() + ": " + e.getMessage());
+                    }
+                }
+                case "status" -> say("status " + (reference.isActive() ? "active " : "inactive ")
+                        + (reference.isOwner() ? "owner " : "joiner ") + reference.holderCount());
+                case "watch" -> {
+                    reference.onEvent(event -> say("heard " + event));
+                    say("watch");
+                }
+                case "serve" -> {
+                    reference.serveEcho();
+                    say("serve");
+                }
+                case "guard" -> {
+                    try {
+                        say("guard " + Sockref.guardStatus());
+                    } catch (SockrefException e) {
+                        say("guard " + e.code() + ": " + e.getMessage());
+                    }
+                }
+                case "close" -> {
+                    reference.close();
+                    say("close");
+                }
+                default -> throw new IllegalArgumentException(command);
+            }
+        }
     }
 
     /** Starts that nobody waits for. */
