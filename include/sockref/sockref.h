@@ -437,7 +437,8 @@ SOCKREF_API int sockref_registry_register_new(sockref_registry *self, const char
  * @return 0, or
  *   - -EINVAL: @p out_ref is NULL, or an option belongs to the registry
  *   - SOCKREF_EPATH, SOCKREF_EPATHLEN: not a usable name
- *   - SOCKREF_EFOREIGN: something that is not sockref's stands there, or it is another user's
+ *   - SOCKREF_EFOREIGN: something that is not sockref's stands there, or it is another user's; a
+ *     live socket that was started with share 0 can't be told from one
  *   - SOCKREF_EEXISTS: exclusive was asked for, and this registry has it
  *   - SOCKREF_EBUSY: another registry owns it, and it can't be joined: exclusive, share 0, or a
  *     narrower mode was asked for, or its owner does not answer; the message tells who

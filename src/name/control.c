@@ -35,13 +35,12 @@ static int address_of(const struct sr_place *place, const char *path,
 static int bind_control(int fd, const struct sr_place *place, const char *path, const char *leaf,
                         const struct sockaddr_un *address)
 {
-    struct stat info;
+    int refused;
 
     if (sr_sys.fchmod(fd, 0600) < 0)
         return sr_error_system(errno, "fchmod", path);
     if (sr_sys.bind(fd, (const struct sockaddr *)address, sizeof *address) < 0) {
-        int refused = errno;
-
+        refused = errno;
         if (refused == ENOENT && faccessat(AT_FDCWD, "/proc/self/fd", F_OK, 0) < 0)
             return sr_error_set(SOCKREF_EUNSUPPORTED, path,
                                 "sharing a name needs /proc: mount it, or use share 0");
@@ -52,9 +51,9 @@ static int bind_control(int fd, const struct sr_place *place, const char *path, 
     }
     if (sr_sys.listen(fd, QUEUE) == 0)
         return 0;
-    if (sr_sys.fstatat(place->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) == 0)
-        sr_sockfile_remove_inode(place, leaf, info.st_dev, info.st_ino, path);
-    return sr_error_system(errno, "listen", path);
+    refused = errno;
+    sr_sys.unlinkat(place->dir, leaf, 0);
+    return sr_error_system(refused, "listen", path);
 }
 
 int sr_control_listen(const struct sr_place *place, const char *path, int *out_fd)

@@ -203,7 +203,7 @@ static int find_program(char out[SR_PATH_MAX + 1])
         snprintf(out, SR_PATH_MAX + 1, "%s", named);
         if (is_program(out))
             return 0;
-        return sr_error_wrapped(-ENOENT, ENOENT, "faccessat", out,
+        return sr_error_wrapped(SOCKREF_EUNSUPPORTED, ENOENT, "faccessat", out,
                                 "SOCKREF_GUARD does not name a program by an absolute path");
     }
     if (dladdr(&state, &library) && library.dli_fname &&
@@ -217,7 +217,7 @@ static int find_program(char out[SR_PATH_MAX + 1])
     snprintf(out, SR_PATH_MAX + 1, "%s/" PROGRAM, SR_PKGLIBEXECDIR);
     if (is_program(out))
         return 0;
-    return sr_error_wrapped(-ENOENT, ENOENT, "faccessat", out,
+    return sr_error_wrapped(SOCKREF_EUNSUPPORTED, ENOENT, "faccessat", out,
                             "the program " PROGRAM " is neither beside the library nor at %s: "
                             "install it, or name it in SOCKREF_GUARD",
                             out);

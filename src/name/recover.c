@@ -15,7 +15,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sockref/sockref.h>
+#include <time.h>
 #include <unistd.h>
+
+#define FRESH_MS 500
 
 /* One file that may have been left. */
 struct relic {
@@ -71,11 +74,35 @@ static const char *kind_of(mode_t mode)
                             : "a device";
 }
 
-/* Nobody has it bound. */
-static bool may_remove_dead(const struct relic *relic, enum proof proof)
+/*
+ * A bind() that is under way has made its file, but does not answer yet. Where nothing else proves
+ * that a socket is dead, it has to be older than that.
+ */
+static bool is_fresh(const struct stat *info)
 {
-    return relic->by != SR_RECOVER_RECORDED || relic->is_control || proof != NONE ||
-           relic->record->state == SR_RECORD_BINDING;
+    struct timespec now;
+    int64_t age;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    age = (int64_t)(now.tv_sec - info->st_ctim.tv_sec) * 1000 +
+          (now.tv_nsec - info->st_ctim.tv_nsec) / 1000000;
+    return age >= 0 && age < FRESH_MS;
+}
+
+/* Nobody has it bound. */
+static int judge_dead(const struct relic *relic, enum proof proof, const struct stat *info,
+                      bool *out_remove)
+{
+    if (relic->is_control || proof != NONE || relic->record->state == SR_RECORD_BINDING) {
+        *out_remove = true;
+        return 0;
+    }
+    if (relic->by == SR_RECOVER_RECORDED)
+        return 0;
+    if (is_fresh(info))
+        return SR_RECOVER_ALIVE;
+    *out_remove = true;
+    return 0;
 }
 
 /* Somebody has it bound: the dead owner itself, for some moments yet; a child of it that inherited
@@ -107,8 +134,7 @@ static int judge(const struct relic *relic, int inode, const struct stat *info, 
     proof = prove(relic, inode, info);
     if (sr_probe_inode(inode) != SR_PROBE_DEAD)
         return judge_alive(relic, proof, out_remove);
-    *out_remove = may_remove_dead(relic, proof);
-    return 0;
+    return judge_dead(relic, proof, info, out_remove);
 }
 
 static int recover_relic(const struct relic *relic, bool *inout_removed)
@@ -126,10 +152,11 @@ static int recover_relic(const struct relic *relic, bool *inout_removed)
         status = sr_error_system(errno, "fstat", relic->path);
     else
         status = judge(relic, inode, &info, &remove);
-    if (remove && relic->is_aside) {
-        status = sr_sys.unlinkat(relic->place->dir, relic->leaf, 0) < 0 ? 0 : 1;
-        *inout_removed |= status > 0;
-        status = 0;
+    if (remove && (relic->is_control || relic->is_aside)) {
+        if (sr_sys.unlinkat(relic->place->dir, relic->leaf, 0) == 0)
+            *inout_removed = true;
+        else if (errno != ENOENT)
+            status = sr_error_system(errno, "unlinkat", relic->path);
     } else if (remove) {
         status = sr_sockfile_remove_inode(relic->place, relic->leaf, info.st_dev, info.st_ino,
                                           relic->path);
@@ -154,6 +181,7 @@ static int recover_aside(const struct relic *at_name, bool *inout_removed)
     relic.by = SR_RECOVER_RECORDED; /* what is not proven ours is kept */
     relic.is_aside = true;
     status = recover_relic(&relic, inout_removed);
+    sr_sockfile_keep(relic.place, leaf, relic.path);
     return status < 0 ? status : 0;
 }
 
@@ -174,13 +202,19 @@ static int recover(const struct sr_lockfile *lock, const struct sr_place *place,
     status = recover_aside(&relic, inout_removed);
     if (status == 0)
         status = recover_relic(&relic, inout_removed);
-    if (status != 0)
-        return status;
+    /* Whatever stands at the name, the control socket is a dead owner's. */
     sr_lockfile_name(sr_path_leaf(path), ".srctl", control);
     relic.leaf = control;
     relic.is_control = true;
     relic.pinned = NULL;
-    status = recover_relic(&relic, inout_removed);
+    if (status == 0) {
+        status = recover_relic(&relic, inout_removed);
+    } else {
+        struct sr_error *error = sr_error_take();
+
+        recover_relic(&relic, inout_removed);
+        sr_error_give(error);
+    }
     /* What it told of is gone, and the numbers may be used again. */
     if (status == 0 && record.state != SR_RECORD_NONE)
         sr_record_write(lock->fd, &empty);

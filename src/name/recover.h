@@ -20,7 +20,8 @@ enum sr_recover_by {
     SR_RECOVER_ALONE,    /* the same, without sharing: one that somebody has bound is EBUSY */
 };
 
-#define SR_RECOVER_ALIVE 1 /* somebody has the socket bound, and it is not proven to be a zombie */
+/* Somebody has the socket bound, or may be about to, and it is not proven to be a zombie. */
+#define SR_RECOVER_ALIVE 1
 
 /*
  * Remove the socket and the control socket of a dead owner, with bytes 0 and 1 held. pinned is what

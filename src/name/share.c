@@ -55,13 +55,20 @@ static int later_changing(struct try *try)
                                    "another process was changing the name all the time"));
 }
 
+/* Somebody was faster, without the lock file. */
+static int later_occupied(struct try *try)
+{
+    return later(try, sr_error_set(SOCKREF_EBUSY, try->path,
+                                   "another registry or program bound the path meanwhile"));
+}
+
 static int describe_owner(const struct try *try, int status, const char *what)
 {
     if (try->record.state == SR_RECORD_NONE)
         return sr_error_set(status, try->path, "%s", what);
-    return sr_error_set(status, try->path, "%s; its owner is process %" PRIu64 " (%s), with %" PRIu64
-                        " holders",
-                        what, try->record.pid, try->record.program,
+    return sr_error_set(status, try->path,
+                        "%s; its owner is process %" PRIu64 " (%s), holders: %" PRIu64, what,
+                        try->record.pid, try->record.program,
                         sr_lockfile_count_slots(&try->share->lock));
 }
 
@@ -137,6 +144,8 @@ static int inspect(struct try *try, int inode, struct stat *out_info)
         return await_death(try, "another socket stands at the path of a live listener");
     if (sr_probe_inode(inode) == SR_PROBE_DEAD)
         return await_death(try, "the listener that has the name does not answer");
+    if (sr_record_is_dead(record)) /* a child of it that never became another program */
+        return await_death(try, "the listener that has the name is dead");
     return 0;
 }
 
@@ -177,8 +186,9 @@ static int join(struct try *try)
         status = check_joinable(try, &info);
     if (status == 0)
         status = sr_share_take_slot(share);
-    if (status == 0)
-        status = sr_control_connect(try->place, try->path, &share->control);
+    if (status != 0)
+        return status;
+    status = sr_control_connect(try->place, try->path, &share->control);
     if (status == SR_CONTROL_REFUSED) {
         sr_share_free_slot(share);
         return await_death(try, "the listener that has the name is ending");
@@ -294,7 +304,7 @@ static int recover_and_own(struct try *try)
         status = sr_recover(&share->lock, try->place, try->path, NULL, SR_RECOVER_START);
         if (status == SR_RECOVER_ALIVE) {
             status = sr_error_set(SOCKREF_EFOREIGN, try->path,
-                                  "the socket of an owner that is gone is still bound by somebody");
+                                  "a socket stands at the path that may still be somebody's");
             return later(try, status);
         }
         if (status < 0)
@@ -317,7 +327,7 @@ static int decide(struct try *try)
     /* A lock file that this try made does not stay behind. */
     if (status < 0 && !sr_lockfile_has_slots(&share->lock))
         sr_lockfile_discard(&share->lock, try->place, try->path);
-    return status;
+    return status == -EADDRINUSE ? later_occupied(try) : status;
 }
 
 static void forget(struct try *try)
@@ -419,14 +429,14 @@ static int bind_after_recovery(struct try *try)
         status = sr_recover(lock, try->place, try->path, NULL, SR_RECOVER_ALONE);
         if (status == SR_RECOVER_ALIVE)
             status = later(try, sr_error_set(SOCKREF_EBUSY, try->path,
-                                             "somebody still has the socket at the path bound"));
+                                             "a socket stands at the path that may still be somebody's"));
         if (status == 0)
             status = bind_alone(try);
         if (!sr_lockfile_has_slots(lock))
             sr_lockfile_discard(lock, status == SR_SHARE_OWNED ? &try->file.place : try->place,
                                try->path);
     }
-    return status;
+    return status == -EADDRINUSE ? later_occupied(try) : status;
 }
 
 int sr_share_bind_alone(struct sr_place *place, const char *path, const struct sr_wish *wish,

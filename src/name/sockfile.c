@@ -297,6 +297,8 @@ int sr_sockfile_adopt(struct sr_place *place, const char *path, int fd,
     return 0;
 }
 
+enum { AGAIN = 2, ASIDE_TRIES = 100 };
+
 struct target {
     const struct sr_place *place;
     const char *leaf;
@@ -331,27 +333,35 @@ int sr_sockfile_restore(const struct sr_place *place, const char *leaf, const ch
     return errno == EEXIST ? 1 : sr_error_system(errno, "renameat2", path);
 }
 
-/* The file has been renamed aside and is not ours: put it back, or keep it where it is and say so.
- */
-static int put_back(const struct target *target, const char *aside)
-{
-    if (sr_sys.rename_new(target->place->dir, aside, target->leaf) == 0) {
-        warn_displaced(target);
-        return 0;
-    }
-    return sr_error_set(SOCKREF_EFOREIGN, target->path,
-                        "another file took the path while it was looked at; the one before is "
-                        "kept beside it as %s",
-                        aside);
-}
-
 static void name_at_random(char out[SR_LOCKFILE_NAME_MAX])
 {
     uint64_t random;
 
     if (getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random)
         random = (uint64_t)getpid();
-    snprintf(out, SR_LOCKFILE_NAME_MAX, ".sockref-aside-%016llx", (unsigned long long)random);
+    snprintf(out, SR_LOCKFILE_NAME_MAX, ".sockref-kept-%016llx", (unsigned long long)random);
+}
+
+void sr_sockfile_keep(const struct sr_place *place, const char *aside, const char *path)
+{
+    char kept[SR_LOCKFILE_NAME_MAX];
+
+    name_at_random(kept);
+    if (sr_sys.rename_new(place->dir, aside, kept) == 0)
+        sr_log(SR_LOG_DISPLACED, SOCKREF_LOG_WARNING, 0, path,
+               "two files were at the path in turn; the one before is kept beside it as %s", kept);
+}
+
+/* The file has been renamed aside and is not ours: put it back, or keep it and say so. */
+static int put_back(const struct target *target, const char *aside)
+{
+    if (sr_sys.rename_new(target->place->dir, aside, target->leaf) == 0)
+        warn_displaced(target);
+    else if (errno == EEXIST)
+        sr_sockfile_keep(target->place, aside, target->path);
+    else if (errno != ENOENT)
+        return sr_error_system(errno, "renameat2", target->path);
+    return 0;
 }
 
 /*
@@ -371,7 +381,8 @@ static int rename_aside(const struct target *target, char out_aside[SR_LOCKFILE_
     return sr_sys.rename_new(dir, target->leaf, out_aside) < 0 ? -errno : 0;
 }
 
-static int remove_aside(const struct target *target)
+/* One try: AGAIN where somebody else has put the file back in the middle of it. */
+static int remove_aside_once(const struct target *target)
 {
     int dir = target->place->dir;
     char aside[SR_LOCKFILE_NAME_MAX];
@@ -381,15 +392,28 @@ static int remove_aside(const struct target *target)
     if (status < 0)
         return status == -ENOENT ? 0 : sr_error_system(-status, "renameat2", target->path);
     if (sr_sys.fstatat(dir, aside, &info, AT_SYMLINK_NOFOLLOW) < 0) {
+        if (errno == ENOENT)
+            return AGAIN;
         status = sr_error_system(errno, "fstatat", target->path);
         (void)sr_sys.rename_new(dir, aside, target->leaf);
         return status;
     }
     if (!is_same(target, &info))
         return put_back(target, aside);
-    if (sr_sys.unlinkat(dir, aside, 0) < 0)
-        return sr_error_system(errno, "unlinkat", target->path);
-    return 1;
+    if (sr_sys.unlinkat(dir, aside, 0) == 0)
+        return 1;
+    return errno == ENOENT ? AGAIN : sr_error_system(errno, "unlinkat", target->path);
+}
+
+static int remove_aside(const struct target *target)
+{
+    int status = AGAIN;
+
+    for (int i = 0; i < ASIDE_TRIES && status == AGAIN; i++)
+        status = remove_aside_once(target);
+    if (status != AGAIN)
+        return status;
+    return sr_error_set(-EBUSY, target->path, "others move the socket's file to and fro");
 }
 
 static int remove_target(const struct target *target)

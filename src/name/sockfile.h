@@ -49,6 +49,8 @@ int sr_sockfile_remove(struct sr_sockfile *self, const char *path);
  */
 #define SR_ASIDE_SUFFIX ".sraside"
 int sr_sockfile_restore(const struct sr_place *place, const char *leaf, const char *path);
+/* What stands aside is not known to be ours: give it a name that nobody wants, and say so. */
+void sr_sockfile_keep(const struct sr_place *place, const char *aside, const char *path);
 /*
  * Remove a leaf of a directory if it is this inode. One that is gone, or another one in its place,
  * is no error. Returns 1 if it was removed, 0, or a described status.

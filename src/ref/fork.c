@@ -17,10 +17,13 @@
 #include "ref/hooks.h"
 #include "ref/state.h"
 
+#include <unistd.h>
+
 _Atomic unsigned sr_fork_generation;
 atomic_bool sr_exiting;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static _Atomic pid_t home; /* the process whose names these are; 0: there are none */
 
 static void prepare(void) SR_UNCHECKED
 {
@@ -48,6 +51,7 @@ static void in_child(void) SR_UNCHECKED
     struct sr_list *node;
 
     atomic_fetch_add(&sr_fork_generation, 1);
+    atomic_store(&home, getpid());
     SR_LIST_EACH(node, &sr_registry_list)
     {
         mark_entries(SR_LIST_OWNER(node, sockref_registry, node));
@@ -62,7 +66,15 @@ static void in_child(void) SR_UNCHECKED
 
 static void install(void)
 {
+    atomic_store(&home, getpid());
     pthread_atfork(prepare, in_parent, in_child);
+}
+
+bool sr_fork_was_unseen(void)
+{
+    pid_t known = atomic_load(&home);
+
+    return known != 0 && known != getpid();
 }
 
 void sr_fork_install(void)
@@ -73,5 +85,6 @@ void sr_fork_install(void)
 __attribute__((destructor)) static void at_exit(void)
 {
     atomic_store(&sr_exiting, true);
-    sr_remove_at_exit();
+    if (!sr_fork_was_unseen())
+        sr_remove_at_exit();
 }

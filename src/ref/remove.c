@@ -334,7 +334,7 @@ static void remove_revoked(sockref *entry)
 
 void sr_remove_last(sockref *entry, uint64_t word)
 {
-    if (word & SR_FORKED)
+    if (word & SR_FORKED || sr_fork_was_unseen())
         return;
     switch (sr_word_state(word)) {
     case SR_NAMED:
