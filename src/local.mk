@@ -123,6 +123,8 @@ pkglibexec_PROGRAMS = src/guard/sockref-guard
 src_guard_sockref_guard_SOURCES = \
 	src/guard/clean.c \
 	src/guard/clean.h \
+	src/guard/keep.c \
+	src/guard/keep.h \
 	src/guard/main.c \
 	src/guard/watched.c \
 	src/guard/watched.h

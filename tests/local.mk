@@ -9,6 +9,7 @@ unit_suites = \
 	tests/unit/test-fork \
 	tests/unit/test-guard \
 	tests/unit/test-hash \
+	tests/unit/test-keep \
 	tests/unit/test-list \
 	tests/unit/test-listen \
 	tests/unit/test-listener \
@@ -68,6 +69,9 @@ LDADD = tests/libharness.la libsockref_internal.la $(CHECK_LIBS)
 # These use nothing but the public interface.
 $(integration_suites): LDADD = libsockref.la $(CHECK_LIBS)
 $(integration_suites): libsockref.la
+
+# Parts of the guard program.
+tests_unit_test_keep_SOURCES = tests/unit/test-keep.c src/guard/keep.c src/guard/watched.c
 
 # What the suites share.
 tests_libharness_la_SOURCES = tests/harness/faults.c tests/harness/harness.c

@@ -9,6 +9,7 @@
 #include "base/spawn.h"
 #include "base/sys.h"
 #include "guard/clean.h"
+#include "guard/keep.h"
 #include "guard/watched.h"
 #include "name/guard_wire.h"
 
@@ -170,7 +171,8 @@ static void listen_to_parent(void)
         fds[1].fd = -1; /* the system has none */
     do {
         fds[1].revents = 0;
-        sr_sys.poll(fds, 2, -1);
+        if (sr_sys.poll(fds, 2, SR_KEEP_EVERY_MS) == 0)
+            sr_keep_names();
         do
             received = receive();
         while (received == MESSAGE);

@@ -3,6 +3,7 @@
 
 #include "base/fd.h"
 #include "base/sys.h"
+#include "guard/keep.h"
 #include "name/path.h"
 
 #include <fcntl.h>
@@ -57,8 +58,8 @@ static void grow(void)
         free(old);
 }
 
-/* Takes fd. */
-static struct sr_watched_dir *acquire_dir(int fd)
+/* The directory of a checked path. Takes fd. */
+static struct sr_watched_dir *acquire_dir(int fd, const char *path)
 {
     struct sr_watched_dir *dir;
     struct sr_place place;
@@ -77,6 +78,7 @@ static struct sr_watched_dir *acquire_dir(int fd)
     if (!dir)
         goto close;
     *dir = (struct sr_watched_dir){.next = dirs, .place = place, .names = 1};
+    dir->kept = sr_keep_directory(&place, path);
     dirs = dir;
     return dir;
 
@@ -94,6 +96,7 @@ static void release_dir(struct sr_watched_dir *dir)
     while (*link != dir)
         link = &(*link)->next;
     *link = dir->next;
+    sr_fd_close(dir->kept);
     sr_place_close(&dir->place);
     free(dir);
 }
@@ -112,7 +115,7 @@ static void remove_at(struct sr_watched **link)
 void sr_watched_add(uint64_t id, const char *path, bool has_lock, int dir_fd)
 {
     size_t length = strlen(path) + 1;
-    struct sr_watched_dir *dir = acquire_dir(dir_fd);
+    struct sr_watched_dir *dir = acquire_dir(dir_fd, path);
     struct sr_watched *name, **bucket;
 
     if (!dir)

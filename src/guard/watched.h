@@ -12,6 +12,7 @@
 struct sr_watched_dir {
     struct sr_watched_dir *next;
     struct sr_place place;
+    int kept; /* what holds the lock that keeps cleaners out; -1: none */
     unsigned names;
 };
 

@@ -194,7 +194,13 @@ static const char *find_remote(int fd)
     }
 }
 
-/* Refuse what somebody else could have made or could change. */
+/* What nobody else could have made or could change. */
+static bool is_ours(const struct stat *info)
+{
+    return S_ISREG(info->st_mode) && info->st_uid == geteuid() && info->st_nlink <= 1 &&
+           !(info->st_mode & (S_IRWXG | S_IRWXO));
+}
+
 static int check_opened(struct sr_lockfile *self, const char *path, const char *name)
 {
     const char *remote;
@@ -204,8 +210,7 @@ static int check_opened(struct sr_lockfile *self, const char *path, const char *
         return sr_error_system(errno, "fstat", path);
     self->device = info.st_dev;
     self->inode = info.st_ino;
-    if (!S_ISREG(info.st_mode) || info.st_uid != geteuid() || info.st_nlink > 1 ||
-        (info.st_mode & (S_IRWXG | S_IRWXO)))
+    if (!is_ours(&info))
         return sr_error_set(SOCKREF_EUNTRUSTED, path, "%s is not a lock file of this user alone",
                             name);
     if ((info.st_mode & 0600) != 0600 && sr_sys.fchmod(self->fd, 0600) < 0) /* an odd umask */
@@ -293,7 +298,7 @@ static void abandon(struct sr_lockfile *self, const struct sr_place *place, cons
     struct sr_error *error = sr_error_take();
     struct stat info;
 
-    if (sr_sys.fstat(self->fd, &info) == 0 &&
+    if (sr_sys.fstat(self->fd, &info) == 0 && is_ours(&info) &&
         sr_lockfile_take(self, path, SR_BYTE_CHANGE) == 0 &&
         sr_lockfile_take(self, path, SR_BYTE_OWNER) == 0 && !sr_lockfile_has_slots(self)) {
         self->device = info.st_dev;
