@@ -9,6 +9,7 @@ unit_suites = \
 	tests/unit/test-fork \
 	tests/unit/test-guard \
 	tests/unit/test-hash \
+	tests/unit/test-joint \
 	tests/unit/test-keep \
 	tests/unit/test-list \
 	tests/unit/test-listen \
@@ -49,6 +50,7 @@ integration_suites = \
 test_headers = \
 	tests/harness/faults.h \
 	tests/harness/harness.h \
+	tests/harness/wait.h \
 	tests/integration/interpose.h \
 	tests/integration/util.h \
 	tests/unit/test-loop-helpers.h
@@ -74,7 +76,7 @@ $(integration_suites): libsockref.la
 tests_unit_test_keep_SOURCES = tests/unit/test-keep.c src/guard/keep.c src/guard/watched.c
 
 # What the suites share.
-tests_libharness_la_SOURCES = tests/harness/faults.c tests/harness/harness.c
+tests_libharness_la_SOURCES = tests/harness/faults.c tests/harness/harness.c tests/harness/wait.c
 
 $(poll_suites): Makefile
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && rm -f $@ && { echo '#!/bin/sh'; \

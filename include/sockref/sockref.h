@@ -160,7 +160,9 @@ typedef void (*sockref_log_fn)(const sockref_log_record *record, void *user);
 typedef enum sockref_watch_event {
     /** The reference is no longer active: revoked, or its listener is gone. */
     SOCKREF_WATCH_LOST = 1,
-    /** Another file stands at the path. */
+    /** Somebody has removed or replaced the socket's file, or what stands beside it: nobody finds
+     * the listener by its path any more, though connections go on. Told by the owner, within some
+     * seconds. Release, or revoke the name, and start it again. */
     SOCKREF_WATCH_DISPLACED = 2,
     /** Another registry owns the name now; or this one, if sockref_is_owner() says so: then it may
      * be served. */

@@ -12,18 +12,28 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "name/path.h"
 #include "ref/hooks.h"
 #include "ref/state.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #define UNCLEAR_MS 5   /* until the locks tell what became of an owner that does not answer */
 #define LOOK_MS    100 /* a holder that could not connect is looked for by its lock alone */
+#define ATTEND_MS  2000
 
 struct sr_joint {
     struct sr_fdwatch watch;
     struct sr_life *life; /* counted */
+
+    /* Of attend(): the share may go meanwhile. */
+    bool is_told; /* that the name is displaced */
+    dev_t lock_device;
+    ino_t lock_inode; /* 0: there is no lock file */
+    char leaf[];
 };
 
 static struct sr_joint *of(struct sr_fdwatch *watch)
@@ -42,23 +52,33 @@ static void ended(struct sr_fdwatch *watch)
     sr_registry_unhold(registry);
 }
 
-/* Have one wait for a descriptor, which it takes on success. */
-static int begin(struct sr_life *life, int fd, unsigned every_ms,
-                 void (*ready)(struct sr_fdwatch *watch))
+static struct sr_joint *make(struct sr_life *life, const char *leaf, int fd, unsigned every_ms,
+                             void (*ready)(struct sr_fdwatch *watch))
 {
-    sockref_registry *registry = life->registry;
-    struct sr_joint *self;
-    int status;
+    struct sr_joint *self = sr_sys.calloc(1, sizeof *self + strlen(leaf) + 1);
 
-    self = sr_sys.calloc(1, sizeof *self);
     if (!self)
-        return sr_error_no_memory();
+        return NULL;
+    memcpy(self->leaf, leaf, strlen(leaf) + 1);
     self->watch.fd = fd;
     self->watch.every_ms = every_ms;
     self->watch.ready = ready;
     self->watch.ended = ended;
     self->life = life;
     sr_life_acquire(life);
+    return self;
+}
+
+/* Have one wait for a descriptor, which it takes on success. */
+static int begin(struct sr_life *life, int fd, unsigned every_ms,
+                 void (*ready)(struct sr_fdwatch *watch))
+{
+    sockref_registry *registry = life->registry;
+    struct sr_joint *self = make(life, "", fd, every_ms, ready);
+    int status;
+
+    if (!self)
+        return sr_error_no_memory();
     sr_mutex_lock(&registry->mutex);
     sr_registry_hold_locked(registry);
     life->joint = self;
@@ -238,6 +258,8 @@ static void hear(struct sr_fdwatch *watch)
     if (next == SR_LISTENING || news == SR_NEWS_OWNER)
         sr_watch_notify(entry, SOCKREF_WATCH_OWNER);
     end_turn(entry, next);
+    if (next == SR_LISTENING)
+        sr_joint_attend(entry);
 }
 
 int sr_joint_begin(struct sr_life *life)
@@ -245,6 +267,96 @@ int sr_joint_begin(struct sr_life *life)
     int control = life->share->control;
 
     return begin(life, control, control < 0 ? LOOK_MS : 0, hear);
+}
+
+/* ---- an owner whose watch wants to know what becomes of the files ---- */
+
+static bool leads_to(const struct sr_place *place, const char *leaf, dev_t device, ino_t inode)
+{
+    struct stat info;
+
+    if (sr_sys.fstatat(place->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno != ENOENT; /* can't be told */
+    return info.st_dev == device && info.st_ino == inode;
+}
+
+static bool is_displaced(const struct sr_joint *self)
+{
+    const struct sr_sockfile *file = &self->life->file;
+    char lock_name[SR_LOCKFILE_NAME_MAX];
+
+    if (!leads_to(&file->place, self->leaf, file->device, file->inode))
+        return true;
+    sr_lockfile_name(self->leaf, ".srlock", lock_name);
+    return self->lock_inode != 0 &&
+           !leads_to(&file->place, lock_name, self->lock_device, self->lock_inode);
+}
+
+/* The name may end at the same time, which removes its files; then there is nothing to tell. */
+static void attend(struct sr_fdwatch *watch)
+{
+    struct sr_joint *self = of(watch);
+    struct sr_life *life = self->life;
+    bool displaced = is_displaced(self);
+    sockref *entry = NULL;
+
+    sr_mutex_lock(&life->registry->mutex);
+    if (life->joint == self && displaced && !self->is_told && life->entry &&
+        sr_word_state(atomic_load(&life->entry->word)) == SR_LISTENING)
+        entry = life->entry;
+    sr_mutex_unlock(&life->registry->mutex);
+    self->is_told = displaced;
+    if (!entry)
+        return;
+    sr_log(SR_LOG_DISPLACED, SOCKREF_LOG_WARNING, 0, self->leaf,
+           "somebody else has removed or replaced a file of a name in use");
+    sr_watch_notify(entry, SOCKREF_WATCH_DISPLACED);
+}
+
+/* With the mutex held: whether there is somebody to tell, and nobody who looks. */
+static bool wants_attendance(const sockref *entry)
+{
+    const struct sr_entry_more *more = entry->rest->more;
+    const struct sr_life *life = entry->rest->life;
+
+    return sr_word_state(atomic_load(&entry->word)) == SR_LISTENING && more && more->watch &&
+           life && life->share && life->file.place.dir >= 0 && !life->joint;
+}
+
+void sr_joint_attend(sockref *entry)
+{
+    sockref_registry *registry = entry->registry;
+    struct sr_joint *self = NULL;
+    struct sr_life *life;
+    bool unused;
+
+    sr_mutex_lock(&registry->mutex);
+    life = entry->rest->life;
+    if (wants_attendance(entry))
+        self = make(life, sr_path_leaf(life->share->path), -1, ATTEND_MS, attend);
+    if (self) {
+        self->lock_device = life->share->lock.device;
+        self->lock_inode = sr_share_is_shared(life->share) ? life->share->lock.inode : 0;
+        sr_registry_hold_locked(registry);
+    }
+    sr_mutex_unlock(&registry->mutex);
+    if (!self)
+        return;
+    if (sr_hooks.fdwatch_begin(&self->watch) < 0) {
+        sr_log(SR_LOG_THREAD_FAILED, SOCKREF_LOG_WARNING, sockref_last_error()->status, NULL,
+               "nobody looks after the file: %s", sockref_last_error()->message);
+        sr_life_release(life);
+        free(self);
+        sr_registry_unhold(registry);
+        return;
+    }
+    sr_mutex_lock(&registry->mutex);
+    unused = entry->rest->life != life || !wants_attendance(entry);
+    if (!unused)
+        life->joint = self;
+    sr_mutex_unlock(&registry->mutex);
+    if (unused)
+        sr_hooks.fdwatch_end(&self->watch);
 }
 
 /* ---- an owner without references of its own ---- */
@@ -273,8 +385,9 @@ int sr_joint_linger(struct sr_life *life)
 {
     int fd, status;
 
-    if (life->joint)
+    if (life->joint && life->joint->watch.ready == look)
         return 0;
+    sr_joint_end(life);
     fd = sr_fd_duplicate(life->share->control);
     if (fd < 0)
         return sr_error_system(-fd, "fcntl", life->share->path);

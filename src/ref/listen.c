@@ -400,6 +400,7 @@ static int start(struct attempt *attempt, sockref *entry)
         status = SR_LATER;
     }
     if (status == 0) {
+        sr_joint_attend(entry);
         sr_log(SR_LOG_LISTENING, SOCKREF_LOG_DEBUG, 0, attempt->name.path, "%s",
                made == SR_SHARE_JOINED ? "joined" : "listening");
         return 0;

@@ -171,6 +171,8 @@ void sr_remove_lost(sockref *entry);
 
 /* Wait for news of the owner; for a life that nobody can see yet. Returns 0 or a described status. */
 int sr_joint_begin(struct sr_life *life);
+/* Have the watch of an entry that listens, if it has one, told of the loss of its files. */
+void sr_joint_attend(sockref *entry);
 /* Do that no more. Any thread that has the right to change the entry. */
 void sr_joint_end(struct sr_life *life);
 /* Look now and then whether other holders are left. Returns 0 or a described status. */

@@ -125,5 +125,6 @@ int sockref_set_watch(sockref *self, sockref_watch_fn fn, void *user, void (*fre
     sr_watch_release(watch);
     if (!fn && free_user)
         free_user(user);
+    sr_joint_attend(self);
     return 0;
 }
