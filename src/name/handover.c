@@ -73,16 +73,16 @@ void sr_share_decline(struct sr_share *self, int offer[SR_CONTROL_FDS])
     sr_control_send(self->control, SR_CONTROL_DECLINED, NULL);
 }
 
-bool sr_share_take_over(struct sr_share *self, int offer[SR_CONTROL_FDS],
-                        struct sr_sockfile *inout_file)
+/*
+ * Become the owner by the locks and the record. Until the record tells of it, it tells of the one
+ * before, who may die meanwhile: byte 2 keeps others from taking byte 1 for a dead owner's.
+ */
+static bool succeed(struct sr_share *self, const struct sr_place *place)
 {
     struct sr_record record;
 
-    if (offer[0] < 0 || offer[1] < 0 ||
-        sr_lockfile_take(&self->lock, self->path, SR_BYTE_OWNER) != 0) {
-        sr_share_decline(self, offer);
+    if (sr_lockfile_take(&self->lock, self->path, SR_BYTE_OWNER) != 0)
         return false;
-    }
     sr_record_of_self(&record);
     record.state = SR_RECORD_LIVE;
     record.generation = ++self->generation;
@@ -90,10 +90,24 @@ bool sr_share_take_over(struct sr_share *self, int offer[SR_CONTROL_FDS],
     record.inode = self->socket.inode;
     record.born_ns = self->socket.born_ns;
     sr_guard_pin(&self->guarded, self->socket.device, self->socket.inode);
-    if (!sr_lockfile_is_current(&self->lock, &inout_file->place, self->path) ||
-        !has_socket(self, &inout_file->place) ||
-        sr_record_write(self->lock.fd, &record) < 0) {
-        sr_lockfile_free(&self->lock, SR_BYTE_OWNER);
+    if (sr_lockfile_is_current(&self->lock, place, self->path) && has_socket(self, place) &&
+        sr_record_write(self->lock.fd, &record) == 0)
+        return true;
+    sr_lockfile_free(&self->lock, SR_BYTE_OWNER);
+    return false;
+}
+
+bool sr_share_take_over(struct sr_share *self, int offer[SR_CONTROL_FDS],
+                        struct sr_sockfile *inout_file)
+{
+    bool owns = false;
+
+    if (offer[0] >= 0 && offer[1] >= 0 &&
+        sr_lockfile_take(&self->lock, self->path, SR_BYTE_HEIR) == 0) {
+        owns = succeed(self, &inout_file->place);
+        sr_lockfile_free(&self->lock, SR_BYTE_HEIR);
+    }
+    if (!owns) {
         sr_share_decline(self, offer);
         return false;
     }
@@ -108,12 +122,13 @@ bool sr_share_take_over(struct sr_share *self, int offer[SR_CONTROL_FDS],
     return true;
 }
 
-/* Whose listener it is by the record, which is looked at without byte 0. */
+/* Whose listener it is by the record, which is looked at without byte 0; its owner answers. */
 static enum sr_news compare_record(struct sr_share *self)
 {
     struct sr_record record;
 
-    if (sr_record_read(self->lock.fd, &record) < 0 || record.state != SR_RECORD_LIVE)
+    self->is_unclear = sr_record_read(self->lock.fd, &record) < 0 || record.state != SR_RECORD_LIVE;
+    if (self->is_unclear)
         return SR_NEWS_UNCLEAR;
     if (record.device != self->socket.device || record.inode != self->socket.inode ||
         record.born_ns != self->socket.born_ns)
@@ -161,7 +176,7 @@ enum sr_news sr_share_hear(struct sr_share *self, const struct sr_place *place,
         return find_out(self, place);
     status = sr_control_receive(self->control, &word, out_offer);
     if (status == -EAGAIN)
-        return SR_NEWS_NONE;
+        return self->is_unclear ? compare_record(self) : SR_NEWS_NONE;
     if (status == 0 && word == SR_CONTROL_OFFER)
         return SR_NEWS_OFFERED;
     for (int i = 0; status == 0 && i < SR_CONTROL_FDS; i++)

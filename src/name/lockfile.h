@@ -21,6 +21,7 @@
 enum {
     SR_BYTE_CHANGE = 0,
     SR_BYTE_OWNER = 1,
+    SR_BYTE_HEIR = 2, /* who has byte 1 by a hand-over, until the record tells of it */
     SR_BYTE_SLOTS = 1000, /* and all after it */
 };
 

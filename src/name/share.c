@@ -100,18 +100,36 @@ static bool is_zombie(struct try *try)
     return now - try->patience->since_ns >= ZOMBIE_AFTER_NS && sr_record_is_dead(&try->record);
 }
 
+static int read_record(struct try *try)
+{
+    int status = sr_record_read(try->share->lock.fd, &try->record);
+
+    return status < 0 ? sr_error_system(-status, "pread", try->path) : 0;
+}
+
 /*
  * The owner is proven dead, but a child of it, which never became another program, holds its lock:
- * what it bound is removed, and the lock file's name goes on to a new one.
+ * what it bound is removed, and the lock file's name goes on to a new one. Without byte 2 it may be
+ * an heir who has byte 1, and has not written the record yet.
  */
 static int retire(struct try *try)
 {
-    struct sr_identity socket = {.is_known = try->record.state == SR_RECORD_LIVE,
-                                 .device = try->record.device,
-                                 .inode = try->record.inode};
-    int status = sr_recover(&try->share->lock, try->place, try->path,
-                            try->record.born_ns ? &socket : NULL, SR_RECOVER_RECORDED);
+    struct sr_identity socket;
+    int status = sr_lockfile_take(&try->share->lock, try->path, SR_BYTE_HEIR);
 
+    if (status == SR_LOCK_BUSY)
+        return later_changing(try);
+    if (status == 0)
+        status = read_record(try);
+    if (status < 0)
+        return status;
+    if (!sr_record_is_dead(&try->record))
+        return later_changing(try);
+    socket = (struct sr_identity){.is_known = try->record.state == SR_RECORD_LIVE,
+                                  .device = try->record.device,
+                                  .inode = try->record.inode};
+    status = sr_recover(&try->share->lock, try->place, try->path,
+                        try->record.born_ns ? &socket : NULL, SR_RECOVER_RECORDED);
     if (status < 0)
         return status;
     if (status == SR_RECOVER_ALIVE)
@@ -172,9 +190,9 @@ static int join(struct try *try)
     struct stat info;
     int status, inode;
 
-    status = sr_record_read(share->lock.fd, &try->record);
+    status = read_record(try);
     if (status < 0)
-        return sr_error_system(-status, "pread", try->path);
+        return status;
     inode = sr_fd_open(try->place->dir, sr_path_leaf(try->path), O_PATH | O_NOFOLLOW);
     if (inode == -ENOENT)
         return await_death(try, "the file of a live listener is gone");
@@ -532,13 +550,18 @@ int sr_share_end(struct sr_share *self, struct sr_sockfile *file)
     return status < 0 ? status : beside;
 }
 
-/* The owner that only waits for the last holder looks again when somebody connects. */
-static void poke_owner(const struct sr_share *self, const struct sr_place *place)
+/*
+ * The owner that only waits for the last holder looks again when somebody connects. Returns whether
+ * there is one who will: an owner that ends removes its control socket before it counts the holders.
+ */
+static bool poke_owner(const struct sr_share *self, const struct sr_place *place)
 {
     int fd = -1;
 
-    if (sr_control_connect(place, self->path, &fd) == 0)
-        sr_fd_close(fd);
+    if (sr_control_connect(place, self->path, &fd) != 0)
+        return false;
+    sr_fd_close(fd);
+    return true;
 }
 
 int sr_share_let_go(struct sr_share *self, const struct sr_place *place)
@@ -549,10 +572,8 @@ int sr_share_let_go(struct sr_share *self, const struct sr_place *place)
     sr_share_free_slot(self);
     sr_fd_close(self->control);
     self->control = -1;
-    if (sr_lockfile_has_owner(&self->lock)) {
-        poke_owner(self, place);
+    if (sr_lockfile_has_owner(&self->lock) && poke_owner(self, place))
         return 0;
-    }
     status = sr_lockfile_reenter(&self->lock, self->path);
     if (status != 0)
         return status;

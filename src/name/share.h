@@ -27,6 +27,7 @@ struct sr_share {
     int stale; /* a connection that control has replaced: to be closed by who watches it; -1 */
     uint32_t generation; /* of the owner that was last heard of */
     bool is_owner;
+    bool is_unclear; /* the record did not tell of an owner when it was last looked at */
     struct sr_peers peers; /* whom an owner has accepted on its control socket */
 };
 

@@ -165,29 +165,26 @@ static void deliver(struct sr_task *task)
     notice->fn(notice->ref, notice->event, notice->user);
     if (sr_loop_is_foreign(loop))
         return;
-    sockref_release(notice->ref);
     free(notice);
     sr_service_leave(loop);
 }
 
-void sr_service_notify(sockref *ref, int event, sockref_watch_fn fn, void *user)
+int sr_service_notify(sockref *ref, int event, sockref_watch_fn fn, void *user)
 {
     struct notice *notice = sr_sys.malloc(sizeof *notice);
-    int status = notice ? 0 : -ENOMEM;
+    int status;
 
-    if (notice) {
-        *notice = (struct notice){
-            .task = {.run = deliver}, .ref = ref, .event = event, .fn = fn, .user = user};
-        status = sr_service_enter(&notice->loop);
+    if (!notice)
+        return -ENOMEM;
+    *notice = (struct notice){
+        .task = {.run = deliver}, .ref = ref, .event = event, .fn = fn, .user = user};
+    status = sr_service_enter(&notice->loop);
+    if (status < 0) {
+        free(notice);
+        return status;
     }
-    if (status == 0) {
-        sr_loop_post(notice->loop, &notice->task);
-        return;
-    }
-    free(notice);
-    sr_log(SR_LOG_THREAD_FAILED, SOCKREF_LOG_ERROR, status, sockref_path(ref),
-           "a watch could not be told event %d: %s", event, sockref_status_message(status));
-    sockref_release(ref);
+    sr_loop_post(notice->loop, &notice->task);
+    return 0;
 }
 
 static bool is_ending(void) SR_REQUIRES(mutex)

@@ -95,8 +95,10 @@ struct sr_entry_rest {
     uint32_t place_hash;
     uint32_t index;     /* in the slab */
     uint32_t next_free; /* index + 1 */
+    uint32_t told; /* events on their way to the watch; guarded by the mutex */
     bool has_place;
     bool in_table;
+    bool is_left; /* freed, but not to be used again before those events have come */
 };
 
 /* One cache line: all that a lookup, an acquire and a release need. */

@@ -22,9 +22,8 @@ struct sr_hooks {
     /* The registry ends: every start of it that is under way gets SOCKREF_ECANCELED before this
      * returns. */
     void (*cancel_starts)(sockref_registry *registry);
-    /* Call fn(ref, event, user), then release ref, on the service thread. Never fails: without
-     * memory it is logged. */
-    void (*notify)(sockref *ref, int event, sockref_watch_fn fn, void *user);
+    /* Have fn(ref, event, user) called on the service thread. Returns 0 or -errno. */
+    int (*notify)(sockref *ref, int event, sockref_watch_fn fn, void *user);
     /* Wait until no thread of the net floor is ending. Returns 0 or -ETIMEDOUT. */
     int (*drain)(uint64_t deadline_ns);
     /* Whether this thread runs a callback of a loop now. */

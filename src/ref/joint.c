@@ -106,6 +106,8 @@ void sr_joint_end(struct sr_life *life)
     sr_mutex_unlock(&registry->mutex);
     if (!self)
         return;
+    if (life->share && life->share->stale == self->watch.fd)
+        life->share->stale = -1; /* closed by the joint */
     if (life->share && life->share->control == self->watch.fd && self->watch.fd >= 0) {
         life->share->control = -1;
         sr_sys.shutdown(self->watch.fd, SHUT_RDWR); /* the owner hears it now */
@@ -174,8 +176,16 @@ static void end_turn(sockref *entry, enum sr_state state)
 
 static void hear(struct sr_fdwatch *watch);
 
+/* How often to look without being told. */
+static unsigned interval(const struct sr_share *share, enum sr_news news)
+{
+    if (news == SR_NEWS_UNCLEAR)
+        return UNCLEAR_MS;
+    return share->control < 0 ? LOOK_MS : 0;
+}
+
 /* Wait on the connection that has replaced the one of this joint. */
-static void follow(struct sr_joint *self, sockref *entry)
+static void follow(struct sr_joint *self, sockref *entry, unsigned every_ms)
 {
     struct sr_life *life = self->life;
     int status;
@@ -185,7 +195,7 @@ static void follow(struct sr_joint *self, sockref *entry)
     life->joint = NULL;
     sr_mutex_unlock(&life->registry->mutex);
     sr_hooks.fdwatch_end(&self->watch);
-    status = begin(life, life->share->control, life->share->control < 0 ? LOOK_MS : 0, hear);
+    status = begin(life, life->share->control, every_ms, hear);
     if (status < 0)
         sr_log(SR_LOG_THREAD_FAILED, SOCKREF_LOG_ERROR, status, sr_entry_path(entry),
                "nobody waits for the owner's end any more: %s", sockref_last_error()->message);
@@ -250,11 +260,11 @@ static void hear(struct sr_fdwatch *watch)
     } else if (news == SR_NEWS_LOST) {
         lose(entry);
         return;
-    } else if (news == SR_NEWS_UNCLEAR) {
-        sr_hooks.fdwatch_every(watch, UNCLEAR_MS);
     }
     if (next == SR_JOINED && life->share->control != watch->fd)
-        follow(self, entry);
+        follow(self, entry, interval(life->share, news));
+    else if (next == SR_JOINED && watch->every_ms != interval(life->share, news))
+        sr_hooks.fdwatch_every(watch, interval(life->share, news));
     if (next == SR_LISTENING || news == SR_NEWS_OWNER)
         sr_watch_notify(entry, SOCKREF_WATCH_OWNER);
     end_turn(entry, next);
@@ -264,9 +274,7 @@ static void hear(struct sr_fdwatch *watch)
 
 int sr_joint_begin(struct sr_life *life)
 {
-    int control = life->share->control;
-
-    return begin(life, control, control < 0 ? LOOK_MS : 0, hear);
+    return begin(life, life->share->control, interval(life->share, SR_NEWS_NONE), hear);
 }
 
 /* ---- an owner whose watch wants to know what becomes of the files ---- */

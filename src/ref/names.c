@@ -292,19 +292,45 @@ void sr_names_hide(sockref_registry *self, sockref *entry)
         sr_table_remove(&self->table, alias->hash, SR_TABLE_ALIAS, rest->index);
 }
 
+/* An entry that is left, and that no callback is given any more, may be used again. */
+static void give_back_unlock(sockref_registry *self, sockref *entry) SR_RELEASES(self->mutex)
+{
+    struct sr_entry_rest *rest = entry->rest;
+
+    if (!rest->is_left || rest->told > 0) {
+        sr_mutex_unlock(&self->mutex);
+        return;
+    }
+    rest->is_left = false;
+    free_name(entry);
+    sr_slab_give(&self->slab, entry);
+    sr_registry_unhold_unlock(self);
+}
+
 void sr_names_free_unlock(sockref_registry *self, sockref *entry, struct sr_list *woken)
 {
-    struct sr_watch *watch = entry->rest->more ? entry->rest->more->watch : NULL;
+    struct sr_entry_more *more = entry->rest->more;
+    struct sr_watch *watch = more ? more->watch : NULL;
     uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
 
     sr_names_hide(self, entry);
     word = sr_word_with_state(word & ~SR_COUNT_MASK, SR_FREE);
     atomic_store_explicit(&entry->word, word, memory_order_release);
-    free_name(entry);
     entry->rest->life = NULL;
-    sr_slab_give(&self->slab, entry);
     self->entries--;
     sr_registry_changed_locked(self, entry, woken);
-    sr_registry_unhold_unlock(self);
+    if (more)
+        more->watch = NULL;
+    entry->rest->is_left = true;
+    give_back_unlock(self, entry);
     sr_watch_release(watch);
+}
+
+void sr_names_told(sockref *entry)
+{
+    sockref_registry *self = entry->registry;
+
+    sr_mutex_lock(&self->mutex);
+    entry->rest->told--;
+    give_back_unlock(self, entry);
 }

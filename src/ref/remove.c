@@ -597,8 +597,14 @@ static bool lock_soon(struct sr_mutex *mutex, uint64_t deadline) SR_UNCHECKED
     return true;
 }
 
+/* How long the exit waits, for all names together. */
+struct last_wait {
+    uint64_t lock_ns; /* until then, for locks */
+    uint64_t heir_ns; /* until then, for the answers of those who are offered a listener */
+};
+
 /* What does not succeed is left to the guard. */
-static void leave_at_exit(struct sr_life *life, const char *path, uint64_t deadline)
+static void leave_at_exit(struct sr_life *life, const char *path, const struct last_wait *wait)
 {
     struct sr_share *share = life->share;
 
@@ -611,19 +617,19 @@ static void leave_at_exit(struct sr_life *life, const char *path, uint64_t deadl
         return;
     }
     sr_share_free_slot(share);
-    if (sr_share_enter(share, deadline) == SR_LOCK_BUSY)
+    if (sr_share_enter(share, wait->lock_ns) == SR_LOCK_BUSY)
         return;
-    if (!sr_share_has_others(share) || !hand_over(life, deadline))
+    if (!sr_share_has_others(share) || !hand_over(life, wait->heir_ns))
         sr_share_end(share, &life->file);
     sr_lockfile_close(&share->lock);
 }
 
-static void remove_files_of(sockref_registry *self, uint64_t deadline) SR_UNCHECKED
+static void remove_files_of(sockref_registry *self, const struct last_wait *wait) SR_UNCHECKED
 {
     uint32_t made = atomic_load(&self->slab.made);
 
     atomic_store(&self->is_barred, true);
-    if (!lock_soon(&self->mutex, deadline))
+    if (!lock_soon(&self->mutex, wait->lock_ns))
         return;
     for (uint32_t i = 0; i < made; i++) {
         sockref *entry = sr_slab_at(&self->slab, i);
@@ -632,21 +638,21 @@ static void remove_files_of(sockref_registry *self, uint64_t deadline) SR_UNCHEC
         if ((state == SR_LISTENING || state == SR_GRACE || state == SR_JOINED ||
              state == SR_LINGER) &&
             entry->rest->life)
-            leave_at_exit(entry->rest->life, sr_entry_path(entry), deadline);
+            leave_at_exit(entry->rest->life, sr_entry_path(entry), wait);
     }
     sr_mutex_unlock(&self->mutex);
 }
 
 void sr_remove_at_exit(void) SR_UNCHECKED
 {
-    uint64_t deadline = sr_clock_after_ms(50);
+    const struct last_wait wait = {sr_clock_after_ms(50), sr_clock_after_ms(500)};
     struct sr_list *node;
 
-    if (!lock_soon(&sr_registry_list_mutex, deadline))
+    if (!lock_soon(&sr_registry_list_mutex, wait.lock_ns))
         return;
     SR_LIST_EACH(node, &sr_registry_list)
     {
-        remove_files_of(SR_LIST_OWNER(node, sockref_registry, node), deadline);
+        remove_files_of(SR_LIST_OWNER(node, sockref_registry, node), &wait);
     }
     sr_mutex_unlock(&sr_registry_list_mutex);
 }

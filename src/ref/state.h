@@ -126,10 +126,12 @@ int sr_names_set_place(sockref_registry *self, sockref *entry, const struct sr_n
 /* A new entry with count 1. Returns 0, or a described SOCKREF_ELIMIT or -ENOMEM. */
 int sr_names_create(sockref_registry *self, const struct sr_name *name, enum sr_state state,
                     sockref **out_entry) SR_REQUIRES(self->mutex);
+/* One event less is on its way. */
+void sr_names_told(sockref *entry);
 /* Out of the index: nobody finds it any more. */
 void sr_names_hide(sockref_registry *self, sockref *entry) SR_REQUIRES(self->mutex);
-/* Hidden, with count 0: back to the slab; drops the entry's hold. Its life is the caller's to give
- * back. */
+/* Hidden, with count 0: back to the slab, once no event of it is on its way; drops the entry's hold.
+ * Its life is the caller's to give back. */
 void sr_names_free_unlock(sockref_registry *self, sockref *entry, struct sr_list *woken)
     SR_RELEASES(self->mutex);
 /* The entry's additions, made if need be; NULL: no memory. */

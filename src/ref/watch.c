@@ -1,5 +1,6 @@
 /* Telling the watcher of a name. A watch is counted by its entry and by each event on its way. */
 #include "base/error.h"
+#include "base/log.h"
 #include "base/sys.h"
 #include "ref/hooks.h"
 #include "ref/state.h"
@@ -22,36 +23,42 @@ void sr_watch_release(struct sr_watch *watch)
     free(watch);
 }
 
-/* The watch function that the net floor calls: it ends the count that the event held. */
+static bool is_held(const sockref *entry)
+{
+    return sr_word_count(atomic_load(&entry->word)) > 0;
+}
+
+/*
+ * The watch function that the net floor calls: it ends the count that the event held. Where the
+ * last reference has gone meanwhile there is nobody to tell.
+ */
 static void deliver(sockref *ref, int event, void *user)
 {
     struct sr_watch *watch = user;
 
-    watch->fn(ref, event, watch->user);
+    if (is_held(ref))
+        watch->fn(ref, event, watch->user);
+    if (sr_registry_is_forked(ref->registry))
+        return; /* the callback has forked, and this is the child */
     sr_watch_release(watch);
+    sr_names_told(ref);
 }
 
-/* Count the watch and, if it is still held, the entry. */
+/* Count the watch; and have the entry stay what it is, without being a holder of the name. */
 static struct sr_watch *take(sockref *entry)
 {
     sockref_registry *self = entry->registry;
     struct sr_watch *watch = NULL;
-    uint64_t word;
 
     if (!self)
         return NULL;
     sr_mutex_lock(&self->mutex);
-    word = atomic_load(&entry->word);
-    if (entry->rest->more)
+    if (entry->rest->more && is_held(entry))
         watch = entry->rest->more->watch;
-    do {
-        if (!watch || sr_word_count(word) == 0 || sr_word_state(word) == SR_FREE) {
-            watch = NULL;
-            break;
-        }
-    } while (!atomic_compare_exchange_weak(&entry->word, &word, word + 1));
-    if (watch)
+    if (watch) {
         atomic_fetch_add(&watch->count, 1);
+        entry->rest->told++;
+    }
     sr_mutex_unlock(&self->mutex);
     return watch;
 }
@@ -59,10 +66,17 @@ static struct sr_watch *take(sockref *entry)
 void sr_watch_notify(sockref *entry, int event)
 {
     struct sr_watch *watch = take(entry);
+    int status;
 
     if (!watch)
         return;
-    sr_hooks.notify(entry, event, deliver, watch);
+    status = sr_hooks.notify(entry, event, deliver, watch);
+    if (status == 0)
+        return;
+    sr_log(SR_LOG_THREAD_FAILED, SOCKREF_LOG_ERROR, status, sr_entry_path(entry),
+           "a watch could not be told event %d: %s", event, sockref_status_message(status));
+    sr_watch_release(watch);
+    sr_names_told(entry);
 }
 
 static int make(sockref_watch_fn fn, void *user, void (*free_user)(void *user),

@@ -2,6 +2,7 @@
 #include "harness/faults.h"
 #include "harness/harness.h"
 #include "ref/hooks.h"
+#include "ref/state.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -24,9 +25,10 @@ static int queued;
 static sockref_registry *registry;
 static sockref *ref;
 
-static void put_in_queue(sockref *subject, int event, sockref_watch_fn fn, void *user)
+static int put_in_queue(sockref *subject, int event, sockref_watch_fn fn, void *user)
 {
     queue[queued++] = (struct hook){subject, event, fn, user};
+    return 0;
 }
 
 /* As the service thread does. */
@@ -34,7 +36,6 @@ static void deliver_all(void)
 {
     for (int i = 0; i < queued; i++) {
         queue[i].fn(queue[i].ref, queue[i].event, queue[i].user);
-        sockref_release(queue[i].ref);
     }
     queued = 0;
 }
@@ -53,6 +54,14 @@ static void note(sockref *subject, int event, void *user)
 static void note_free(void *user)
 {
     atomic_fetch_add(&((struct watcher *)user)->freed, 1);
+}
+
+static void release_it(sockref *subject, int event, void *user)
+{
+    (void)user;
+    if (event == SOCKREF_WATCH_SHUTDOWN)
+        sockref_release(subject);
+    ck_assert_uint_eq(sockref_reference_count(subject), 0);
 }
 
 static void setup(void)
@@ -86,6 +95,37 @@ START_TEST(a_revocation_is_told)
 END_TEST
 
 /* G44: holders are told before they are revoked. */
+/* J24: it keeps the entry's memory and the watcher's data all the same. */
+START_TEST(an_event_on_its_way_is_no_reference)
+{
+    struct watcher watcher = {0};
+    sockref *other;
+
+    harness_assert_ok(sockref_set_watch(ref, note, &watcher, note_free));
+    harness_assert_ok(sockref_registry_cleanup(registry, harness_at("a")));
+    ck_assert_int_eq(queued, 1);
+    ck_assert_uint_eq(sockref_reference_count(ref), 1);
+    sockref_release(ref);
+    ck_assert_uint_eq(sockref_registry_active_socket_count(registry), 0);
+    other = harness_listen(registry, harness_at("a"));
+    ck_assert_ptr_ne(other, ref); /* the event still tells of the one before */
+    deliver_all();
+    ck_assert_int_eq(watcher.calls, 0);
+    ck_assert_int_eq(atomic_load(&watcher.freed), 1);
+    ck_assert_uint_eq(sockref_reference_count(other), 1);
+    sockref_release(other);
+}
+END_TEST
+
+START_TEST(a_last_release_inside_the_callback_of_its_watch)
+{
+    harness_assert_ok(sockref_set_watch(ref, release_it, NULL, NULL));
+    sockref_registry_shutdown(registry, 0);
+    deliver_all();
+    ck_assert(!harness_exists(harness_at("a")));
+}
+END_TEST
+
 START_TEST(a_shutdown_is_told_first)
 {
     struct watcher watcher = {0};
@@ -98,21 +138,6 @@ START_TEST(a_shutdown_is_told_first)
     deliver_all();
     ck_assert_int_eq(watcher.calls, 2);
     sockref_release(ref);
-    ck_assert_int_eq(atomic_load(&watcher.freed), 1);
-}
-END_TEST
-
-/* J24: an event on its way keeps the entry and the watcher's data. */
-START_TEST(an_event_on_its_way_outlives_the_last_release)
-{
-    struct watcher watcher = {0};
-
-    harness_assert_ok(sockref_set_watch(ref, note, &watcher, note_free));
-    harness_assert_ok(sockref_registry_cleanup(registry, harness_at("a")));
-    sockref_release(ref);
-    ck_assert_int_eq(atomic_load(&watcher.freed), 0);
-    deliver_all();
-    ck_assert_int_eq(watcher.calls, 1);
     ck_assert_int_eq(atomic_load(&watcher.freed), 1);
 }
 END_TEST
@@ -150,12 +175,13 @@ START_TEST(a_replaced_watch_is_still_told_what_is_on_its_way)
     struct watcher watcher = {0};
 
     harness_assert_ok(sockref_set_watch(ref, note, &watcher, note_free));
-    ck_assert_int_eq(sockref_registry_shutdown(registry, 0), SOCKREF_ETIMEOUT);
+    sr_watch_notify(ref, SOCKREF_WATCH_OWNER);
+    harness_assert_ok(sockref_set_watch(ref, NULL, NULL, NULL));
     ck_assert_int_eq(atomic_load(&watcher.freed), 0);
-    sockref_release(ref);
     deliver_all();
-    ck_assert_int_eq(watcher.calls, 2);
+    ck_assert_int_eq(watcher.calls, 1);
     ck_assert_int_eq(atomic_load(&watcher.freed), 1);
+    sockref_release(ref);
 }
 END_TEST
 
@@ -232,8 +258,9 @@ int main(void)
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_revocation_is_told);
+    tcase_add_test(tcase, an_event_on_its_way_is_no_reference);
+    tcase_add_test(tcase, a_last_release_inside_the_callback_of_its_watch);
     tcase_add_test(tcase, a_shutdown_is_told_first);
-    tcase_add_test(tcase, an_event_on_its_way_outlives_the_last_release);
     tcase_add_test(tcase, the_last_release_is_no_loss);
     tcase_add_test(tcase, a_new_watch_replaces_the_old);
     tcase_add_test(tcase, a_replaced_watch_is_still_told_what_is_on_its_way);
