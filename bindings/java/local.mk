@@ -23,6 +23,7 @@ java_classes = \
 	$(java_sources)/org/sockref/Handle.java \
 	$(java_sources)/org/sockref/Handlers.java \
 	$(java_sources)/org/sockref/LiveCounts.java \
+	$(java_sources)/org/sockref/NativeCopies.java \
 	$(java_sources)/org/sockref/NativeLoader.java \
 	$(java_sources)/org/sockref/Options.java \
 	$(java_sources)/org/sockref/PathBytes.java \

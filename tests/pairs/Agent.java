@@ -22,10 +22,34 @@ import org.sockref.SockrefException;
 public class Agent {
     private static final long DIAL_TIMEOUT_MS = 20_000;
 
-    /** How often each event was heard, and not waited for. Guarded by itself. */
-    private static final Map<SocketEvent, Integer> HEARD = new EnumMap<>(SocketEvent.class);
-
     private static SocketReference held;
+
+    /** What was heard of it, and not waited for. */
+    private static Heard heard = new Heard();
+
+    /** The events of one life of a name: what is told of an earlier one is nobody's. */
+    private static final class Heard {
+        private final Map<SocketEvent, Integer> counts = new EnumMap<>(SocketEvent.class);
+
+        synchronized void add(SocketEvent event) {
+            counts.merge(event, 1, Integer::sum);
+            notifyAll();
+        }
+
+        /** Take one, and wait for it no longer than so; whether it came. */
+        synchronized boolean take(SocketEvent event, long ms) throws InterruptedException {
+            long deadline = System.nanoTime() + ms * 1_000_000;
+            while (counts.getOrDefault(event, 0) == 0) {
+                long left = (deadline - System.nanoTime()) / 1_000_000;
+                if (left <= 0) {
+                    return false;
+                }
+                wait(left);
+            }
+            counts.merge(event, -1, Integer::sum);
+            return true;
+        }
+    }
 
     /** A value of JSON: an object is a Map, a number a Long; there are no arrays. */
     private static final class Json {
@@ -163,26 +187,17 @@ public class Agent {
         return options.build();
     }
 
-    private static void hear(SocketEvent event) {
-        synchronized (HEARD) {
-            HEARD.merge(event, 1, Integer::sum);
-            HEARD.notifyAll();
-        }
-    }
-
     private static String start(Map<?, ?> command) throws IOException {
         SocketReference fresh = SocketReference.listen(text(command, "path"), options(command.get("options")));
         if (held != null) {
             held.close();
         }
         held = fresh;
-        synchronized (HEARD) {
-            HEARD.clear();
-        }
+        heard = new Heard();
         try {
-            held.onEvent(Agent::hear);
+            held.onEvent(heard::add);
         } catch (SockrefException lost) {
-            hear(SocketEvent.LOST); // in this moment
+            heard.add(SocketEvent.LOST); // in this moment
         }
         return "{\"ok\":true,\"owner\":" + held.isOwner() + ",\"holders\":" + held.holderCount() + "}";
     }
@@ -202,18 +217,7 @@ public class Agent {
             default -> throw new IllegalArgumentException("no such event");
         };
         long ms = command.get("timeout") instanceof Long timeout ? timeout : 0;
-        long deadline = System.nanoTime() + ms * 1_000_000;
-        synchronized (HEARD) {
-            while (HEARD.getOrDefault(event, 0) == 0) {
-                long left = (deadline - System.nanoTime()) / 1_000_000;
-                if (left <= 0) {
-                    return "{\"ok\":false}";
-                }
-                HEARD.wait(left);
-            }
-            HEARD.merge(event, -1, Integer::sum);
-            return "{\"ok\":true}";
-        }
+        return "{\"ok\":" + heard.take(event, ms) + "}";
     }
 
     private static void await(SocketChannel channel, int interest, long deadline) throws IOException {

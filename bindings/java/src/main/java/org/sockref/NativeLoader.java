@@ -1,16 +1,11 @@
 package org.sockref;
 
-import java.io.BufferedReader;
-import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.InputStreamReader;
 import java.net.URISyntaxException;
 import java.net.URL;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.security.CodeSource;
 import java.util.ArrayList;
 import java.util.List;
@@ -28,10 +23,10 @@ final class NativeLoader {
     static final String LIBRARY = "libsockref_java.so";
     /** Names the files that the jar carries for a platform, one a line. */
     static final String LIST = "natives.list";
-    /** The program that the library starts, from beside itself. */
-    private static final String GUARD = "sockref-guard";
 
     private static boolean loaded;
+    /** Kept for the lock that it holds. */
+    private static NativeCopies copies;
 
     private NativeLoader() {
     }
@@ -103,57 +98,25 @@ final class NativeLoader {
 
     private static boolean loadResource(List<String> tried) {
         String place = "/org/sockref/native/" + platform() + "/";
-        Path directory = null;
+        NativeCopies made = null;
         try (InputStream list = NativeLoader.class.getResourceAsStream(place + LIST)) {
             if (list == null) {
                 tried.add("resource " + place + ": not in the jar");
                 return false;
             }
-            directory = Files.createTempDirectory("sockref-java-");
-            copy(list, place, directory);
-            System.load(directory.resolve(LIBRARY).toString());
+            made = NativeCopies.create();
+            made.fill(list, place);
+            System.load(made.directory().resolve(LIBRARY).toString());
+            copies = made;
+            made.removeLoaded();
             return true;
         } catch (IOException | UnsatisfiedLinkError e) {
-            tried.add("resource " + place + (directory == null ? "" : " copied to " + directory) + ": " + e);
+            tried.add("resource " + place + (made == null ? "" : " copied to " + made.directory()) + ": " + e);
+            if (made != null) {
+                made.remove();
+            }
             return false;
-        } finally {
-            // What is mapped needs no name. The guard is started later, and again when it is killed.
-            delete(directory);
         }
-    }
-
-    private static void copy(InputStream list, String place, Path directory) throws IOException {
-        BufferedReader names = new BufferedReader(new InputStreamReader(list, StandardCharsets.UTF_8));
-        for (String name = names.readLine(); name != null; name = names.readLine()) {
-            if (name.isBlank()) {
-                continue;
-            }
-            try (InputStream file = NativeLoader.class.getResourceAsStream(place + name)) {
-                if (file == null) {
-                    throw new IOException("resource " + place + name + " is missing");
-                }
-                Path copy = directory.resolve(name);
-                Files.copy(file, copy);
-                if (name.equals(GUARD)) {
-                    directory.toFile().deleteOnExit(); // the last that is named goes first
-                    copy.toFile().deleteOnExit();
-                    Files.setPosixFilePermissions(copy, PosixFilePermissions.fromString("rwx------"));
-                }
-            }
-        }
-    }
-
-    private static void delete(Path directory) {
-        File[] files = directory == null ? null : directory.toFile().listFiles();
-        if (files == null) {
-            return;
-        }
-        for (File file : files) {
-            if (!file.getName().equals(GUARD)) {
-                file.delete();
-            }
-        }
-        directory.toFile().delete(); // unless the guard is in it
     }
 
     private static boolean loadBeside(List<String> tried) {

@@ -9,10 +9,16 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 
-/** A program in a VM of its own, under -Xcheck:jni: what it wrote, and how it ended. */
+/**
+ * A program in a VM of its own, under -Xcheck:jni: what it wrote, and how it ended. One that is not done in time is
+ * killed, so that nobody waits for its next line for ever.
+ */
 final class Child {
+    private static final int LIMIT_SECONDS = 100;
+
     private final Process process;
     private final StringBuilder output = new StringBuilder();
     private final BufferedReader reader;
@@ -20,10 +26,19 @@ final class Child {
     private Child(ProcessBuilder builder) throws IOException {
         process = builder.redirectErrorStream(true).start();
         reader = new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
+        CompletableFuture.delayedExecutor(LIMIT_SECONDS, TimeUnit.SECONDS).execute(process::destroyForcibly);
     }
 
     static Child start(Class<?> program, Object... arguments) throws IOException {
         return start(List.of(), Map.of(), program, arguments);
+    }
+
+    /** Load the libraries from where they were built: one that is killed leaves no copies of them. */
+    static Child startInTree(Map<String, String> environment, Class<?> program, Object... arguments)
+            throws IOException {
+        return start(List.of(), environment, System.getProperty("java.class.path"),
+                List.of("-D" + NativeLoader.PROPERTY + "=" + System.getProperty("sockref.native.dir")), program,
+                arguments);
     }
 
     static Child start(List<String> prefix, Map<String, String> environment, Class<?> program, Object... arguments)
@@ -39,7 +54,13 @@ final class Child {
         command.addAll(options);
         command.addAll(List.of("-cp", classPath, program.getName()));
         Arrays.stream(arguments).map(Object::toString).forEach(command::add);
+        return start(command, environment);
+    }
+
+    /** Any command, with no guard named but by {@code environment}. */
+    static Child start(List<String> command, Map<String, String> environment) throws IOException {
         ProcessBuilder builder = new ProcessBuilder(command);
+        builder.environment().remove("SOCKREF_GUARD");
         builder.environment().putAll(environment);
         return new Child(builder);
     }
@@ -88,10 +109,7 @@ final class Child {
         for (String line = reader.readLine(); line != null; line = reader.readLine()) {
             output.append(line).append('\n');
         }
-        if (!process.waitFor(60, TimeUnit.SECONDS)) {
-            process.destroyForcibly();
-            throw new AssertionError("the program does not end:\n" + output);
-        }
+        process.waitFor();
         String told = output.toString();
         if (told.contains("in native method") || told.contains("fatal error")) {
             throw new AssertionError("the VM complains:\n" + told);

@@ -15,6 +15,7 @@ import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
@@ -231,7 +232,7 @@ class PathsTest extends Scene {
     @Test
     void l39Sweep() throws Exception {
         Options here = Options.builder().directory(directory).guard(0).build();
-        Child child = Child.start(Programs.class, "hold-default", directory);
+        Child child = Child.startInTree(Map.of(), Programs.class, "hold-default", directory);
         List<Path> dead = Stream.of(child.line("held ").substring(5).split(" ")).map(Path::of).toList();
         child.kill();
         assertTrue(dead.stream().allMatch(Scene::exists), "their owner was killed");

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
@@ -146,6 +147,17 @@ abstract class Scene {
         await(what, () -> {
             System.gc();
             return condition.getAsBoolean();
+        });
+    }
+
+    /** Somebody else removes it. */
+    void awaitNothing() throws Exception {
+        await("nothing is left", () -> {
+            try {
+                return left().isEmpty();
+            } catch (UncheckedIOException | IOException vanished) {
+                return false;
+            }
         });
     }
 
