@@ -1,6 +1,7 @@
-"""The extension module, against an installed libsockref that pkg-config knows."""
+"""The extension module, against a libsockref that pkg-config knows, with that library and its guard beside it."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import tomllib
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 with open("pyproject.toml", "rb") as project:
     VERSION = tomllib.load(project)["project"]["version"]
@@ -28,6 +30,33 @@ def pkg_config(*questions: str) -> list[str]:
     return shlex.split(told)
 
 
+def library_file() -> str:
+    """The library under its SONAME, which is what the extension asks for."""
+    (directory,) = pkg_config("--variable=libdir", "sockref")
+    found = os.path.realpath(os.path.join(directory, "libsockref.so"))
+    soname = re.match(r"libsockref\.so\.\d+", os.path.basename(found))
+    if not soname:
+        sys.exit(f"sockref: there is no shared library in {directory}")
+    return os.path.join(directory, soname.group())
+
+
+class build_with_companions(build_ext):
+    """One wheel has all: the library is found by RUNPATH $ORIGIN, and it looks for its guard beside itself."""
+
+    def run(self) -> None:
+        super().run()
+        for source, copy in self.companions().items():
+            self.copy_file(source, copy)
+
+    def companions(self) -> dict[str, str]:
+        directory = os.path.dirname(self.get_ext_fullpath("sockref._lowlevel"))
+        sources = [library_file(), *pkg_config("--variable=guard", "sockref")]
+        return {source: os.path.join(directory, os.path.basename(source)) for source in sources}
+
+    def get_outputs(self) -> list[str]:
+        return [*super().get_outputs(), *self.companions().values()]
+
+
 def extension() -> Extension:
     if all(map(os.path.exists, GENERATED)):
         os.makedirs("src", exist_ok=True)
@@ -41,11 +70,7 @@ def extension() -> Extension:
         sources=[WRAPPER],
         define_macros=[("Py_LIMITED_API", "0x030B0000")],
         extra_compile_args=["-std=gnu11", "-fvisibility=hidden", "-fno-strict-aliasing", *pkg_config("--cflags", library)],
-        extra_link_args=[
-            *pkg_config("--libs", library),
-            "-Wl,-rpath,$ORIGIN",
-            *(f"-Wl,-rpath,{directory}" for directory in pkg_config("--variable=libdir", "sockref")),
-        ],
+        extra_link_args=[*pkg_config("--libs", library), "-Wl,-rpath,$ORIGIN", "-Wl,--enable-new-dtags"],
         py_limited_api=True,
     )
 
@@ -53,6 +78,7 @@ def extension() -> Extension:
 # A source package is made where nothing is installed yet. One wheel serves CPython 3.11 and later.
 building = "sdist" not in sys.argv and "egg_info" not in sys.argv
 setup(
+    cmdclass={"build_ext": build_with_companions},
     ext_modules=[extension()] if building else [],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import functools
 import json
+import signal
 import socket
 import sys
 import threading
@@ -26,6 +27,7 @@ from typing import Any
 import sockref
 
 LIMIT = 30.0  # seconds for a dialled peer
+LIFETIME = 600  # seconds; then the agent is forgotten, or hangs
 
 
 class Agent:
@@ -49,7 +51,12 @@ class Agent:
         old, self.reference, self.events = self.reference, reference, []
         if old is not None:
             old.close()
-        reference.watch(functools.partial(self.note, self.events))
+        try:
+            reference.watch(functools.partial(self.note, self.events))
+        except sockref.SockrefError as error:
+            if error.code != "ESOCKREF_CLOSED":
+                raise
+            self.note(self.events, sockref.WatchEvent.LOST)  # in this moment
         return {"ok": True, "owner": reference.is_owner, "holders": reference.holder_count}
 
     def status(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -108,6 +115,7 @@ def describe(error: Exception) -> dict[str, Any]:
 
 
 def main() -> None:
+    signal.alarm(LIFETIME)
     agent = Agent()
     answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         name: getattr(agent, name) for name in ("start", "status", "wait", "serve", "dial", "close", "exit")

