@@ -40,7 +40,8 @@ node_project = \
 	bindings/node/scripts/pkg-config.js
 
 EXTRA_DIST += $(node_interface) $(node_modules_js) $(node_sources) $(node_project) \
-	bindings/node/.npmrc bindings/node/package-lock.json bindings/node/scripts/test.js bindings/node/test
+	bindings/node/.npmrc bindings/node/package-lock.json bindings/node/scripts/test.js bindings/node/test \
+	bindings/node/tsconfig.json
 
 if WITH_NODE
 EXTRA_DIST += $(node_stamp) $(node_wrapper)
@@ -49,6 +50,7 @@ node_dist = $(distroot)/node/sockref
 node_built = build/node/package.stamp
 node_addon = $(node_dist)/build/Release/sockref_low.node
 node_library = $(node_dist)/build/Release/$(SOCKREF_SONAME)
+node_guard = $(node_dist)/build/Release/sockref-guard
 
 if HAVE_SWIG
 $(node_stamp_file): $(node_interface)
@@ -77,7 +79,7 @@ $(node_built): $(node_stamp_file) $(node_modules_js) $(node_sources) $(node_proj
 	SOCKREF_GUARD='$(abs_top_builddir)/$(sockref_guard)' \
 		$(NODE) $(node_dist)/scripts/build.js configure build --silent --nodedir='$(NODE_PREFIX)' \
 		> build/node/build.log 2>&1 || { cat build/node/build.log; exit 1; }; echo done > $@
-$(node_addon) $(node_library): $(node_built) ; @:
+$(node_addon) $(node_library) $(node_guard): $(node_built) ; @:
 
 node-dist: $(node_built)
 BINDING_DIST += node-dist
@@ -89,6 +91,8 @@ nodelibdir = $(nodemodulesdir)/lib
 nodist_nodelib_DATA = $(node_modules_js)
 nodereleasedir = $(nodemodulesdir)/build/Release
 nodist_noderelease_DATA = $(node_addon) $(node_library)
+nodeguarddir = $(nodereleasedir)
+nodist_nodeguard_SCRIPTS = $(node_guard)
 
 # build/node/sockref-VERSION.tgz: what npm installs where the library is installed.
 node-pack: $(node_built)

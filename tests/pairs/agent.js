@@ -51,8 +51,9 @@ function take(event, timeout) {
 
 const answers = {
   async start({ path, options }) {
-    reference?.close();
+    const old = reference;
     reference = await sockref.startListener(path, options);
+    old?.close();
     const mine = events = [];
     for (const event of ['lost', 'owner']) {
       reference.on(event, () => {

@@ -96,7 +96,7 @@ export interface Handlers {
 
 /**
  * What happens to a name: it is lost (no longer active), another registry owns it (or this one, where isOwner
- * says so), another file stands at its path, its registry shuts down.
+ * says so), somebody has removed or replaced its file (start it again), its registry shuts down.
  */
 export type ReferenceEvent = 'lost' | 'owner' | 'displaced' | 'shutdown';
 
@@ -104,8 +104,9 @@ export type ReferenceEvent = 'lost' | 'owner' | 'displaced' | 'shutdown';
  * One counted reference to a name. The last one closes the listener and removes its file. It belongs to its
  * thread: send its path to another one, not the object.
  *
- * It emits what happens to the name until it is closed. Listeners keep neither the process alive nor the
- * reference from being collected.
+ * It emits what happens to the name until it is closed: from the event loop of its thread, never from inside a call.
+ * Of a loss each listener hears once, also one that was added after it. Listeners keep neither the process alive nor
+ * the reference from being collected.
  */
 export class SocketReference extends EventEmitter {
   private constructor();

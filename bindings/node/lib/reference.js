@@ -30,6 +30,7 @@ class SocketReference extends EventEmitter {
   #text;
   #registry; // must not be collected, and so freed, before its references
   #resource; // of the first listener; undefined: the addon is not asked to tell
+  #isLost = false; // and was told so
 
   constructor(given, native, registry) {
     super();
@@ -164,7 +165,7 @@ class SocketReference extends EventEmitter {
   // False: the name is lost already. The addon keeps the object weakly.
   static #watch(self) {
     const native = SocketReference.#open(self);
-    if (self.#resource) return true;
+    if (self.#resource) return !self.#isLost;
     if (!isTold) low.set_tell(SocketReference.#tell);
     isTold = true;
     if (!low.watch(native, self)) return false;
@@ -174,7 +175,9 @@ class SocketReference extends EventEmitter {
 
   // The addon calls this.
   static #tell(self, event) {
-    if (self.#native !== null) self.#resource.runInAsyncScope(self.emit, self, events[event]);
+    if (self.#native === null) return;
+    if (events[event] === 'lost') self.#isLost = true;
+    self.#resource.runInAsyncScope(self.emit, self, events[event]);
   }
 
   // Who begins to listen after the loss hears of it as well.

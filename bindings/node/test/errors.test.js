@@ -1,6 +1,6 @@
 'use strict';
 
-const { assert, sockref, inside, scenario, run, root } = require('./harness.js');
+const { assert, sockref, inside, scenario, run, root, limit } = require('./harness.js');
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
@@ -95,7 +95,7 @@ test('L45 library version and ABI are checked at load', async (t) => {
       const map = path.join(directory, 'other.map');
       fs.writeFileSync(map, `${version ?? 'SOCKREF_0'} { global: sockref_*; };\n`);
       execFileSync(process.env.CC ?? 'cc', ['-shared', '-fPIC', `-Wl,-soname,${soname}`, `-Wl,--version-script=${map}`,
-        '-o', path.join(directory, soname), source]);
+        '-o', path.join(directory, soname), source], { timeout: limit });
       const ended = await run(['-e', `require(${JSON.stringify(root)})`], { env: { LD_LIBRARY_PATH: directory } });
       assert.notEqual(ended.code, 0);
       assert.match(ended.err, /ERR_SOCKREF_LIBRARY/);

@@ -3,14 +3,16 @@
 // What every test uses: the package under test, a directory of its own, and the check that nothing is left.
 
 const assert = require('node:assert/strict');
-const { fork, spawn } = require('node:child_process');
+const { spawn } = require('node:child_process');
 const fs = require('node:fs');
-const net = require('node:net');
 const os = require('node:os');
 const path = require('node:path');
 const { test } = require('node:test');
 const v8 = require('node:v8');
 const vm = require('node:vm');
+const { within, patience, limit } = require('./deadlines.js');
+const { killHolders } = require('./holder.js');
+const { connect, exchange, canConnect } = require('./peers.js');
 
 function findPackage() {
   const places = (process.env.NODE_PATH ?? '').split(path.delimiter).filter(Boolean)
@@ -32,8 +34,8 @@ const gc = vm.runInNewContext('gc');
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 /** Lets the loop turn until the condition holds. */
-async function until(condition, what = condition, patience = 20000) {
-  const end = Date.now() + patience;
+async function until(condition, what = condition, time = patience) {
+  const end = Date.now() + time;
   while (!(await condition())) {
     if (Date.now() > end) throw new Error(`it did not come true in time: ${what}`);
     await turn();
@@ -73,17 +75,23 @@ function left(directory) {
 
 /**
  * A test in a temporary directory of its own; at its end the live counts are what they were, and no socket and no
- * lock file is left.
+ * lock file is left. Other holders are killed after its body.
  * The body gets the directory and a function for paths in it.
  */
 function scenario(name, body, options = {}) {
-  test(name, options, async (t) => {
+  test(name, { timeout: limit, ...options }, async (t) => {
     const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'sockref-node-'));
     const before = sockref.liveCounts();
     const names = sockref.activeSocketCount();
     try {
-      await body({ t, directory, file: (leaf = 'a.sock') => path.join(directory, leaf) });
-      await until(() => same(sockref.liveCounts(), before), 'live counts', 2000).catch(() => {});
+      let killed = 0;
+      try {
+        await body({ t, directory, file: (leaf = 'a.sock') => path.join(directory, leaf) });
+      } finally {
+        killed = await killHolders();
+      }
+      if (killed > 0) await until(() => left(directory).length === 0, 'guards').catch(() => {});
+      await until(() => same(sockref.liveCounts(), before), 'live counts').catch(() => {});
       assert.deepEqual(sockref.liveCounts(), before, 'live counts are what they were');
       assert.equal(sockref.activeSocketCount(), names, 'the count of names is what it was');
       assert.deepEqual(left(directory), [], 'no socket and no lock file is left');
@@ -101,40 +109,13 @@ function same(a, b) {
   return a.references === b.references && a.entries === b.entries && a.buffers === b.buffers;
 }
 
-function connect(place) {
-  return new Promise((resolve, reject) => {
-    const socket = net.connect(place);
-    socket.once('connect', () => resolve(socket));
-    socket.once('error', reject);
-  });
-}
-
-/** Sends bytes and resolves to as many bytes as came back, once our end was answered by theirs. */
-function exchange(place, bytes) {
-  return new Promise((resolve, reject) => {
-    const parts = [];
-    const socket = net.connect(place, () => socket.end(bytes));
-    socket.on('data', (part) => parts.push(part));
-    socket.on('error', reject);
-    socket.on('close', () => resolve(Buffer.concat(parts)));
-  });
-}
-
-async function canConnect(place) {
-  try {
-    (await connect(place)).destroy();
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 const program = (name) => path.join(__dirname, 'programs', name);
 
 /** Runs a program of ours to its end. */
 function run(args, { env = {}, uid, gid, signal, onLine } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, uid, gid });
+    const child = spawn(process.execPath, args,
+      { env: { ...process.env, ...env }, uid, gid, timeout: limit, killSignal: 'SIGKILL' });
     let out = '', err = '';
     child.stdout.on('data', (data) => {
       out += data;
@@ -147,84 +128,7 @@ function run(args, { env = {}, uid, gid, signal, onLine } = {}) {
   });
 }
 
-/** Another process that holds names and does what it is told: programs/holder.js. */
-class Holder {
-  #child;
-  #asked = new Map();
-  #last = 0;
-  #wake = () => {};
-
-  /** What happened to its references, as it was told. */
-  events = [];
-
-  constructor({ env = {} } = {}) {
-    this.#child = fork(program('holder.js'), { env: { ...process.env, ...env } });
-    this.ended = new Promise((resolve) => {
-      this.#child.once('exit', (code, signal) => {
-        for (const { reject } of this.#asked.values()) reject(new Error(`the holder ended: ${code ?? signal}`));
-        resolve(code ?? signal);
-      });
-    });
-    this.#child.on('message', ({ number, answer, error, event }) => {
-      if (event) {
-        this.events.push(event);
-        this.#wake();
-        return;
-      }
-      const { resolve, reject } = this.#asked.get(number);
-      this.#asked.delete(number);
-      if (error) reject(Object.assign(new Error(error.message), error));
-      else resolve(answer);
-    });
-  }
-
-  get pid() {
-    return this.#child.pid;
-  }
-
-  /** Has it do something; resolves to its answer, and rejects with its error. */
-  ask(what, ...rest) {
-    const number = ++this.#last;
-    return new Promise((resolve, reject) => {
-      this.#asked.set(number, { resolve, reject });
-      this.#child.send({ number, what, rest });
-    });
-  }
-
-  start(place, options) {
-    return this.ask('start', place, options);
-  }
-
-  /** Until it was told of an event. */
-  hear(event) {
-    return within(new Promise((resolve) => {
-      this.#wake = () => this.events.includes(event) && resolve();
-      this.#wake();
-    }), `${this.pid} hears ${event}`);
-  }
-
-  kill() {
-    this.#child.kill('SIGKILL');
-    return this.ended;
-  }
-
-  /** Lets it end by itself, with what it holds. */
-  end() {
-    if (this.#child.connected) this.#child.disconnect();
-    return this.ended;
-  }
-}
-
-/** A promise, or an error after a deadline. */
-function within(promise, what, patience = 20000) {
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`it did not come in time: ${what}`)), patience);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
 module.exports = {
   assert, root, sockref, inside, gc, turn, until, collect, within, isSocket, sockets, left, scenario, connect, exchange,
-  canConnect, program, run, Holder,
+  canConnect, program, run, limit,
 };

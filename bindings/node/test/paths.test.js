@@ -1,6 +1,8 @@
 'use strict';
 
-const { assert, sockref, isSocket, scenario, run, program, canConnect, root, exchange } = require('./harness.js');
+const {
+  assert, sockref, isSocket, scenario, run, program, canConnect, root, exchange, limit,
+} = require('./harness.js');
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const net = require('node:net');
@@ -97,7 +99,7 @@ scenario('L16 an abstract name', async ({ directory }) => {
 scenario('L17 something else in the way', async ({ file }) => {
   fs.writeFileSync(file('regular'), 'precious');
   fs.mkdirSync(file('directory'));
-  execFileSync('mkfifo', [file('fifo')]);
+  execFileSync('mkfifo', [file('fifo')], { timeout: limit });
   fs.symlinkSync(file('regular'), file('link'));
   fs.symlinkSync(file('nowhere'), file('dangling'));
   for (const leaf of ['regular', 'directory', 'fifo', 'link', 'dangling']) {

@@ -1,6 +1,6 @@
 'use strict';
 
-const { assert, sockref, scenario, sockets, run, program, isSocket, canConnect } = require('./harness.js');
+const { assert, sockref, scenario, sockets, run, program, isSocket, canConnect, limit } = require('./harness.js');
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 
@@ -69,7 +69,7 @@ scenario('L40 a child process has nothing of a handle that is held', async ({ fi
     const known = sockref.isSocketActive(place);
     const joined = sockref.startListenerSync(place);
     console.log(JSON.stringify({ inherited, known, own: own.isOwner, joined: [joined.isOwner, joined.holderCount] }));
-  `], { encoding: 'utf8' });
+  `], { encoding: 'utf8', timeout: limit });
   fs.closeSync(fd);
   assert.equal(child.status, 0, child.stderr);
   assert.deepEqual(JSON.parse(child.stdout), { inherited: [], known: false, own: true, joined: [false, 2] });

@@ -3,6 +3,7 @@
 const { assert, sockref, isSocket, sockets, scenario, run, program, canConnect, until } = require('./harness.js');
 const fs = require('node:fs');
 const net = require('node:net');
+const path = require('node:path');
 const { SocketReference, Registry, startListener } = sockref;
 
 scenario('L22 registerNew of a socket that the program bound', async ({ file }) => {
@@ -190,24 +191,34 @@ scenario('L36 drain', async ({ file }) => {
 });
 
 scenario('L39 sweep', async ({ file, directory }) => {
-  const dead = await run([program('leave-default.js'), directory]);
-  assert.equal(dead.signal, 'SIGKILL', dead.err);
   const registry = new Registry({ directory });
-  const live = await registry.startListener();
+  const live = await registry.startListener(); // the first default name: it sweeps, and finds nothing
+  const leave = async () => {
+    const dead = await run([program('leave-default.js'), directory]);
+    assert.equal(dead.signal, 'SIGKILL', dead.err);
+  };
+  await leave();
   const named = await registry.startListener(file('named.sock'));
-  fs.writeFileSync(file('sockref-1-0123456789abcdef.sock'), 'a file');
+  fs.writeFileSync(file('sockref-5194301-0123456789abcdef.sock'), 'a file');
   const left = sockets(directory).filter((leaf) => file(leaf) !== live.path && leaf !== 'named.sock');
   assert.equal(left.length, 1);
   assert.equal(await sockref.sweep(directory), 1);
   assert.equal(isSocket(file(left[0])), false);
   assert.equal(isSocket(live.path), true);
   assert.equal(isSocket(named.path), true);
-  assert.equal(fs.readFileSync(file('sockref-1-0123456789abcdef.sock'), 'utf8'), 'a file');
+  assert.equal(fs.readFileSync(file('sockref-5194301-0123456789abcdef.sock'), 'utf8'), 'a file');
   assert.equal(await registry.sweep(), 0);
   await assert.rejects(sockref.sweep(null), { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' });
   await assert.rejects(sockref.sweep(file('missing')), { code: 'ENOENT', count: 0 });
-  live.close();
-  named.close();
+
+  await leave();
+  assert.equal(sockets(directory).length, 3);
+  const other = new Registry({ directory });
+  const swept = await other.startListener();
+  const names = [live, named, swept].map((reference) => path.basename(reference.path));
+  assert.deepEqual(sockets(directory).sort(), names.sort());
+  for (const reference of [live, named, swept]) reference.close();
+  other.close();
   registry.close();
 });
 

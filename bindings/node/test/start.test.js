@@ -1,6 +1,6 @@
 'use strict';
 
-const { assert, sockref, inside, isSocket, sockets, scenario, run, program } = require('./harness.js');
+const { assert, sockref, inside, isSocket, sockets, scenario, run, program, limit } = require('./harness.js');
 const fs = require('node:fs');
 const path = require('node:path');
 const { execFileSync } = require('node:child_process');
@@ -101,7 +101,8 @@ function shim(directory) {
     .map((place) => path.join(__dirname, place)).find((place) => fs.existsSync(place));
   if (!source) return undefined;
   const out = path.join(directory, 'slow-unlink.so');
-  execFileSync(process.env.CC ?? 'cc', ['-shared', '-fPIC', '-D_GNU_SOURCE', '-o', out, source, '-ldl']);
+  execFileSync(process.env.CC ?? 'cc', ['-shared', '-fPIC', '-D_GNU_SOURCE', '-o', out, source, '-ldl'],
+    { timeout: limit });
   return out;
 }
 

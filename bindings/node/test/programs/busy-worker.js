@@ -28,6 +28,7 @@ const step = (name) => parentPort.postMessage(name);
         step('close');
       },
     });
+    for (const reference of [shared, mine, echo]) reference.on('lost', () => step('lost'));
     if (round % 2) mine.ref();
     const sockets = [own, own, `${own}.echo`].map((where) => net.connect(where));
     await Promise.all(sockets.map((socket) => new Promise((resolve) => {
@@ -37,6 +38,7 @@ const step = (name) => parentPort.postMessage(name);
     })));
     step('answered');
     sockets.forEach((socket) => socket.destroy());
+    if (round % 2 === 0) sockref.cleanup(`${own}.echo`);
     if (number % 3) [shared, mine, echo].forEach((reference) => reference.close());
     step('closed');
     if (round === 1 && number % 11 === 0) process.exit(7);

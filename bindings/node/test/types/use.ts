@@ -1,9 +1,9 @@
 // Compiled, never run: what must and what must not type-check.
 
 import {
-  Connection, Handlers, ListenOptions, LiveCounts, PathLike, Registry, RegistryOptions, SocketReference, SockrefError,
-  StartOptions, activeSocketCount, cleanup, cleanupAll, drain, isSocketActive, liveCounts, registerNew, shutdown,
-  startListener, startListenerSync, sweep, version,
+  Connection, Handlers, ListenOptions, LiveCounts, PathLike, ReferenceEvent, Registry, RegistryOptions, SocketReference,
+  SockrefError, StartOptions, activeSocketCount, cleanup, cleanupAll, drain, guardStatus, isSocketActive, liveCounts,
+  registerNew, shutdown, startListener, startListenerSync, sweep, version,
 } from 'sockref';
 import * as compat from 'sockref/compat';
 
@@ -22,6 +22,10 @@ export async function use(): Promise<void> {
   const flags: boolean[] = [reference.isActive, reference.isOwner, reference.hasRef()];
   const counts: number[] = [reference.referenceCount, reference.holderCount, reference.fd()];
   const same: SocketReference = reference.ref().unref().serveEcho().clone();
+  const event: ReferenceEvent = 'owner';
+  const heard: SocketReference = reference.on('lost', () => {}).once(event, function () { this.close(); })
+    .off('shutdown', () => {});
+  heard.addListener('of the program', (text: string) => text).removeAllListeners('displaced');
   const found: SocketReference | null = SocketReference.getExisting(path);
   const made: SocketReference = SocketReference.getOrCreate();
   const closed: void = reference.close();
@@ -48,7 +52,7 @@ export async function use(): Promise<void> {
   const registry = new Registry(registryOptions);
   const started: SocketReference = await registry.startListener('/a', { signal: AbortSignal.abort() });
   const listening: SocketReference = registry.startListenerSync('/a', { mode: -1 });
-  const numbers: number[] = [registry.activeSocketCount(), registry.cleanupAll(), await registry.sweep()];
+  const numbers: number[] = [registry.activeSocketCount(), registry.guardStatus(), registry.cleanupAll(), await registry.sweep()];
   await registry.drain(1);
   await registry.shutdown();
   registry.cleanup('/a');
@@ -56,7 +60,7 @@ export async function use(): Promise<void> {
   registry[Symbol.dispose]();
   new Registry();
 
-  const all: number[] = [activeSocketCount(), cleanupAll(), await sweep('/a')];
+  const all: number[] = [activeSocketCount(), guardStatus(), cleanupAll(), await sweep('/a')];
   const live: LiveCounts = liveCounts();
   const sum: number = live.references + live.entries + live.buffers;
   const place: PathLike = version();
@@ -116,6 +120,10 @@ export async function misuse(reference: SocketReference, connection: Connection)
   reference.path = '/b';
   // @ts-expect-error read only
   reference.isActive = true;
+  // @ts-expect-error no such event
+  reference.on('lots', () => {});
+  // @ts-expect-error nothing comes with it
+  reference.on('lost', (why: string) => why);
   // @ts-expect-error no such handler
   reference.serve({ dota() {} });
   // @ts-expect-error data is a Buffer
