@@ -38,19 +38,24 @@ integration_suites = \
 	tests/integration/test-defects-names \
 	tests/integration/test-defects-processes \
 	tests/integration/test-disk \
+	tests/integration/test-foreign \
+	tests/integration/test-handover \
 	tests/integration/test-lifecycle-ends \
 	tests/integration/test-lifecycle-errors \
 	tests/integration/test-lifecycle-names \
 	tests/integration/test-lifecycle-processes \
 	tests/integration/test-lifecycle-serve \
+	tests/integration/test-lifecycle-sharing \
 	tests/integration/test-lifecycle-threads \
 	tests/integration/test-stress \
 	tests/integration/test-system \
-	tests/integration/test-trace
+	tests/integration/test-trace \
+	tests/integration/test-zombie
 test_headers = \
 	tests/harness/faults.h \
 	tests/harness/harness.h \
 	tests/harness/wait.h \
+	tests/integration/holder.h \
 	tests/integration/interpose.h \
 	tests/integration/util.h \
 	tests/unit/test-loop-helpers.h
@@ -71,6 +76,13 @@ LDADD = tests/libharness.la libsockref_internal.la $(CHECK_LIBS)
 # These use nothing but the public interface.
 $(integration_suites): LDADD = libsockref.la $(CHECK_LIBS)
 $(integration_suites): libsockref.la
+
+# Owner and joiner in two languages; tests/pairs/agent.c has the protocol.
+check_PROGRAMS += tests/pairs/agent
+tests_pairs_agent_LDADD = libsockref.la
+pairs: all tests/pairs/agent
+	SOCKREF_BUILD='$(abs_top_builddir)' python3 $(top_srcdir)/tests/pairs/run
+EXTRA_DIST += tests/pairs/run tests/pairs/agent.js tests/pairs/agent.py tests/pairs/Agent.java
 
 # Parts of the guard program.
 tests_unit_test_keep_SOURCES = tests/unit/test-keep.c src/guard/keep.c src/guard/watched.c
@@ -134,4 +146,4 @@ check-local:
 if !HAVE_CHECK
 	@echo 'make check: the C suites need libcheck >= 0.15; install it and configure again' >&2; exit 1
 endif
-.PHONY: check-epoll check-poll check-api valgrind
+.PHONY: check-epoll check-poll check-api pairs valgrind

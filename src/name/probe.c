@@ -11,6 +11,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/un.h>
+#include <time.h>
+
+#define FRESH_MS 500
 
 enum sr_probe sr_probe_inode(int inode)
 {
@@ -29,4 +32,15 @@ enum sr_probe sr_probe_inode(int inode)
     }
     sr_fd_close(fd);
     return answer;
+}
+
+bool sr_probe_is_fresh(const struct stat *info)
+{
+    struct timespec now;
+    int64_t age;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    age = (int64_t)(now.tv_sec - info->st_ctim.tv_sec) * 1000 +
+          (now.tv_nsec - info->st_ctim.tv_nsec) / 1000000;
+    return age >= 0 && age < FRESH_MS;
 }

@@ -2,6 +2,9 @@
 #ifndef SR_NAME_PROBE_H
 #define SR_NAME_PROBE_H
 
+#include <stdbool.h>
+#include <sys/stat.h>
+
 enum sr_probe {
     SR_PROBE_DEAD,  /* nobody has it bound */
     SR_PROBE_ALIVE, /* somebody has, or it can't be told */
@@ -10,5 +13,11 @@ enum sr_probe {
 
 /* Ask about an inode that an O_PATH descriptor pins and that is a socket. Never describes. */
 enum sr_probe sr_probe_inode(int inode);
+
+/*
+ * A bind() that is under way has made its file, but does not answer yet. Where nothing else proves
+ * that a socket is dead, it has to be older than that.
+ */
+bool sr_probe_is_fresh(const struct stat *info);
 
 #endif

@@ -15,10 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sockref/sockref.h>
-#include <time.h>
 #include <unistd.h>
-
-#define FRESH_MS 500
 
 /* One file that may have been left. */
 struct relic {
@@ -74,21 +71,6 @@ static const char *kind_of(mode_t mode)
                             : "a device";
 }
 
-/*
- * A bind() that is under way has made its file, but does not answer yet. Where nothing else proves
- * that a socket is dead, it has to be older than that.
- */
-static bool is_fresh(const struct stat *info)
-{
-    struct timespec now;
-    int64_t age;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    age = (int64_t)(now.tv_sec - info->st_ctim.tv_sec) * 1000 +
-          (now.tv_nsec - info->st_ctim.tv_nsec) / 1000000;
-    return age >= 0 && age < FRESH_MS;
-}
-
 /* Nobody has it bound. */
 static int judge_dead(const struct relic *relic, enum proof proof, const struct stat *info,
                       bool *out_remove)
@@ -99,7 +81,7 @@ static int judge_dead(const struct relic *relic, enum proof proof, const struct 
     }
     if (relic->by == SR_RECOVER_RECORDED)
         return 0;
-    if (is_fresh(info))
+    if (sr_probe_is_fresh(info))
         return SR_RECOVER_ALIVE;
     *out_remove = true;
     return 0;

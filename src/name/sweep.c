@@ -21,6 +21,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sockref/sockref.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,21 +29,30 @@
 #include <unistd.h>
 
 #define LOCK_SUFFIX ".srlock"
+#define PREFIX      "sockref-"
 
 /* "sockref-PID-16 hex digits.sock" */
 static bool is_default_leaf(const char *leaf)
 {
     size_t digits, hex;
 
-    if (strncmp(leaf, "sockref-", 8) != 0)
+    if (strncmp(leaf, PREFIX, strlen(PREFIX)) != 0)
         return false;
-    leaf += 8;
+    leaf += strlen(PREFIX);
     digits = strspn(leaf, "0123456789");
     if (digits == 0 || leaf[digits] != '-')
         return false;
     leaf += digits + 1;
     hex = strspn(leaf, "0123456789abcdef");
     return hex == 16 && strcmp(leaf + hex, ".sock") == 0;
+}
+
+/* Whether the process that a default name tells of may be in the middle of its bind(). */
+static bool is_being_bound(const char *leaf, const struct stat *info)
+{
+    long pid = strtol(leaf + strlen(PREFIX), NULL, 10);
+
+    return sr_probe_is_fresh(info) && (kill((pid_t)pid, 0) == 0 || errno != ESRCH);
 }
 
 /* Look at one socket and remove it if it is dead and ours. Returns 1 if it was removed. */
@@ -57,7 +67,7 @@ static int sweep_socket(const struct sr_place *place, const char *leaf)
     if (sr_sys.fstat(inode, &info) < 0)
         status = sr_error_system(errno, "fstat", leaf);
     else if (S_ISSOCK(info.st_mode) && info.st_uid == geteuid() &&
-             sr_probe_inode(inode) == SR_PROBE_DEAD)
+             sr_probe_inode(inode) == SR_PROBE_DEAD && !is_being_bound(leaf, &info))
         status = sr_sockfile_remove_inode(place, leaf, info.st_dev, info.st_ino, leaf);
     sr_fd_close(inode);
     return status;

@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "name/guard.h"
 #include "name/path.h"
+#include "name/sweep.h"
 #include "ref/fork.h"
 #include "ref/hooks.h"
 #include "ref/state.h"
@@ -250,8 +251,21 @@ bool sr_registry_unpark(sockref_registry *self, struct sr_waiter *waiter)
     return was_parked;
 }
 
+/* Default names are drawn anew each time, so no later start would find what a killed process left. */
+static void sweep_once(sockref_registry *self, const char *directory)
+{
+    struct sr_error *error;
+    uint64_t count = 0;
+
+    if (atomic_exchange(&self->has_swept, true))
+        return;
+    error = sr_error_take();
+    sr_sweep_directory(directory, &count);
+    sr_error_give(error);
+}
+
 /* A fresh default name, malloc'ed. */
-static int draw_path(const sockref_registry *self, char **out_path)
+static int draw_path(sockref_registry *self, char **out_path)
 {
     char *directory, *path;
     uint64_t random;
@@ -260,6 +274,7 @@ static int draw_path(const sockref_registry *self, char **out_path)
 
     if (status < 0)
         return status;
+    sweep_once(self, directory);
     if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
         random = sr_clock_ns();
     size = strlen(directory) + 64;

@@ -36,6 +36,7 @@ struct sockref_registry {
     uint32_t holds;         /* what keeps the memory: the owner, entries, pending, delays */
     uint32_t pending;       /* what drain waits for */
     char *default_path;     /* drawn at the first need */
+    atomic_bool has_swept;  /* the directory of default names */
     _Atomic uint64_t active;
     _Atomic uint64_t retired_ns; /* when a served listener was last closed under its loop */
     struct sr_list node;         /* of the list of all registries, guarded by its mutex */

@@ -309,14 +309,14 @@ END_TEST
 
 START_TEST(L39_sweep_takes_only_dead_sockets_under_default_names)
 {
-    static const char *const kept[] = {"sockref-1-0123456789abcdef.soc",
+    static const char *const kept[] = {"sockref-5194301-0123456789abcdef.soc",
                                        "sockref-1-0123456789ABCDEF.sock",
                                        "sockref-1-0123456789abcde.sock",
                                        "sockref--0123456789abcdef.sock",
                                        "sockref-a-0123456789abcdef.sock",
                                        "other.sock",
                                        "sockref.sock"};
-    const char *dead = file("sockref-1-0123456789abcdef.sock");
+    const char *dead = file("sockref-5194301-0123456789abcdef.sock");
     const char *live = file("sockref-2-0123456789abcdef.sock");
     const char *plain = file("sockref-3-0123456789abcdef.sock");
     sockref_registry *registry = make_registry_here();
@@ -332,7 +332,7 @@ START_TEST(L39_sweep_takes_only_dead_sockets_under_default_names)
         leave_dead_socket(file(kept[i]));
     ck_assert_int_eq(sockref_registry_sweep(registry, NULL, &count), 0);
     ck_assert_uint_eq(count, 1);
-    ck_assert(!exists(file("sockref-1-0123456789abcdef.sock")));
+    ck_assert(!exists(file("sockref-5194301-0123456789abcdef.sock")));
     ck_assert(is_connectable(file("sockref-2-0123456789abcdef.sock")));
     ck_assert(file_holds(file("sockref-3-0123456789abcdef.sock"), "text"));
     ck_assert(exists(file("sockref-4-0123456789abcdef.sock")));
@@ -356,7 +356,7 @@ static int hold_until_killed(const char *argument)
         char name[256];
 
         snprintf(name, sizeof name, "%s/%s", argument,
-                 i ? "chosen.sock" : "sockref-9-0123456789abcdef.sock");
+                 i ? "chosen.sock" : "sockref-5194309-0123456789abcdef.sock");
         if (listen_with(name, SOCKREF_OPT_GUARD, 0, 0, 0, &refs[i]) < 0)
             return 3;
     }
@@ -386,7 +386,7 @@ START_TEST(L39_sweep_takes_what_the_lock_file_of_a_dead_owner_tells_of)
     ck_assert_int_eq(sockref_registry_sweep(NULL, directory, &count), 0);
     ck_assert_uint_eq(count, 2);
     ck_assert(!exists(file("chosen.sock")));
-    ck_assert(!exists(file("sockref-9-0123456789abcdef.sock")));
+    ck_assert(!exists(file("sockref-5194309-0123456789abcdef.sock")));
     ck_assert(is_socket(file("other.sock")));
     ck_assert(is_connectable(path));
     ck_assert_int_eq(count_beside(directory), 2);
@@ -398,7 +398,7 @@ END_TEST
 /* Where others may bind as well, a name alone proves nothing: only lock files do. */
 START_TEST(L39_sweep_goes_by_lock_files_alone_where_others_may_bind)
 {
-    const char *dead = file("sockref-1-0123456789abcdef.sock");
+    const char *dead = file("sockref-5194301-0123456789abcdef.sock");
     uint64_t count = 99;
     int fd;
 
@@ -409,16 +409,16 @@ START_TEST(L39_sweep_goes_by_lock_files_alone_where_others_may_bind)
     fd = bind_plain(file("chosen.sock")); /* another program has taken the name */
     ck_assert_int_eq(sockref_registry_sweep(NULL, directory, &count), 0);
     ck_assert_uint_ge(count, 1);
-    ck_assert(!exists(file("sockref-9-0123456789abcdef.sock")));
+    ck_assert(!exists(file("sockref-5194309-0123456789abcdef.sock")));
     ck_assert_int_eq(count_beside(directory), 0);
-    ck_assert(is_socket(file("sockref-1-0123456789abcdef.sock")));
+    ck_assert(is_socket(file("sockref-5194301-0123456789abcdef.sock")));
     ck_assert(is_connectable(file("chosen.sock")));
     close(fd);
     ck_assert_int_eq(sockref_registry_sweep(NULL, directory, &count), 0);
     ck_assert_uint_eq(count, 0);
     ck_assert_int_eq(count_sockets(directory), 2);
     ck_assert_int_eq(unlink(file("chosen.sock")), 0);
-    ck_assert_int_eq(unlink(file("sockref-1-0123456789abcdef.sock")), 0);
+    ck_assert_int_eq(unlink(file("sockref-5194301-0123456789abcdef.sock")), 0);
 }
 END_TEST
 
@@ -427,7 +427,7 @@ START_TEST(L39_sweep_stays_out_of_directories_that_others_may_change)
     uint64_t count = 99;
 
     leave_what_a_kill_leaves();
-    leave_dead_socket(file("sockref-1-0123456789abcdef.sock"));
+    leave_dead_socket(file("sockref-5194301-0123456789abcdef.sock"));
     ck_assert_int_eq(chmod(directory, 0777), 0);
     ck_assert_int_eq(sockref_registry_sweep(NULL, directory, &count), SOCKREF_EUNTRUSTED);
     ck_assert_int_eq(count_sockets(directory), 3);

@@ -120,7 +120,7 @@ START_TEST(another_user_lives_beside_us)
     ck_assert_int_eq(mkdir(file("open"), 0700), 0);
     ck_assert_int_eq(chmod(file("open"), 0777), 0);
     ck_assert_int_eq(mkdir(file("roots-own"), 0755), 0);
-    leave_dead_socket(file("roots-own/sockref-1-0123456789abcdef.sock"));
+    leave_dead_socket(file("roots-own/sockref-5194301-0123456789abcdef.sock"));
     fd = bind_plain(file("sticky/roots.sock"));
     leave_dead_socket(file("sticky/dead.sock"));
     snprintf(name, sizeof name, "%s/sticky/shared.sock", directory);
@@ -130,13 +130,13 @@ START_TEST(another_user_lives_beside_us)
     ck_assert_uint_eq(sockref_holder_count(shared), 1);
     sockref_release(shared);
     ck_assert(is_socket(file("sticky/dead.sock")));
-    ck_assert(is_socket(file("roots-own/sockref-1-0123456789abcdef.sock")));
+    ck_assert(is_socket(file("roots-own/sockref-5194301-0123456789abcdef.sock")));
     ck_assert(is_connectable(file("sticky/roots.sock")));
     ck_assert_int_eq(count_entries(file("sticky")), 2);
     close(fd);
     unlink(file("sticky/dead.sock"));
     unlink(file("sticky/roots.sock"));
-    unlink(file("roots-own/sockref-1-0123456789abcdef.sock"));
+    unlink(file("roots-own/sockref-5194301-0123456789abcdef.sock"));
 }
 END_TEST
 

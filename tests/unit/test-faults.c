@@ -312,7 +312,7 @@ static bool two_registries(void)
 
 static bool sweep(void)
 {
-    const char *dead = harness_at("sockref-1-0123456789abcdef.sock");
+    const char *dead = harness_at("sockref-5194301-0123456789abcdef.sock");
     uint64_t count = 0;
     bool ok = make_registry(NULL);
 

@@ -7,9 +7,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#define DEAD_1 "sockref-1-0123456789abcdef.sock"
+#define DEAD_1 "sockref-5194301-0123456789abcdef.sock"
 #define DEAD_2 "sockref-4194304-fedcba9876543210.sock"
 
 static uint64_t swept;
@@ -41,6 +42,25 @@ START_TEST(dead_sockets_with_a_default_name_go)
 END_TEST
 
 /* U2: liveness is what the kernel says, not the process's number in the name. */
+/* A bind() that is under way looks so for a moment. */
+START_TEST(a_fresh_socket_of_a_process_that_lives_stays)
+{
+    const char *path = harness_text("%s/sockref-%d-0123456789abcdef.sock", harness_dir(),
+                                    (int)getpid());
+    const struct timespec pause = {0, 10000000};
+
+    harness_leave_dead(path);
+    harness_assert_ok(sweep());
+    ck_assert_uint_eq(swept, 0);
+    ck_assert(harness_is_socket(path));
+    for (int i = 0; i < HARNESS_PATIENCE_MS / 10 && swept == 0; i++) {
+        nanosleep(&pause, NULL); /* its age is what counts */
+        harness_assert_ok(sweep());
+    }
+    ck_assert_uint_eq(swept, 1);
+}
+END_TEST
+
 START_TEST(a_live_socket_stays_and_notices_nothing)
 {
     int fd = harness_bind(harness_at(DEAD_1)), queued;
@@ -77,16 +97,16 @@ static const char *const others[] = {
     "sockref.sock",
     "sockref-1.sock",
     "sockref-1-0123.sock",
-    "sockref-1-0123456789abcdef",
-    "sockref-1-0123456789abcdef.sock.bak",
-    "sockref-1-0123456789abcdef0.sock",
+    "sockref-5194301-0123456789abcdef",
+    "sockref-5194301-0123456789abcdef.sock.bak",
+    "sockref-5194301-0123456789abcdef0.sock",
     "sockref-1-0123456789ABCDEF.sock",
     "sockref-x-0123456789abcdef.sock",
     "sockref--0123456789abcdef.sock",
     "sockref-1-0123456789abcdeg.sock",
-    "xsockref-1-0123456789abcdef.sock",
-    ".sockref-1-0123456789abcdef.sock",
-    "sockref-1-0123456789abcdef.sock ",
+    "xsockref-5194301-0123456789abcdef.sock",
+    ".sockref-5194301-0123456789abcdef.sock",
+    "sockref-5194301-0123456789abcdef.sock ",
 };
 
 /* I2: only what sockref made. */
@@ -161,7 +181,8 @@ START_TEST(wrong_directories_are_told)
 }
 END_TEST
 
-START_TEST(null_is_the_default_directory)
+/* One whose default names go to the directory of the case. */
+static sockref_registry *make_registry(void)
 {
     sockref_options *options = sockref_options_new();
     sockref_registry *registry;
@@ -169,6 +190,30 @@ START_TEST(null_is_the_default_directory)
     harness_assert_ok(sockref_options_set_string(options, SOCKREF_OPT_DIRECTORY, harness_dir()));
     harness_assert_ok(sockref_registry_new(options, &registry));
     sockref_options_free(options);
+    return registry;
+}
+
+/* Nobody starts a drawn name again, so who draws another one looks for what was left. U2. */
+START_TEST(the_first_default_name_sweeps_its_directory)
+{
+    sockref_registry *registry = make_registry();
+    sockref *first;
+
+    harness_leave_dead(harness_at(DEAD_1));
+    harness_leave_dead(harness_at("other"));
+    first = harness_listen(registry, NULL);
+    ck_assert(!harness_exists(harness_at(DEAD_1)));
+    ck_assert(harness_is_socket(harness_at("other")));
+    sockref_release(first);
+    ck_assert_int_eq(unlink(harness_at("other")), 0);
+    sockref_registry_free(registry);
+}
+END_TEST
+
+START_TEST(null_is_the_default_directory)
+{
+    sockref_registry *registry = make_registry();
+
     harness_leave_dead(harness_at(DEAD_1));
     harness_assert_ok(sockref_registry_sweep(registry, NULL, &swept));
     ck_assert_uint_eq(swept, 1);
@@ -238,6 +283,7 @@ int main(void)
 
     tcase_add_test(tcase, an_empty_directory_has_nothing_to_sweep);
     tcase_add_test(tcase, dead_sockets_with_a_default_name_go);
+    tcase_add_test(tcase, a_fresh_socket_of_a_process_that_lives_stays);
     tcase_add_test(tcase, a_live_socket_stays_and_notices_nothing);
     tcase_add_test(tcase, a_listener_with_a_full_queue_stays);
     tcase_add_loop_test(tcase, other_names_stay, 0, (int)(sizeof others / sizeof others[0]));
@@ -245,6 +291,7 @@ int main(void)
     tcase_add_test(tcase, sockets_of_another_user_stay);
     tcase_add_test(tcase, where_others_may_add_files_a_name_alone_proves_nothing);
     tcase_add_test(tcase, wrong_directories_are_told);
+    tcase_add_test(tcase, the_first_default_name_sweeps_its_directory);
     tcase_add_test(tcase, null_is_the_default_directory);
     tcase_add_test(tcase, it_goes_on_after_a_refusal);
     tcase_add_test(tcase, one_that_was_replaced_meanwhile_stays);

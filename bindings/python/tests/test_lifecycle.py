@@ -693,7 +693,7 @@ def test_l38_open_reference_does_not_hold_the_process(path: Path) -> None:
 def test_l39_sweep(directory: Path) -> None:
     with Registry(directory=directory) as registry:
         live = registry.listen()
-        dead = directory / "sockref-1-0123456789abcdef.sock"
+        dead = directory / "sockref-5194301-0123456789abcdef.sock"
         name = Path(live.path).name
         # The form of a default name, of a process that is gone.
         dead = directory / name.replace(f"-{os.getpid()}-", "-1-")

@@ -237,14 +237,14 @@ class PathsTest extends Scene {
         child.kill();
         assertTrue(dead.stream().allMatch(Scene::exists), "their owner was killed");
         assertEquals(2 + 3 + 2, left().size(), () -> "two of them are shared");
-        Files.writeString(path("sockref-1-0123456789abcdef.sock"), "a regular file");
+        Files.writeString(path("sockref-5194301-0123456789abcdef.sock"), "a regular file");
         foreign(path("foreign.sock")).close();
         try (Registry registry = new Registry(here); SocketReference live = registry.listen()) {
             assertEquals(3, registry.sweep(directory));
             assertFalse(dead.stream().anyMatch(Scene::exists));
             assertEquals(3, left().size(), "those of the live one");
             assertTrue(exists(Path.of(live.path())));
-            assertTrue(exists(path("sockref-1-0123456789abcdef.sock")));
+            assertTrue(exists(path("sockref-5194301-0123456789abcdef.sock")));
             assertTrue(exists(path("foreign.sock")));
             assertEquals(0, registry.sweep());
             assertEquals(0, registry.sweepAsync(directory.toString()).get());
