@@ -1,10 +1,15 @@
-# Examples: the same one in each language. Built with everything, run by scripts/demo, installed as documentation.
-noinst_PROGRAMS += examples/echo
+# Examples: the same ones in each language. Built with everything, run by scripts/demo, installed as documentation.
+noinst_PROGRAMS += examples/echo examples/share
 examples_echo_LDADD = libsockref.la
+examples_share_LDADD = libsockref.la
 
 exampledir = $(docdir)/examples
 dist_example_DATA = \
 	examples/Echo.java \
+	examples/Share.java \
 	examples/echo.c \
+	examples/echo.js \
 	examples/echo.py \
-	examples/echo.js
+	examples/share.c \
+	examples/share.js \
+	examples/share.py
