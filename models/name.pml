@@ -1,14 +1,15 @@
 /*
- * One name, shared by processes that may be killed at any moment: the lock file with its bytes, the
- * socket, the guards, hand-over, a forked child that keeps descriptors, and a program that knows
- * nothing of sockref. docs/model.md tells what is modelled, and how the flags are used.
+ * One name, shared by processes that may be killed at any moment: the lock file with its bytes and
+ * record, the socket, the control socket, the guards, hand-over, a bare clone that keeps descriptors,
+ * and a program that knows nothing of sockref. docs/model.md tells what each step stands for.
  *
- * One step is one system call; what only looks at things that byte 0 protects belongs to the step
- * before it. Each step of a worker is written as S(...): it is taken, or the worker is killed.
+ * One step is one system call that others can see, or that a kill before or after it makes a
+ * difference to. Each step of a worker is written as S(...): it is taken, or the worker is killed.
  *
- * Sizes: N workers, R rounds each. What the last holder may do while others hold: LINGER, LOSS,
- * HANDOVER. Surroundings: GKILLS guards are killed, FOREIGN sockets of somebody else, FORK. A flag
- * NO_... or a name in the table of mutants takes one safeguard away.
+ * Sizes: N workers, R rounds each, KILLS of them are killed, GKILLS guards. What the last reference
+ * of an owner does while others hold: LINGER, LOSS, HANDOVER; one of them is chosen at each end.
+ * Surroundings: FOREIGN sockets of somebody else, CLONE. STAY: a joiner leaves only when it has to.
+ * Each other name in the table of mutants takes one safeguard away.
  */
 #ifndef N
 #define N 2
@@ -16,19 +17,18 @@
 #ifndef R
 #define R 1
 #endif
+#ifndef KILLS
+#define KILLS 0
+#endif
 #ifndef GKILLS
 #define GKILLS 0
 #endif
 #ifndef FOREIGN
 #define FOREIGN 0
 #endif
-#define W (N + 1) /* the last one is the next start, after all the others */
-#ifndef LOCKS
+#define W (N + 1) /* the last one is the next start, or the sweep, after all the others */
 #define LOCKS (N + 2)
-#endif
-#ifndef SOCKS
 #define SOCKS (N + 2)
-#endif
 #if !defined(LINGER) && !defined(LOSS) && !defined(HANDOVER)
 #define LINGER
 #define LOSS
@@ -36,60 +36,53 @@
 
 #define BIT(x) (1 << (x))
 #define NOT(x) (255 - BIT(x))
-#define CHILD 6 /* in bound[]: who has the socket open */
+#define CHILD 6 /* in bound[] and listens[]: who has it open */
 #define STRANGER 7
 
-/* The lock file: the inode behind its name, and for each inode its bytes, record and open count. */
+/* The lock file: the inode behind its name; for each inode its bytes, its record, its descriptors. */
 #define NONE 0
 #define BINDING 1
 #define LIVE 2
 #define I (LOCKS + 1)
 byte lock_name;
-byte byte0[I], byte1[I], slots[I], opens[I];
-byte state[I], recorded[I], owner[I], heir[I];
+byte byte0[I], byte1[I], byte2[I], slots[I], opens[I];
+byte state[I], recorded[I], owner[I];
 
-/* The socket: the inode behind its name, and for each inode who has it bound. */
-byte path;
-byte bound[SOCKS + 1];
+/* The socket and the control socket: the inode behind the name of each; a pair has one number. */
+byte path, ctl;
+byte bound[SOCKS + 1], listens[SOCKS + 1];
 bool foreign[SOCKS + 1];
+byte fresh; /* its bind is under way: the file is there, and does not answer */
 
-/* A worker: descriptors, the connection to its owner, a listener under way to it. */
-byte lock[W], sock[W], peer[W], offer[W], offered[W], acked[W];
+/* A worker: its descriptors, what it has joined, its connection, an offer on the way to it. */
+byte lock[W], sock[W], joined[W], conn[W], offer[W], answer[W];
 bool dying[W], dead[W];
 /* Its guard: what it was told, and whether it is gone. */
 bool watched[W], gone[W];
 byte pin[W];
 
-/* For the assertions. */
+#define ACCEPTED(w) (SOCKS + 1 + (w)) /* in conn[]; less: it waits in the queue of that control socket */
+#define TAKEN 1
+#define DECLINED 2
+
+/* For the checks. */
 byte responsible; /* whose listener is at work: from bind to close, or to the end of a hand-over */
 byte published;
 bool is_published[W];
-bool lost; /* a process and its guard are both gone, and nobody has looked since */
-byte guard_kills;
-bool calm; /* nobody is killed any more: who waits now waits for ever */
+bool lost; /* a guard was killed, or had to give up: the next start or sweep may find something */
+byte kills, guard_kills;
+/* What a failed check is called. */
+bool two_owners, foreign_removed, path_lost, left_over, stray_joiner, blocked;
+#define CHECK(holds, name) name = !(holds); assert(!name)
 
-#ifdef LINGER_EDGE
-bool told[W];
-#define TELL(w) if :: peer[w] != 0 -> told[peer[w] - 1] = true :: else fi; peer[w] = 0
-#else
-#define TELL(w) peer[w] = 0
-#endif
-#ifdef FORK
-bool inherited[W]; /* the child has the worker's lock file open: the same description, the same locks */
+#ifdef CLONE
+bool inherited; /* the child has worker 0's lock file open: the same description, the same locks */
 byte child_lock, child_sock;
-bool starting[W];
-#define INHERITED(w) inherited[w]
-bool stuck; /* the child was forked while byte 0 was held, and has that as well */
-#ifdef ONE_DESCRIPTION
-#define UNLOCK(w) byte0[MY] = 0
-#else
-#define UNLOCK(w) byte0[MY] = 0; if :: w == 0 -> stuck = false :: else fi
-#endif
-#define STARTING(w, x) starting[w] = x
+#define INHERITED(w) (w == 0 && inherited)
+#define STUCK(l) (byte0[l] == 1 && dead[0]) /* by the child alone */
 #else
 #define INHERITED(w) false
-#define STARTING(w, x) skip
-#define UNLOCK(w) byte0[MY] = 0
+#define STUCK(l) false
 #endif
 
 byte i, t; /* scratch: 0 between steps */
@@ -97,20 +90,16 @@ byte i, t; /* scratch: 0 between steps */
 /* --- files --- */
 
 #define ALIVE(s) (bound[s] != 0)
-#define PROVEN_DEAD(p) (dead[(p) - 1])
-#if N == 2
-#define PINNED(s) (pin[0] == s && !gone[0] || pin[1] == s && !gone[1])
-#elif N == 3
-#define PINNED(s) (pin[0] == s && !gone[0] || pin[1] == s && !gone[1] || pin[2] == s && !gone[2])
-#elif N == 4
-#define PINNED(s) (pin[0] == s && !gone[0] || pin[1] == s && !gone[1] || pin[2] == s && !gone[2] || pin[3] == s && !gone[3])
-#endif
+#define PINNED(s) (pin[0] == s && !gone[0] || pin[1] == s && !gone[1] || N > 2 && pin[N - 1] == s && !gone[N - 1])
+#define IS_PROVEN_DEAD(l) (state[l] != NONE && owner[l] != 0 && dead[owner[l] - 1])
+#define IS_REACHABLE (ctl != 0 && listens[ctl] != 0)
 
 /* An inode that nobody can reach any more is as good as new. */
 inline settle(l) {
     if
     :: opens[l] == 0 && lock_name != l ->
-        byte0[l] = 0; byte1[l] = 0; slots[l] = 0; state[l] = 0; recorded[l] = 0; owner[l] = 0; heir[l] = 0
+        byte0[l] = 0; byte1[l] = 0; byte2[l] = 0; slots[l] = 0;
+        state[l] = NONE; recorded[l] = 0; owner[l] = 0
     :: else
     fi
 }
@@ -144,23 +133,27 @@ inline unlink_lock(l) {
 }
 
 /* The kernel frees what this description has locked. */
-inline free_bytes(l, id, slot) {
+inline free_bytes(l, id, mask) {
     if :: byte0[l] == id -> byte0[l] = 0 :: else fi;
     if :: byte1[l] == id -> byte1[l] = 0 :: else fi;
-    slots[l] = slots[l] & slot
+    if :: byte2[l] == id -> byte2[l] = 0 :: else fi;
+    slots[l] = slots[l] & mask
 }
 
 inline close_lock(w) {
     d_step {
         t = lock[w];
         free_bytes(t, w + 1, NOT(w));
-        opens[t]--;
         lock[w] = 0;
-#ifdef FORK
-        inherited[w] = false;
-        if :: w == 0 -> stuck = false :: else fi;
-#endif
+#ifdef CLONE
+        if
+        :: INHERITED(w) -> inherited = false /* unlocked, and open in the child alone */
+        :: else -> opens[t]--; settle(t)
+        fi;
+#else
+        opens[t]--;
         settle(t);
+#endif
         t = 0
     }
 }
@@ -171,13 +164,8 @@ inline die_lock(w) {
         t = lock[w];
         lock[w] = 0;
         if
-#ifdef FORK
-        :: INHERITED(w) -> if :: byte0[t] == w + 1 && !stuck -> byte0[t] = 0 :: else fi
-#endif
-        :: !INHERITED(w) ->
-            free_bytes(t, w + 1, NOT(w));
-            opens[t]--;
-            settle(t)
+        :: INHERITED(w) -> skip
+        :: else -> free_bytes(t, w + 1, NOT(w)); opens[t]--; settle(t)
         fi;
         t = 0
     }
@@ -188,7 +176,7 @@ inline new_socket(who, is_foreign, out) {
     d_step {
         i = 1;
         do
-        :: i <= SOCKS && (path == i || bound[i] != 0 || PINNED(i)) -> i++
+        :: i <= SOCKS && (path == i || ctl == i || bound[i] != 0 || listens[i] != 0 || PINNED(i)) -> i++
         :: else -> break
         od;
         assert(i <= SOCKS);
@@ -203,36 +191,36 @@ inline new_socket(who, is_foreign, out) {
         :: else -> break
         od;
 #endif
+        t = 0;
+        do
+        :: t < W -> if :: joined[t] == i -> joined[t] = 0 :: else fi; t++
+        :: else -> break
+        od;
         i = 0;
         t = 0
     }
 }
 
-inline close_socket(w) {
-    bound[sock[w]] = bound[sock[w]] & NOT(w);
-    sock[w] = 0
+inline close_sockets(w) {
+    if
+    :: sock[w] != 0 ->
+        close_control(w);
+        close_socket(w);
+        if :: !INHERITED(w) -> hang_up(w) :: else fi
+    :: else
+    fi
 }
+inline close_control(w) { listens[sock[w]] = listens[sock[w]] & NOT(w) }
+inline close_socket(w) { bound[sock[w]] = bound[sock[w]] & NOT(w); sock[w] = 0 }
 
-/* I2: the name of a live listener is removed by its owner alone, a foreign live one by nobody. */
-inline remove(by) {
+/* An offer that has not been read dies with the connection. */
+inline hang_up_own(w) {
     d_step {
-        assert(!(foreign[path] && ALIVE(path)));
-        assert(responsible == 0 || responsible == by || dying[responsible - 1] || sock[responsible - 1] != path);
-        path = 0
-    }
-}
-
-inline unpublish(w) {
-    d_step {
-        if :: is_published[w] -> is_published[w] = false; published-- :: else fi
-    }
-}
-
-inline publish(w) {
-    d_step {
-        is_published[w] = true;
-        published++;
-        assert(published == 1) /* I1 */
+        conn[w] = 0;
+        bound[offer[w]] = bound[offer[w]] & NOT(w);
+        listens[offer[w]] = listens[offer[w]] & NOT(w);
+        bound[0] = 0; listens[0] = 0;
+        offer[w] = 0
     }
 }
 
@@ -241,70 +229,174 @@ inline hang_up(w) {
     d_step {
         i = 0;
         do
-        :: i < W -> if :: peer[i] == w + 1 -> peer[i] = 0 :: else fi; i++
+        :: i < W -> if :: conn[i] == ACCEPTED(w) -> conn[i] = 0 :: else fi; i++
         :: else -> break
         od;
         i = 0
     }
 }
 
+inline accept_all(w) {
+    d_step {
+        i = 0;
+        do
+        :: i < W -> if :: conn[i] != 0 && conn[i] == sock[w] -> conn[i] = ACCEPTED(w) :: else fi; i++
+        :: else -> break
+        od;
+        i = 0
+    }
+}
+
+/* I2: a foreign socket that lives is removed by nobody, the one of a live owner by that one alone. */
+#define IS_IN_USE(s, by) (responsible != 0 && responsible != by && !dying[responsible - 1] && sock[responsible - 1] == s)
+inline remove(by) {
+    CHECK(!(foreign[path] && (ALIVE(path) || fresh == path)), foreign_removed);
+    CHECK(!IS_IN_USE(path, by), path_lost);
+    path = 0
+}
+inline remove_control(by) {
+    CHECK(!IS_IN_USE(ctl, by), path_lost);
+    ctl = 0
+}
+
+inline unpublish(w) {
+    d_step { if :: is_published[w] -> is_published[w] = false; published-- :: else fi }
+}
+
+/* I1 */
+inline publish(w) {
+    d_step {
+        is_published[w] = true;
+        published++;
+        CHECK(published == 1, two_owners);
+        CHECK(lock_name == lock[w], two_owners);
+    CHECK(FOREIGN > 0 || path == sock[w] && ctl == sock[w], path_lost)
+    }
+}
+
 /* --- what is found under byte 0 --- */
 
 #ifdef NO_IDENTITY
+#define IS_PROVEN(l, pinned) (path != 0)
 #define IS_MINE(w) (path != 0)
-#define IS_RECORDED(l) (path != 0)
-#define IS_PINNED(w) (path != 0)
 #else
+#define IS_PROVEN(l, pinned) (path != 0 && (state[l] == LIVE && recorded[l] == path || pinned == path))
 #define IS_MINE(w) (path != 0 && path == sock[w])
-#define IS_RECORDED(l) (path != 0 && state[l] == LIVE && recorded[l] == path)
-#define IS_PINNED(w) (path != 0 && pin[w] == path)
 #endif
-#define IS_UNBOUND(l) (state[l] == BINDING && path != 0 && !ALIVE(path))
-/* Bound, perhaps by the one who wrote this and has not quite gone. */
 #ifdef NO_WAIT
-#define IS_UNSURE(l) false
+#define MAY_BE_OURS(l, pinned) false
 #else
-#define IS_UNSURE(l) (state[l] == BINDING && path != 0 && ALIVE(path) && !PROVEN_DEAD(owner[l]))
+#define MAY_BE_OURS(l, pinned) (IS_PROVEN(l, pinned) || state[l] == BINDING)
+#endif
+#ifdef NO_FRESH
+#define IS_FRESH false
+#else
+#define IS_FRESH (fresh != 0 && fresh == path)
+#endif
+#ifdef FRESH_BINDING
+#define IS_SURE(l, pinned) (IS_PROVEN(l, pinned) || state[l] == BINDING)
+#else
+#define IS_SURE(l, pinned) IS_PROVEN(l, pinned)
 #endif
 
+/* The verdicts of recovery. */
+#define CLEAR 0
+#define LATER 1
+#define EFOREIGN 2
+
+inline recover_socket(l, by, is_start, pinned, out) {
+    d_step {
+        if
+        :: path == 0 -> out = CLEAR
+        :: path != 0 && ALIVE(path) ->
+            if
+            :: IS_PROVEN(l, pinned) && IS_PROVEN_DEAD(l) -> remove(by); out = CLEAR
+            :: !(IS_PROVEN(l, pinned) && IS_PROVEN_DEAD(l)) && MAY_BE_OURS(l, pinned) -> out = LATER
+            :: else -> out = (is_start -> EFOREIGN : CLEAR)
+            fi
+        :: path != 0 && !ALIVE(path) ->
+            if
+            :: IS_SURE(l, pinned) -> remove(by); out = CLEAR
+            :: !IS_SURE(l, pinned) && IS_FRESH && (is_start || state[l] == BINDING) -> out = LATER
+            :: !IS_SURE(l, pinned) && !IS_FRESH && (is_start || state[l] == BINDING) -> remove(by); out = CLEAR
+            :: else -> out = CLEAR
+            fi
+        fi
+    }
+}
+
+/*
+ * Whatever stands at the path, what stands at the control socket's name is sockref's; nobody but who
+ * looks into the lock file knows of it.
+ */
+#ifdef EARLY_EFOREIGN
+#define IS_CONTROL_SEEN_TO(verdict) (ctl != 0 && (verdict != EFOREIGN || listens[ctl] == 0))
+#else
+#define IS_CONTROL_SEEN_TO(verdict) (ctl != 0)
+#endif
+inline recover_control(l, by, out) {
+    d_step {
+        if
+        :: IS_CONTROL_SEEN_TO(out) ->
+            if
+            :: listens[ctl] == 0 || IS_PROVEN_DEAD(l) -> remove_control(by)
+            :: else -> out = LATER
+            fi
+        :: else
+        fi
+    }
+}
+
+inline write_record(l, what, who, which) { state[l] = what; owner[l] = who; recorded[l] = which }
+
+/* Byte 1 is held: is that by somebody who can be joined? */
 #ifdef NO_PROOF
 #define IS_JOINABLE(l) (state[l] == LIVE && path != 0 && recorded[l] == path && ALIVE(path))
 #else
-#define IS_JOINABLE(l) (state[l] == LIVE && path != 0 && recorded[l] == path && ALIVE(path) && !PROVEN_DEAD(owner[l]))
+#define IS_JOINABLE(l) (state[l] == LIVE && path != 0 && recorded[l] == path && ALIVE(path) && !IS_PROVEN_DEAD(l))
 #endif
-/* Byte 1 was found held, but by nobody who lives: a child of the owner has the description. */
 #ifdef NO_RETIRE
 #define IS_ZOMBIE(l) false
-#elif defined(NO_HEIR)
-#define IS_ZOMBIE(l) (state[l] == NONE || PROVEN_DEAD(owner[l]))
 #else
-#define IS_ZOMBIE(l) (state[l] == NONE || PROVEN_DEAD(owner[l]) && (heir[l] == 0 || PROVEN_DEAD(heir[l])))
+#define IS_ZOMBIE(l) IS_PROVEN_DEAD(l)
 #endif
-#ifdef COUNT_SLOTS
-#define MAY_UNLINK(l) (slots[l] == 0)
-#else
-#define MAY_UNLINK(l) true
-#endif
+/* It cannot be joined, since a live owner's socket was displaced: EBUSY, in the end. */
+#define IS_HIDDEN(l) (FOREIGN > 0 && byte1[l] != 0 && state[l] == LIVE && !IS_PROVEN_DEAD(l) && path != recorded[l])
 
 /* --- a process --- */
 
 #define S(...)                                    \
     if                                            \
     :: atomic { __VA_ARGS__ }                     \
-    :: atomic { w < N && MORTAL -> goto killed }  \
+    :: atomic { MORTAL(w) -> goto killed }        \
     fi
-#define MORTAL (!calm)
-
+#define MORTAL(w) (w < N && kills < KILLS)
 #define MY lock[w]
-#define EOF(w) (peer[w] == 0 || GONE_BY_PIDFD(w))
-#ifdef NO_PIDFD
-#define GONE_BY_PIDFD(w) false
+#ifdef NO_CURRENT
+#define IS_CURRENT(w) true
 #else
-#define GONE_BY_PIDFD(w) (peer[w] != 0 && PROVEN_DEAD(peer[w]))
+#define IS_CURRENT(w) (lock_name == MY)
+#endif
+#define HAS_ENDED(w) (conn[w] == 0 || conn[w] <= SOCKS && listens[conn[w]] == 0)
+#ifdef CLONE
+bool starting[W];
+#define STARTING(w, x) starting[w] = x
+#else
+#define STARTING(w, x) skip
+#endif
+/* A try had to give up; until then the next one would have the same outcome. */
+#define IS_SOCKET_UNSURE(l) (path != 0 && (ALIVE(path) && MAY_BE_OURS(l, 0) && !(IS_PROVEN(l, 0) && IS_PROVEN_DEAD(l)) || !ALIVE(path) && !IS_PROVEN(l, 0) && IS_FRESH))
+#define IS_CONTROL_UNSURE(l) (IS_REACHABLE && !IS_PROVEN_DEAD(l))
+#define IS_UNSURE(l) (IS_SOCKET_UNSURE(l) || IS_CONTROL_UNSURE(l))
+#define FORGET watched[w] = false; pin[w] = 0
+#ifdef WATCH_LATE
+#define WATCH skip
+#else
+#define WATCH watched[w] = true
 #endif
 
 proctype worker(byte w) {
-    byte round = 0, j = 0, tried = 0;
+    byte round = 0, j = 0, tried = 0, verdict = CLEAR;
 
 again:
     if
@@ -313,323 +405,324 @@ again:
     fi;
 
     /* --- start --- */
-reopen:
-    S(
-#ifndef WATCH_LATE
-        watched[w] = true;
-#endif
-        STARTING(w, true);
-        open_lock(lock[w]));
+start:
+    S(WATCH; STARTING(w, true); open_lock(lock[w]));
 locking:
+    if
 #ifdef NO_RECHECK
-    S(byte0[MY] == 0 -> byte0[MY] = w + 1);
+    :: atomic { byte0[MY] == 0 -> byte0[MY] = w + 1 }
 #else
-    if
-    :: atomic { byte0[MY] == 0 ->
-        if
-        :: lock_name == MY -> byte0[MY] = w + 1
-        :: else -> close_lock(w); goto reopen
-        fi }
-#if defined(FORK) && !defined(ONE_DESCRIPTION)
-    :: atomic { byte0[MY] == 1 && dead[0] -> close_lock(w); STARTING(w, false); goto forget } /* ETIMEOUT */
+    :: atomic { byte0[MY] == 0 && lock_name == MY -> byte0[MY] = w + 1 }
+    :: atomic { byte0[MY] == 0 && lock_name != MY -> close_lock(w); goto start }
 #endif
-    :: atomic { w < N && MORTAL -> goto killed }
+    :: atomic { byte0[MY] != 0 -> close_lock(w); FORGET; goto later }
+    :: atomic { MORTAL(w) -> goto killed }
     fi;
-#endif
+    S(if
 #ifdef NO_BYTE1
-    S(goto recover);
-#else
-    S(if
-      :: byte1[MY] == 0 -> byte1[MY] = w + 1; lost = false; goto recover
-      :: else
+      :: true
+#endif
+      :: byte1[MY] == 0 -> byte1[MY] = w + 1
+      :: else -> goto join
       fi);
-#endif
 
-    /* Byte 1 is held: join. */
-    S(if
-      :: IS_ZOMBIE(MY) -> goto retire
-      :: else ->
-        if
-#ifdef JOIN_LATE
-        :: true -> UNLOCK(w); goto late
-#endif
-        :: IS_JOINABLE(MY) ->
-            assert(!dead[owner[MY] - 1]); /* I4 */
-            assert(dying[owner[MY] - 1] || (bound[path] & BIT(owner[MY] - 1)) != 0);
-            slots[MY] = slots[MY] | BIT(w);
-            if :: !dying[owner[MY] - 1] -> peer[w] = owner[MY] :: else fi
-        :: else -> UNLOCK(w); goto not_yet
-        fi
-      fi);
-    S(assert(lock_name == MY); UNLOCK(w); STARTING(w, false); goto joined);
-#ifdef JOIN_LATE
-late:
-    S(if :: IS_JOINABLE(MY) :: else -> goto not_yet fi);
-    S(assert(lock_name == MY);
-        slots[MY] = slots[MY] | BIT(w);
-        if :: !dying[owner[MY] - 1] -> peer[w] = owner[MY] :: else fi;
-        STARTING(w, false); goto joined);
-#endif
-
-    /* The owner is dying, or its socket is hidden: until that changes, or the deadline. */
-not_yet:
-    if
-    :: atomic { byte1[MY] == 0 || lock_name != MY || IS_JOINABLE(MY) || IS_ZOMBIE(MY) -> goto locking }
-    :: atomic { byte0[MY] == 0 && lock_name == MY && byte1[MY] != 0 && FOREIGN > 0 ->
-        close_lock(w); STARTING(w, false); goto forget } /* ETIMEOUT */
-    :: atomic { w < N && MORTAL -> goto killed }
-    fi;
-
-    /* Retire the inode: the next look at its name leads everybody to a new one. */
-retire:
-    S(if :: IS_RECORDED(MY) || IS_UNBOUND(MY) -> remove(w + 1) :: else fi);
-    S(unlink_lock(MY); lost = false);
-    S(close_lock(w); goto reopen);
-
-    /* Byte 1 is ours. */
-recover:
+    /* Bytes 0 and 1 are ours: recover, then own. */
 #ifdef BYTE0_EARLY
-    S(UNLOCK(w));
+    S(byte0[MY] = 0);
 #endif
-    S(if
-      :: path == 0
-      :: path != 0 && (IS_RECORDED(MY) || !ALIVE(path)) -> remove(w + 1)
-      :: else ->
-        if
-        :: IS_UNSURE(MY) -> byte1[MY] = 0; UNLOCK(w); goto unsure
-        :: else -> goto fail
-        fi
-      fi);
-#ifndef NO_BINDING
-    S(state[MY] = BINDING; owner[MY] = w + 1; recorded[MY] = 0; heir[MY] = 0);
+    S(recover_socket(MY, w + 1, true, 0, verdict));
+    S(recover_control(MY, w + 1, verdict));
+    if
+    :: atomic { verdict == CLEAR -> skip }
+    :: atomic { verdict == LATER -> verdict = CLEAR; close_lock(w); FORGET; goto unsure }
+    :: atomic { verdict == EFOREIGN -> verdict = CLEAR; goto fail }
+    fi;
+#ifdef NO_BINDING
+    S(write_record(MY, NONE, 0, 0));
+#else
+    S(write_record(MY, BINDING, w + 1, 0));
 #endif
     S(if
       :: path == 0 ->
-        assert(responsible == 0 || dying[responsible - 1]); /* I1 */
+        CHECK(responsible == 0 || dying[responsible - 1], two_owners);
         new_socket(w, false, sock[w]);
         responsible = w + 1
-      :: else -> goto fail
+      :: else -> goto clear
       fi);
     S(
 #ifdef WATCH_LATE
       watched[w] = true;
 #endif
-      pin[w] = sock[w]);
-    S(state[MY] = LIVE; recorded[MY] = sock[w]; owner[MY] = w + 1; heir[MY] = 0);
-    S(slots[MY] = slots[MY] | BIT(w);
-      if :: byte0[MY] == w + 1 -> UNLOCK(w) :: else fi;
-      publish(w); STARTING(w, false));
+      if :: path == sock[w] -> pin[w] = sock[w] :: else fi);
+    S(if
+      :: path == sock[w] -> assert(ctl == 0); ctl = sock[w]; listens[ctl] = BIT(w)
+      :: else -> close_socket(w); responsible = 0; goto clear
+      fi);
+    S(slots[MY] = slots[MY] | BIT(w); write_record(MY, LIVE, w + 1, sock[w]);
+      publish(w); STARTING(w, false);
+      byte0[MY] = 0);
     goto owning;
 
-    /* EFOREIGN, with bytes 0 and 1 */
+clear:
+    S(write_record(MY, NONE, 0, 0));
+    /* EFOREIGN, or EADDRINUSE: somebody was faster. */
 fail:
-    S(if :: state[MY] == BINDING && owner[MY] == w + 1 -> state[MY] = NONE; owner[MY] = 0 :: else fi);
-    S(if :: MAY_UNLINK(MY) -> unlink_lock(MY) :: else fi);
-    S(byte1[MY] = 0);
-    S(close_lock(w); STARTING(w, false));
-    goto forget;
+    S(if :: slots[MY] == 0 -> unlink_lock(MY) :: else fi);
+    S(close_lock(w));
+    S(FORGET; STARTING(w, false); goto again);
 
+join:
+    S(if
+#ifdef JOIN_DYING
+      :: true ->
+#else
+      :: IS_JOINABLE(MY) && IS_REACHABLE ->
+#endif
+#ifndef JOIN_DYING
+        CHECK(!dead[owner[MY] - 1], stray_joiner); /* I4 */
+#endif
+        CHECK(lock_name == MY, stray_joiner);
+        joined[w] = recorded[MY];
+        conn[w] = (IS_REACHABLE -> ctl : 0);
+        slots[MY] = slots[MY] | BIT(w)
+      :: else ->
+        if
+        :: IS_ZOMBIE(MY) -> goto retire
+        :: !IS_ZOMBIE(MY) && IS_HIDDEN(MY) -> close_lock(w); FORGET; goto displaced
+        :: else -> close_lock(w); FORGET; goto dying_owner
+        fi
+      fi);
+    S(byte0[MY] = 0; STARTING(w, false));
+    goto waiting;
+
+    /* Retire the lock file: the next look at its name leads everybody to a new one. */
+retire:
+#ifndef NO_TURN
+    S(if
+      :: byte2[MY] == 0 && IS_ZOMBIE(MY) -> byte2[MY] = w + 1
+      :: else -> close_lock(w); FORGET; goto later
+      fi);
+#endif
+    S(recover_socket(MY, w + 1, false, 0, verdict));
+    S(recover_control(MY, w + 1, verdict));
+    assert(verdict == CLEAR);
+#ifdef RETIRE_CLEARS
+    S(write_record(MY, NONE, 0, 0));
+#endif
+    S(unlink_lock(MY));
+    S(close_lock(w); FORGET);
+
+    /* To be tried again. Each of these waits until the next try could have another outcome. */
+later:
+    S(lock_name == 0 || byte0[lock_name] == 0 -> goto start);
+dying_owner:
+    S(lock_name == 0 || byte1[lock_name] == 0 || IS_JOINABLE(lock_name) && IS_REACHABLE || IS_ZOMBIE(lock_name) || IS_HIDDEN(lock_name) -> goto later);
 unsure:
-    S(!IS_UNSURE(MY) || byte1[MY] != 0 || lock_name != MY -> goto locking);
+    S(lock_name == 0 || byte1[lock_name] != 0 || !IS_UNSURE(lock_name) -> goto later);
+displaced:
+    S(STARTING(w, false); goto again); /* EBUSY */
 
     /* --- a joiner --- */
-joined:
+waiting:
     if
-#ifdef STAY
-    :: atomic { timeout -> assert(peer[w] != 0 && !dead[peer[w] - 1]) }
-    :: atomic { EOF(w) -> skip }
-#else
-    :: atomic { true -> skip }
-#endif
-#ifdef HANDOVER
     :: atomic { offer[w] != 0 -> goto taking }
+    :: atomic { offer[w] == 0 && HAS_ENDED(w) -> conn[w] = 0; goto find_out }
+#ifdef STAY
+    /* Nobody else moves any more: it must be connected to the one who has its socket. */
+    :: atomic { timeout ->
+        CHECK(responsible != 0 && sock[responsible - 1] == joined[w] && lock[responsible - 1] == MY, stray_joiner);
+        goto let_go }
+#else
+    :: atomic { true -> goto let_go }
 #endif
-    :: atomic { w < N && MORTAL -> goto killed }
+    :: atomic { MORTAL(w) -> goto killed }
     fi;
-    S(slots[MY] = slots[MY] & NOT(w);
-      TELL(w);
-      /* An offer that is still under way dies with the connection. */
-      if :: offer[w] != 0 -> bound[offered[w]] = bound[offered[w]] & NOT(w); offer[w] = 0; offered[w] = 0 :: else fi);
+
+find_out:
+    S(if
+      :: IS_REACHABLE -> conn[w] = ctl
+      :: else -> goto look
+      fi);
+compare:
+    if
+    :: atomic { !IS_CURRENT(w) -> goto let_go } /* LOST */
+    :: atomic { IS_CURRENT(w) && state[MY] == LIVE && recorded[MY] != joined[w] -> goto let_go } /* LOST */
+    :: atomic { IS_CURRENT(w) && state[MY] == LIVE && recorded[MY] == joined[w] -> goto waiting }
+#ifdef FOLLOW_SLEEPS
+    :: atomic { IS_CURRENT(w) && state[MY] != LIVE -> goto waiting }
+#else
+    :: atomic { offer[w] != 0 -> goto taking }
+    :: atomic { HAS_ENDED(w) -> conn[w] = 0; goto find_out }
+#endif
+    :: atomic { MORTAL(w) -> goto killed }
+    fi;
+look:
+    if
+    :: atomic { !IS_CURRENT(w) -> goto let_go } /* LOST */
+    :: atomic { IS_CURRENT(w) && byte1[MY] == 0 && byte0[MY] == 0 -> goto let_go } /* LOST */
+    :: atomic { IS_CURRENT(w) && IS_REACHABLE -> goto find_out }
+    :: atomic { MORTAL(w) -> goto killed }
+    fi;
+
+let_go:
+    S(slots[MY] = slots[MY] & NOT(w); hang_up_own(w); joined[w] = 0);
+#ifndef NO_POKE
+    S(if :: byte1[MY] == 0 -> goto tidy :: else fi);
+#ifdef TRUST_BYTE1
+    S(goto let_went);
+#else
+    S(if :: IS_REACHABLE -> goto let_went :: else fi);
+#endif
+#endif
 tidy:
     S(byte0[MY] == 0 ->
         if
         :: lock_name == MY -> byte0[MY] = w + 1
-        :: else -> close_lock(w); goto forget
+        :: else -> goto let_went
         fi);
-    S(if :: heir[MY] == w + 1 -> heir[MY] = 0 :: else fi;
-      if
-      :: byte1[MY] == 0 && MAY_UNLINK(MY) -> byte1[MY] = w + 1; lost = false; goto leftovers
-      :: byte1[MY] == 0 && !MAY_UNLINK(MY) -> close_lock(w); goto forget
-      :: else
-      fi);
     S(if
-      :: IS_ZOMBIE(MY) -> if :: IS_RECORDED(MY) || IS_UNBOUND(MY) -> remove(w + 1) :: else fi
-      :: else -> close_lock(w); goto forget
+      :: byte1[MY] == 0 -> byte1[MY] = w + 1
+      :: else -> goto let_went
       fi);
-    S(unlink_lock(MY); lost = false);
-    S(close_lock(w));
-    goto forget;
-leftovers:
-#ifndef NO_JOINER_UNLINK
-    S(if
-      :: IS_RECORDED(MY) || IS_UNBOUND(MY) -> remove(w + 1)
-      :: else -> if :: IS_UNSURE(MY) -> byte1[MY] = 0; UNLOCK(w); goto tidy_unsure :: else fi
-      fi);
-    S(unlink_lock(MY));
+#ifndef NO_JOINER_RECOVERS
+    S(recover_socket(MY, w + 1, false, 0, verdict));
+    S(recover_control(MY, w + 1, verdict));
+    if
+    :: atomic { verdict == CLEAR -> skip }
+    :: atomic { else -> verdict = CLEAR; goto let_went } /* the owner's guard will see to it */
+    fi;
+    S(if :: state[MY] != NONE -> write_record(MY, NONE, 0, 0) :: else fi);
+    S(if :: slots[MY] == 0 -> unlink_lock(MY) :: else fi);
 #endif
-    S(byte1[MY] = 0);
+let_went:
     S(close_lock(w));
-    goto forget;
-tidy_unsure:
-    S(!IS_UNSURE(MY) || byte1[MY] != 0 || lock_name != MY -> goto tidy);
+    S(FORGET; goto again);
 
-#ifdef HANDOVER
     /* The owner offers its listener. */
 taking:
-    S(sock[w] = offered[w]; j = offer[w]; offer[w] = 0; offered[w] = 0;
+    S(sock[w] = offer[w]; offer[w] = 0;
       if
+#ifdef NO_TURN
       :: byte1[MY] == 0 -> byte1[MY] = w + 1
-      :: else -> j = 0; goto decline
-      fi);
-#ifndef HANDOVER_NO_CHECK
-    S(if
-      :: lock_name == MY && path == sock[w] && heir[MY] == w + 1
-      :: else -> j = 0; goto give_back
-      fi);
+#else
+      :: byte1[MY] == 0 && byte2[MY] == 0 -> byte1[MY] = w + 1; byte2[MY] = w + 1
 #endif
-    S(pin[w] = sock[w]);
-    S(state[MY] = LIVE; recorded[MY] = sock[w]; owner[MY] = w + 1; heir[MY] = 0;
-      assert(lock_name == MY);
-      assert(path == sock[w] || FOREIGN > 0);
-      assert(responsible == j || responsible == 0 || dying[responsible - 1]);
-      responsible = w + 1; publish(w));
-    S(if :: peer[w] == j -> acked[j - 1] = w + 1 :: else fi;
-      peer[w] = 0; j = 0; goto owning);
-give_back:
-    S(byte1[MY] = 0);
+      :: else -> goto decline
+      fi);
+    S(if :: path == joined[w] -> pin[w] = path :: else fi);
+#ifndef TAKE_UNSEEN
+    S(if :: lock_name == MY :: else -> goto decline fi);
+    S(if :: path != 0 && path == joined[w] :: else -> goto decline fi);
+#endif
+    S(write_record(MY, LIVE, w + 1, sock[w]); responsible = w + 1; publish(w));
+    S(byte2[MY] = 0; answer[w] = TAKEN; conn[w] = 0; joined[w] = 0; goto owning);
 decline:
-    S(close_socket(w); goto joined);
-#endif
+    S(if :: byte1[MY] == w + 1 -> byte1[MY] = 0; byte2[MY] = 0 :: else fi);
+    S(close_control(w); close_socket(w); answer[w] = DECLINED; goto waiting);
 
     /* --- the owner --- */
 owning:
-    S(byte0[MY] == 0 -> byte0[MY] = w + 1; slots[MY] = slots[MY] & NOT(w);
-      assert(lock_name == MY);
-      assert(path == sock[w] || FOREIGN > 0));
-decide:
+    S(slots[MY] = slots[MY] & NOT(w));
+#ifdef LINGER
+look_again:
+#endif
+    S(byte0[MY] == 0 -> byte0[MY] = w + 1);
     if
     :: atomic { slots[MY] == 0 -> goto last }
-#ifdef LINGER
-    :: atomic { slots[MY] != 0 -> UNLOCK(w); goto linger }
-#endif
 #ifdef LOSS
     :: atomic { slots[MY] != 0 -> goto last }
 #endif
-#ifdef HANDOVER
-    :: atomic { slots[MY] != 0 ->
-        j = 0;
-        do
-        :: j < N && (peer[j] != w + 1 || (slots[MY] & BIT(j)) == 0 || offer[j] != 0 || (tried & BIT(j)) != 0) -> j++
-        :: j < N - 1 && peer[j] == w + 1 -> j++
-        :: else -> break
-        od;
-        if
-        :: j < N && peer[j] == w + 1 && (slots[MY] & BIT(j)) != 0 && offer[j] == 0 && (tried & BIT(j)) == 0 ->
-            tried = tried | BIT(j);
-            heir[MY] = j + 1
-        :: else -> j = 0; UNLOCK(w); goto linger
-        fi };
-        goto offering
+#ifdef LINGER
+    :: atomic { slots[MY] != 0 -> byte0[MY] = 0; goto linger }
 #endif
-    :: atomic { w < N && MORTAL -> goto killed }
+#ifdef HANDOVER
+    :: atomic { slots[MY] != 0 -> accept_all(w); goto hand_over }
+#endif
+    :: atomic { MORTAL(w) -> goto killed }
     fi;
 
-    /* Whoever goes tells it by its connection; since that may close before its slot, look again. */
+#ifdef LINGER
+    /* It looks again when a joiner connects, and from time to time. */
 linger:
-    tried = 0;
-#ifdef LINGER_EDGE
-    S(told[w] -> told[w] = false);
-#else
-    S(slots[MY] == 0 -> skip);
+    S(slots[MY] == 0 -> goto look_again);
 #endif
-    goto owning;
 
 last:
 #ifdef CLOSE_FIRST
     S(bound[sock[w]] = bound[sock[w]] & NOT(w); responsible = 0; unpublish(w));
-    S(byte1[MY] = 0);
-    S(if :: IS_MINE(w) -> remove(w + 1) :: else fi; sock[w] = 0);
-    S(unlink_lock(MY));
+    S(if :: IS_MINE(w) -> remove(w + 1) :: else fi);
 #else
     S(unpublish(w); if :: IS_MINE(w) -> remove(w + 1) :: else fi);
-    S(close_socket(w); responsible = 0);
-    S(if :: MAY_UNLINK(MY) -> unlink_lock(MY) :: else fi);
-    S(byte1[MY] = 0);
 #endif
-    S(close_lock(w); hang_up(w));
-    goto forget;
+    S(if :: ctl != 0 -> remove_control(w + 1) :: else fi; close_control(w); hang_up(w); responsible = 0);
+    S(if
+      :: slots[MY] != 0 -> write_record(MY, NONE, 0, 0)
+      :: else -> unlink_lock(MY)
+      fi);
+    S(close_lock(w));
+    S(FORGET; close_socket(w); goto again);
 
 #ifdef HANDOVER
-offering:
-    S(byte1[MY] = 0; unpublish(w));
+    /* To each of those who are connected, until one takes it. Byte 0 is held. */
+hand_over:
+    S(j = 0;
+      do
+      :: j < N && (conn[j] != ACCEPTED(w) || (tried & BIT(j)) != 0) -> j++
+      :: else -> break
+      od;
+      if
+      :: j < N -> tried = tried | BIT(j); answer[j] = 0
+      :: else -> j = 0; tried = 0; goto last
+      fi;
+      unpublish(w); byte1[MY] = 0);
     S(if
-      :: peer[j] == w + 1 -> offer[j] = w + 1; offered[j] = sock[w]; bound[sock[w]] = bound[sock[w]] | BIT(j)
-      :: else -> goto take_back
+      :: conn[j] == ACCEPTED(w) ->
+        offer[j] = sock[w];
+        bound[sock[w]] = bound[sock[w]] | BIT(j); listens[sock[w]] = listens[sock[w]] | BIT(j)
+      :: else
       fi);
 #ifdef HANDOVER_EARLY
-    S(UNLOCK(w));
+    S(byte0[MY] = 0);
 #endif
     if
-    :: atomic { acked[w] != 0 -> goto handed }
-    :: atomic { true -> goto take_back } /* the deadline */
-    :: atomic { w < N && MORTAL -> goto killed }
+    :: atomic { answer[j] == TAKEN -> goto handed }
+    :: atomic { answer[j] != TAKEN -> skip } /* it declined, or has gone, or is too slow */
+    :: atomic { MORTAL(w) -> goto killed }
     fi;
-take_back:
     S(if
-      :: acked[w] != 0 -> goto handed
-      :: acked[w] == 0 && byte1[MY] == 0 -> byte1[MY] = w + 1
+      :: byte1[MY] == 0 -> byte1[MY] = w + 1; publish(w); goto hand_over
+      :: else -> goto handed
       fi);
-    S(state[MY] = LIVE; recorded[MY] = sock[w]; owner[MY] = w + 1; heir[MY] = 0; j = 0;
-      responsible = w + 1; publish(w); goto decide);
 handed:
-    S(assert(path == sock[w] || FOREIGN > 0 || responsible != acked[w] || dying[acked[w] - 1]);
-      acked[w] = 0; j = 0; tried = 0; watched[w] = false; pin[w] = 0);
-    S(close_socket(w));
-    S(close_lock(w); hang_up(w));
+    S(answer[j] = 0; j = 0; tried = 0; if :: responsible == w + 1 -> responsible = 0 :: else fi; close_lock(w));
+    S(FORGET; close_control(w); hang_up(w));
+    S(close_socket(w); goto again);
 #endif
-
-forget:
-    S(watched[w] = false; pin[w] = 0);
-    goto again;
 
     /* The kernel closes one descriptor after the other; then all can see that the process is dead. */
 killed:
     atomic {
-        dying[w] = true; unpublish(w); STARTING(w, false); acked[w] = 0; j = 0; tried = 0; round = 0;
-        TELL(w);
-        if :: !INHERITED(w) -> hang_up(w) :: else fi;
-        if :: offer[w] != 0 -> bound[offered[w]] = bound[offered[w]] & NOT(w); offer[w] = 0; offered[w] = 0 :: else fi;
+        kills++;
+        dying[w] = true; unpublish(w); STARTING(w, false); answer[w] = 0; joined[w] = 0; j = 0; tried = 0;
+        round = 0; verdict = CLEAR;
+        hang_up_own(w);
         if
-#ifdef LINGER_EDGE
-        :: lock[w] == 0 || sock[w] == 0 -> skip
-#else
         :: lock[w] == 0 || sock[w] == 0 -> goto dead_now
-#endif
         :: lock[w] != 0 && sock[w] != 0 -> die_lock(w)
-        :: lock[w] != 0 && sock[w] != 0 -> close_socket(w)
+        :: lock[w] != 0 && sock[w] != 0 -> close_sockets(w)
         fi
-    }
+    };
 dead_now:
     atomic {
         if :: lock[w] != 0 -> die_lock(w) :: else fi;
-        if :: sock[w] != 0 -> close_socket(w) :: else fi;
+        close_sockets(w);
         if :: responsible == w + 1 -> responsible = 0 :: else fi;
         dead[w] = true;
         if :: watched[w] && gone[w] -> lost = true :: else fi;
         goto over
-    }
+    };
 finished:
-    atomic { dying[w] = true; dead[w] = true; round = 0 }
+    atomic { dying[w] = true; dead[w] = true; round = 0 };
 over:
     skip
 }
@@ -637,105 +730,132 @@ over:
 /* --- a guard --- */
 
 #if GKILLS > 0
-#define G(...)                                                          \
-    if                                                                  \
-    :: atomic { __VA_ARGS__ }                                           \
-    :: atomic { !calm && guard_kills < GKILLS -> guard_kills++; goto killed } \
+#define G(...)                                                \
+    if                                                        \
+    :: atomic { __VA_ARGS__ }                                 \
+    :: atomic { w < N && guard_kills < GKILLS -> goto killed }         \
     fi
 #else
 #define G(...) atomic { __VA_ARGS__ }
 #endif
 #define ID (W + w + 1)
-
-proctype guard(byte w) {
-    byte g = 0;
-
-    do
-#if GKILLS > 0
-    :: atomic { !dead[w] && watched[w] && !gone[w] && !calm && guard_kills < GKILLS -> guard_kills++; gone[w] = true }
-    :: atomic { !dying[w] && gone[w] ->
-        /* Replaced, and told all again; of a socket, if it is still open: the new guard pins it too. */
-#ifndef PIN_CLOSED
-        if :: pin[w] != sock[w] -> pin[w] = 0 :: else fi;
+#define NOBODY_IS_DYING (dying[0] == dead[0] && dying[1] == dead[1] && dying[N - 1] == dead[N - 1])
+#ifdef NO_PIN
+#define PIN(w) 0
+#else
+#define PIN(w) pin[w]
 #endif
+
+/* That of worker w; of the last one, the sweep. */
+proctype guard(byte w) {
+    byte g = 0, verdict = CLEAR;
+    bool removed = false;
+#ifdef ALARM
+    bool early = false; /* it was replaced, and cleans while its parent lives */
+    bool was_early = false;
+#define IS_DONE (NOBODY_IS_DYING || early)
+#else
+#define IS_DONE NOBODY_IS_DYING
+#endif
+
+idle:
+    do
+#ifdef ALARM
+    :: atomic { w < N && !was_early && !dying[w] && watched[w] -> was_early = true; early = true; break }
+#endif
+#if GKILLS > 0
+    :: atomic { !dying[w] && watched[w] && !gone[w] && guard_kills < GKILLS -> guard_kills++; gone[w] = true }
+    /* Replaced, and told all again: of a socket, if it still stands there. */
+    :: atomic { !dying[w] && gone[w] ->
+        if :: pin[w] != path -> pin[w] = 0 :: else fi;
         gone[w] = false }
 #endif
-    :: atomic { dead[w] ->
-        if
-        :: watched[w] && !gone[w] -> break
-        :: else -> goto end
-        fi }
+    :: atomic { dying[w] && watched[w] && !gone[w] -> break }
+    :: atomic { dead[w] && (!watched[w] || gone[w]) -> goto end }
     od;
 #ifdef NO_GUARD
     goto end;
 #endif
 
-reopen:
+enter:
     G(if
-      :: lock_name == 0 -> goto end
-      :: else -> open_lock(g)
-      fi);
-locking:
-    G(byte0[g] == 0 ->
-        if
-#ifdef NO_RECHECK
-        :: true -> byte0[g] = ID
-#else
-        :: lock_name == g -> byte0[g] = ID
-        :: else -> opens[g]--; settle(g); goto reopen
-#endif
-        fi);
-#ifdef GUARD_NO_BYTE1
-    G(goto mine);
-#endif
-#ifdef GUARD_TESTS
-    G(if
-      :: byte1[g] == 0 -> goto mine
-      :: else
-      fi);
-#else
-    G(if
-      :: byte1[g] == 0 -> byte1[g] = ID; lost = false; goto mine
-      :: else
-      fi);
-#endif
-    G(if
-#ifndef GUARD_NO_RETIRE
-      :: IS_ZOMBIE(g) ->
-        if :: IS_PINNED(w) || IS_RECORDED(g) || IS_UNBOUND(g) -> remove(0) :: else fi;
-        goto unlink
-#endif
-      :: else -> goto release
-      fi);
-mine:
-    G(if
-      :: IS_PINNED(w) || IS_RECORDED(g) || IS_UNBOUND(g) -> remove(0)
+      :: lock_name != 0 -> open_lock(g)
+      :: lock_name == 0 && path != 0 && pin[w] == path -> open_lock(g)
       :: else ->
         if
-        :: IS_UNSURE(g) ->
-            free_bytes(g, ID, 255);
-            goto unsure
-        :: else
+        :: IS_DONE -> goto done
+        :: else -> goto again
         fi
       fi);
-#if !defined(COUNT_SLOTS) || defined(GUARD_NO_SLOTS)
+    if
+#ifdef NO_RECHECK
+    :: atomic { byte0[g] == 0 -> byte0[g] = ID }
 #else
-    G(if :: slots[g] == 0 :: else -> goto release fi);
+    :: atomic { byte0[g] == 0 && lock_name == g -> byte0[g] = ID }
+    :: atomic { byte0[g] == 0 && lock_name != g -> opens[g]--; settle(g); g = 0; goto enter }
 #endif
-unlink:
-    G(unlink_lock(g));
-release:
-    G(if :: byte1[g] == ID -> byte1[g] = 0 :: else fi);
-    G(free_bytes(g, ID, 255); opens[g]--; settle(g); goto end);
+    :: atomic { STUCK(g) -> lost = true; opens[g]--; g = 0; goto end }
+#if GKILLS > 0
+    :: atomic { w < N && guard_kills < GKILLS -> goto killed }
+#endif
+    fi;
+#ifdef GUARD_NO_BYTE1
+    G(skip);
+#else
+    G(if
+      :: byte1[g] == 0 -> byte1[g] = ID
+      :: else ->
+        t = byte2[g];
+        free_bytes(g, ID, 255); opens[g]--; settle(g); g = 0;
+        if
+        :: IS_DONE && t == 0 -> goto done
+        :: else -> t = 0; goto again
+        fi
+      fi);
+#endif
+    G(t = path; recover_socket(g, 0, false, PIN(w), verdict); removed = (t != path); t = 0);
+    G(t = ctl; recover_control(g, 0, verdict); removed = removed || t != ctl; t = 0);
+    if
+    :: atomic { verdict == CLEAR -> skip }
+    :: atomic { else ->
+        verdict = CLEAR; removed = false;
+        free_bytes(g, ID, 255); opens[g]--; settle(g); g = 0;
+        goto unsure }
+    fi;
+    G(if :: state[g] != NONE -> write_record(g, NONE, 0, 0) :: else fi);
+#ifndef GUARD_NO_SLOTS
+    G(if :: slots[g] == 0 -> unlink_lock(g) :: else fi; removed = removed || IS_DONE);
+#else
+    G(unlink_lock(g); removed = true);
+#endif
+    G(free_bytes(g, ID, 255); opens[g]--; settle(g); g = 0;
+      if
+      :: removed -> removed = false
+      :: else -> goto again
+      fi);
+done:
+#ifdef ALARM
+    if
+    :: atomic { early -> early = false; goto idle }
+    :: atomic { !early -> goto end }
+    fi;
+#else
+    goto end;
+#endif
+
+    /* It tries again for half a second: a process that is dying has closed all by then. */
+again:
+    G(NOBODY_IS_DYING && (lock_name == 0 || byte2[lock_name] == 0) -> goto enter);
 unsure:
-    G(!IS_UNSURE(g) || byte1[g] != 0 || lock_name != g -> goto locking);
+    G(lock_name == 0 || byte1[lock_name] != 0 || !IS_UNSURE(lock_name) -> goto enter);
 
 #if GKILLS > 0
 killed:
     atomic {
+        guard_kills++;
         lost = true;
         if :: g != 0 -> free_bytes(g, ID, 255); opens[g]--; settle(g) :: else fi
-    }
+    };
 #endif
 end:
     atomic { watched[w] = false; gone[w] = false; pin[w] = 0; g = 0 }
@@ -744,88 +864,87 @@ end:
 /* --- surroundings --- */
 
 #if FOREIGN > 0
+/* It binds where nothing stands, or in the place of what stands there; and ends, and leaves it. */
 proctype stranger() {
     byte n = 0, s = 0;
 
     do
     :: atomic { n < FOREIGN -> n++ };
         if
-        :: atomic { path == 0 -> new_socket(STRANGER, true, s) }
-        :: atomic { path != 0 -> path = 0 }; /* displaces whoever is there */
-            atomic {
-                if
-                :: path == 0 -> new_socket(STRANGER, true, s)
-                :: else
-                fi }
-        :: atomic { true -> break }
+        :: atomic { path != 0 && !foreign[path] -> path = 0 }
+        :: atomic { true -> skip }
+        fi;
+        if
+        :: atomic { path == 0 ->
+            new_socket(STRANGER, true, s);
+#ifdef SLOW_BIND
+            bound[s] = 0; fresh = s
+#endif
+            }
+#ifdef SLOW_BIND
+            atomic { bound[s] = BIT(STRANGER); fresh = 0 }
+#endif
+        :: atomic { path != 0 -> skip }
         fi;
         atomic {
             if
-            :: s != 0 -> bound[s] = 0; s = 0
+            :: s != 0 -> bound[s] = bound[s] & NOT(STRANGER); s = 0
             :: else
             fi }
     :: atomic { n == FOREIGN -> break }
+    :: atomic { n > 0 && n < FOREIGN -> n = FOREIGN }
     od
 }
 #endif
 
-#ifdef FORK
-/* A child of worker 0 without exec. One that the fork handler knows of only closes. */
+#ifdef CLONE
+/* A child of worker 0 without exec. One that the fork handler knows of closes, which is leaving. */
 proctype child() {
     if
     :: atomic { !dying[0] && lock[0] != 0 ->
-#ifdef FORK_UNLOCKS
+#ifdef CHILD_UNLOCKS
         t = lock[0]; free_bytes(t, 1, NOT(0)); t = 0; goto end
 #else
-        inherited[0] = true; child_lock = lock[0]; child_sock = sock[0];
-#ifdef ONE_DESCRIPTION
-        stuck = true;
-#else
-        stuck = byte0[child_lock] == 1;
-#endif
-        if :: child_sock != 0 -> bound[child_sock] = bound[child_sock] | BIT(CHILD) :: else fi
+        inherited = true; child_lock = lock[0]; child_sock = sock[0];
+        if
+        :: child_sock != 0 ->
+            bound[child_sock] = bound[child_sock] | BIT(CHILD);
+            if :: (listens[child_sock] & BIT(0)) != 0 -> listens[child_sock] = listens[child_sock] | BIT(CHILD) :: else fi
+        :: else
+        fi
 #endif
       }
     :: atomic { true -> goto end }
     fi;
     if
-    :: atomic { child_sock != 0 -> bound[child_sock] = bound[child_sock] & NOT(CHILD); child_sock = 0 }
     :: atomic { true -> skip }
-    fi;
-    if
-    :: atomic { true -> goto leave }
-    :: atomic { true -> skip }
-    fi;
-    /* It stays until nothing else can go on: no start waits for it. */
-    atomic {
-        timeout;
-        i = 0;
+    /* It stays until nothing else can go on: no start may wait for it, but for byte 0. */
+    :: atomic { timeout ->
+        t = 0;
         do
-        :: i < W -> assert(!starting[i]); i++
+        :: t < W -> CHECK(!starting[t] || STUCK(child_lock), blocked); t++
         :: else -> break
         od;
-        i = 0
-    };
-leave:
+        t = 0 }
+    fi;
     atomic {
         if
-        :: inherited[0] && dying[0] ->
+        :: inherited && lock[0] != 0
+        :: inherited && lock[0] == 0 -> /* the parent is dead, and what it had locked is freed only now */
+            lost = true;
             free_bytes(child_lock, 1, NOT(0)); opens[child_lock]--; settle(child_lock);
             hang_up(0)
-        :: else
+        :: else -> opens[child_lock]--; settle(child_lock)
         fi;
-        inherited[0] = false; stuck = false;
-        if :: child_sock != 0 -> bound[child_sock] = bound[child_sock] & NOT(CHILD) :: else fi;
+        inherited = false;
+        bound[child_sock] = bound[child_sock] & NOT(CHILD);
+        listens[child_sock] = listens[child_sock] & NOT(CHILD);
         child_sock = 0; child_lock = 0
-    }
+    };
 end:
     skip
 }
 #endif
-
-proctype weather() {
-    atomic { calm = true }
-}
 
 init {
     byte w;
@@ -837,19 +956,20 @@ init {
 #if FOREIGN > 0
         run stranger();
 #endif
-#ifdef FORK
+#ifdef CLONE
         run child();
 #endif
-        run weather();
         w = 0
     };
     _nr_pr == 1;
     if
     :: lost -> run worker(N); _nr_pr == 1
-    :: else
+    :: lost -> atomic { dead[N] = true; dying[N] = true; watched[N] = true; run guard(N) }; _nr_pr == 1
+    :: !lost
     fi;
     /* I3 */
-    assert(lock_name == 0);
-    assert(path == 0 || foreign[path]);
+    CHECK(lock_name == 0, left_over);
+    CHECK(path == 0 || foreign[path], left_over);
+    CHECK(ctl == 0, left_over);
     assert(published == 0)
 }

@@ -1,8 +1,8 @@
 /*
- * Crash points: the boundaries of all system calls that the library makes. A point is the call, where it
- * was made from (some return addresses), before or after it, and which program made it. Points are
- * numbered on first sight, in a table that all processes of a run share; whether to be killed at one is
- * decided on the spot, sooner where a point has few hits.
+ * Crash points: the boundaries of the system calls that the library makes. A point is the call, where in
+ * the library it is made, and whether it is before or after it; after a call that changes nothing for
+ * anybody else there is none, since the one before the next call is the same. Points are numbered on first
+ * sight, in a table that all processes of a run share; whether to be killed at one is decided on the spot.
  */
 #ifndef TORTURE_CRASH_H
 #define TORTURE_CRASH_H
@@ -13,31 +13,30 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-#define CRASH_POINTS 16384 /* a power of two */
-#define CRASH_FRAMES 3
+#define CRASH_POINTS 4096 /* a power of two */
 #define CRASH_SLOTS  64
 #define CRASH_PATHS  16
 #define CRASH_RECENT 64
 #define CRASH_GUARDS 4096
+#define CRASH_THIN   48
 
+/* The programs that have the wrapped system calls in them. */
 enum crash_image {
     CRASH_WORKER,
     CRASH_GUARD,
-    CRASH_NODE,
-    CRASH_PYTHON,
-    CRASH_JAVA,
+    CRASH_AGENT, /* the shared library, in a process of another language */
     CRASH_IMAGES
 };
 
 /* What a run counts. Those from FIRST_WRONG on must be 0. */
 #define CRASH_COUNTERS(X)                                                                          \
-    X(kills) X(group_kills) X(guard_kills) X(point_kills) X(guard_stops) X(owners) X(joins)        \
-    X(hand_overs) X(losses) X(uses) X(releases) X(cleanups) X(sweeps) X(shutdowns) X(exits)        \
-    X(guard_removals) X(guards) X(workers) X(foreign_binds) X(foreign_checks) X(refused_starts)    \
-    X(rounds) X(left_alone)                                                                                   \
+    X(kills) X(point_kills) X(group_kills) X(guard_kills) X(agent_kills) X(guard_stops)            \
+    X(owners) X(joins) X(hand_overs) X(losses) X(uses) X(releases) X(cleanups) X(sweeps)           \
+    X(shutdowns) X(exits) X(guard_removals) X(guards) X(workers) X(agents) X(foreign_binds)        \
+    X(foreign_checks) X(refused_starts) X(rounds) X(wrong_rounds) X(left_alone)                    \
     X(two_owners) X(foreign_removed) X(lost_paths) X(stale_holders) X(failed_joins)                \
-    X(failed_starts) X(slow_starts) X(no_answers) X(left_files) X(left_descriptors)                \
-    X(left_processes) X(stuck) X(crashes)
+    X(failed_starts) X(slow_starts) X(no_answers) X(left_files) X(left_locks)                      \
+    X(left_descriptors) X(bad_closes) X(left_processes) X(stuck) X(crashes)
 
 enum crash_counter {
 #define X(name) COUNT_##name,
@@ -47,13 +46,29 @@ enum crash_counter {
 };
 #define FIRST_WRONG COUNT_two_owners
 
+extern const char *const crash_counter_names[CRASH_COUNTS];
+
+/* Functions that a safeguard is removed in; see ablate.c. */
+#define CRASH_FUNCTIONS(X)                                                                         \
+    X(leads_here) X(check_opened) X(sr_probe_inode) X(rename_aside) X(remove_aside)                \
+    X(remove_target) X(sr_control_connect)
+
+enum crash_function {
+#define X(name) FUNCTION_##name,
+    CRASH_FUNCTIONS(X)
+#undef X
+        FUNCTIONS
+};
+
+extern const char *const crash_function_names[FUNCTIONS];
+
+struct crash_range {
+    uint64_t from, to; /* within the program */
+};
+
 struct crash_point {
-    _Atomic uint64_t key; /* 0: free */
-    atomic_bool ready;
-    uint8_t image, member, after, depth;
-    uint64_t frames[CRASH_FRAMES]; /* within the program */
-    _Atomic uint32_t hits;
-    _Atomic uint64_t seen;
+    _Atomic uint64_t key; /* all of what it is; 0: free */
+    _Atomic uint32_t hits, passes;
 };
 
 /* One worker at a time. */
@@ -68,24 +83,27 @@ struct crash_slot {
 
 struct crash_table {
     uint64_t seed;
-    uint64_t started_ns;
-    uint32_t target;            /* hits that each point should get */
-    uint32_t eager, rare;       /* one kill in so many passes: before the target is reached, and after */
-    atomic_bool kills_workers;
-    atomic_bool kills_guards;   /* then files may be left to the next start, or a sweep */
-    atomic_bool stop;           /* workers are to end */
-    _Atomic uint64_t kills_left;
-    _Atomic uint64_t random;
+    uint32_t round;
+    uint32_t target;          /* hits that each point should get */
+    uint32_t rare;            /* elsewhere, one kill in so many passes */
+    int ablation;             /* the safeguard that is removed; 0: none */
+    atomic_bool kills;        /* workers may be killed */
+    atomic_bool kills_guards; /* then files may be left to the next start, or a sweep */
+    atomic_bool stop;         /* workers are to end */
+    _Atomic uint64_t passes;
     _Atomic uint64_t counters[CRASH_COUNTS];
-    _Atomic uint64_t worst_start_ns, worst_quiet_ns;
+    _Atomic uint64_t worst_start_ns, worst_recovery_ns, worst_quiet_ns;
     _Atomic uint32_t points_count, points_lost, next_guard;
+    /* Wrappers within the library: a call belongs to their callers. */
+    struct crash_range thin[CRASH_IMAGES][CRASH_THIN];
+    struct crash_range functions[CRASH_IMAGES][FUNCTIONS];
     struct crash_slot slots[CRASH_SLOTS];
     _Atomic uint64_t owners[CRASH_PATHS]; /* who believes to own a path; 0: nobody */
     _Atomic uint32_t recent_at;
     struct {
         uint64_t ns;
         pid_t pid;
-        uint32_t point;
+        uint64_t key;
         pid_t group; /* that was killed with it, or 0 */
     } recent[CRASH_RECENT];
     _Atomic pid_t guards[CRASH_GUARDS]; /* the latest */
@@ -96,24 +114,55 @@ extern struct crash_table *crash_table;
 
 /* Map the table; make it, zeroed, where create. */
 bool crash_open(const char *path, bool create);
-/* Wrap the system calls of this process; slot -1: not a worker. */
-void crash_arm(enum crash_image image, int slot, uint64_t seed);
-/* Where set, it is asked in place of the table at every boundary; see torture-faults. Returns an errno
- * that the call is to fail with, before it, or 0. */
-extern int (*crash_hook)(unsigned member, uint64_t key, bool after);
-/* A boundary was reached. frames are return addresses, less the base of the program. */
-void crash_at(unsigned member, const uint64_t *frames, unsigned depth, bool after);
-const char *crash_member(unsigned member);
-unsigned crash_members(void);
+/* From now on this process may be killed at the points it passes; slot -1: not a worker. */
+void crash_begin(enum crash_image image, int slot, uint64_t seed);
+/* A boundary was reached. */
+void crash_pass(uint64_t key);
+uint64_t crash_now(void);
+uint64_t crash_draw(uint64_t below);
 
 void crash_count(enum crash_counter counter);
+void crash_worst(_Atomic uint64_t *worst, uint64_t value);
 /* Something that must not be: counted and told. */
 void crash_wrong(enum crash_counter counter, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-void crash_print_point(FILE *out, uint32_t index);
-void crash_print_recent(FILE *out, unsigned count);
-uint64_t crash_now(void);
+void crash_print_point(FILE *out, uint64_t key);
 /* The worker of a slot, and those of its group if asked for, are about to be killed. */
 void crash_mark_dying(int slot, bool group);
+
+/* ---- wrap.c: the wrapped system calls ---- */
+
+/* Put the wrappers into the table of system calls of this process. */
+void crash_wrap(enum crash_image image);
+/* Where set, it is asked in place of the table at every boundary; see faults.c. Returns an errno that the
+ * call is to fail with, before it, or 0. */
+extern int (*crash_hook)(unsigned member, uint64_t key, bool after);
+const char *crash_member(unsigned member);
+unsigned crash_member_of(uint64_t key);
+bool crash_is_after(uint64_t key);
+enum crash_image crash_image_of(uint64_t key);
+uint64_t crash_site_of(uint64_t key); /* a return address within the program */
+/* Whether the call that this thread makes is made in this function. */
+bool crash_is_in(enum crash_function function);
+bool crash_is_site_in(uint64_t key, enum crash_function function);
+
+/* ---- ablate.c ---- */
+
+struct sr_sys;
+/* Replace members by those that do without the safeguard of the table. */
+void crash_ablate(struct sr_sys *inout_sys);
+/* The number of a safeguard by its name; 0: there is none. NULL in place of a name after the last. */
+int crash_ablation(const char *name);
+const char *crash_ablation_name(int number);
+/* Whether this is what the safeguard of the table keeps from happening. */
+bool crash_ablation_shows(enum crash_counter counter);
+
+/* ---- symbols.c ---- */
+
+/* Read the functions of a program, and put into the table where those are that matter to it. Returns what
+ * is wrong, or NULL. */
+const char *symbols_load(enum crash_image image, const char *program);
+/* The function around an address, and the distance from its begin. */
+const char *symbols_find(enum crash_image image, uint64_t address, uint64_t *out_distance);
 
 #endif

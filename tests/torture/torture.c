@@ -1,51 +1,53 @@
 /*
  * torture: kills processes that use the library, at every boundary of every system call that it makes,
- * and looks whether what it promises holds. Usage: torture KILLS GUARD; see tests/torture/README.
+ * and looks whether what it promises holds. Usage: torture KILLS GUARD; see README.md beside this file.
  *
  * It runs in rounds: some seconds of workers on some paths, each killed one replaced by another; then all
  * end, and when their guards have gone nothing may be left. In every other round guards are killed too;
  * then files may be left, but a sweep and a start find and remove them.
  */
+#include "torture/arena.h"
 #include "torture/crash.h"
+#include "torture/tell.h"
 #include "torture/worker.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <sockref/sockref.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define WORKERS      8
-#define GROUP        4 /* workers in a process group */
-#define ROUND_KILLS  400
-#define ROUND_NS     3000000000u
-#define STUCK_NS     20000000000u
-#define QUIET_NS     5000000000u
-#define ARENAS       4
+#define WORKERS     12
+#define GROUP       4 /* workers in a process group */
+#define AGENTS_MOST 4
+#define SLOTS       (WORKERS + AGENTS_MOST)
+#define AGENTS_IN   8 /* in one round of so many there are agents */
+#define ROUND_KILLS 500
+#define ROUND_NS    3000000000u
+#define STUCK_NS    20000000000
+#define QUIET_NS    10000000000u
 
-struct torture_path torture_paths[CRASH_PATHS];
-int torture_paths_count;
-
-struct arena {
-    const char *name;
-    char base[160];
-    bool has_sticky;
+static const struct torture_profile profiles[] = {
+    {.name = "mixed", .start = 350, .release = 250, .use = 200, .revoke = 30, .sweep = 20, .shut = 10,
+     .fork = 15, .finish = 10, .paths = 6, .favourite = 2, .serve_in = 3},
+    {.name = "hand-over", .start = 400, .release = 350, .use = 50, .revoke = 5, .sweep = 2, .shut = 5,
+     .fork = 5, .finish = 10, .paths = 1, .favourite = 1, .serve_in = 20},
+    {.name = "sticky", .start = 400, .release = 300, .use = 30, .revoke = 30, .sweep = 20, .shut = 5,
+     .fork = 5, .finish = 10, .paths = 2, .favourite = 1, .serve_in = 20, .only_sticky = true},
+    {.name = "ends", .start = 400, .release = 100, .use = 30, .revoke = 10, .sweep = 5, .shut = 10,
+     .fork = 250, .finish = 60, .paths = 4, .favourite = 1, .serve_in = 10},
 };
+#define PROFILES (sizeof profiles / sizeof *profiles)
 
-static struct arena arenas[ARENAS];
-static int arenas_count;
+const struct torture_profile *torture_profile;
+
 static char run_dir[160];
-static char skipped[200];
 static pid_t groups[WORKERS / GROUP], foreigner;
 static sigset_t old_mask;
 static uint64_t random_state;
@@ -75,117 +77,15 @@ static uint64_t count(enum crash_counter counter)
     return atomic_load(&crash_table->counters[counter]);
 }
 
-/* ---- where ---- */
-
-static bool make_directory(char out[160], const char *where)
-{
-    snprintf(out, 160, "%s/sockref-torture-XXXXXX", where);
-    return mkdtemp(out) != NULL;
-}
-
-static void add_arena(const char *name, const char *where)
-{
-    struct arena *arena = &arenas[arenas_count];
-    char path[200];
-
-    if (!make_directory(arena->base, where))
-        return;
-    arena->name = name;
-    snprintf(path, sizeof path, "%s/own", arena->base);
-    if (mkdir(path, 0700) < 0)
-        give_up("%s: %s", path, strerror(errno));
-    snprintf(path, sizeof path, "%s/sticky", arena->base);
-    arena->has_sticky = geteuid() == 0 && mkdir(path, 01777) == 0 && chmod(path, 01777) == 0;
-    arenas_count++;
-}
-
-static bool mount_overlay(const char *base, char out[160])
-{
-    static const char *const parts[] = {"lower", "upper", "work", "merged"};
-    char path[200], options[700];
-
-    for (int i = 0; i < 4; i++) {
-        snprintf(path, sizeof path, "%s/%s", base, parts[i]);
-        mkdir(path, 0755);
-    }
-    snprintf(out, 160, "%.140s/merged", base);
-    snprintf(options, sizeof options, "lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work", base, base,
-             base);
-    if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
-        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-        return false;
-    return mount("overlay", out, "overlay", 0, options) == 0;
-}
-
-static void choose_arenas(void)
-{
-    const char *disk = getenv("TORTURE_DISK") ? getenv("TORTURE_DISK")
-                       : getenv("TMPDIR")     ? getenv("TMPDIR")
-                                              : "/tmp";
-    char base[160], merged[160];
-
-    add_arena("tmpfs", "/dev/shm");
-    add_arena("disk", disk);
-    if (make_directory(base, disk) && mount_overlay(base, merged))
-        add_arena("overlayfs", merged);
-    else
-        snprintf(skipped, sizeof skipped, "overlayfs skipped: %s", strerror(errno));
-}
-
-static void add_path(const char *base, const char *leaf, enum path_class class, bool sticky)
-{
-    struct torture_path *path = &torture_paths[torture_paths_count++];
-
-    snprintf(path->text, sizeof path->text, "%s/%s/%s", base, sticky ? "sticky" : "own", leaf);
-    path->class = class;
-    path->sticky = sticky;
-}
-
-static void choose_paths(const struct arena *arena)
-{
-    torture_paths_count = 0;
-    add_path(arena->base, "a", PLAIN, false);
-    add_path(arena->base, "b", PLAIN, false);
-    add_path(arena->base, "alone", ALONE, false);
-    add_path(arena->base, "foreign", FOREIGN, false);
-    if (!arena->has_sticky)
-        return;
-    add_path(arena->base, "a", PLAIN, true);
-    add_path(arena->base, "foreign", FOREIGN, true);
-}
-
-static void copy_guard(const char *from)
-{
-    char to[200], block[65536];
-    int in = open(from, O_RDONLY | O_CLOEXEC), out;
-    ssize_t got;
-
-    snprintf(to, sizeof to, "%s/sockref-guard", run_dir);
-    out = open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
-    if (in < 0 || out < 0)
-        give_up("%s: %s", from, strerror(errno));
-    while ((got = read(in, block, sizeof block)) > 0)
-        if (write(out, block, (size_t)got) != got)
-            give_up("%s: %s", to, strerror(errno));
-    close(in);
-    close(out);
-    setenv("SOCKREF_GUARD", to, 1);
-}
-
-static void remove_tree(const char *path)
-{
-    char command[300];
-
-    snprintf(command, sizeof command, "rm -rf '%s'", path);
-    if (system(command) != 0)
-        fprintf(stderr, "torture: %s could not be removed\n", path);
-}
-
 /* ---- processes ---- */
 
-static void become_child(void)
+/* Nobody outlives the driver. */
+static void become_child(pid_t driver)
 {
     sigprocmask(SIG_SETMASK, &old_mask, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != driver)
+        _exit(0);
 }
 
 static void begin_worker(int index)
@@ -193,36 +93,60 @@ static void begin_worker(int index)
     struct crash_slot *slot = &crash_table->slots[index];
     pid_t *group = &groups[index / GROUP];
     uint64_t seed = draw(UINT64_MAX);
-    pid_t pid;
+    pid_t pid, driver = getpid();
 
     atomic_fetch_add(&slot->life, 1);
     atomic_store(&slot->beat_ns, crash_now());
-    atomic_store(&slot->group, *group); /* before it can be killed with the group */
     pid = fork();
     if (pid < 0)
         give_up("fork: %s", strerror(errno));
     if (pid == 0) {
-        atomic_store(&slot->pid, getpid());
-        if (*group == 0 || setpgid(0, *group) < 0)
-            setpgid(0, 0);
-        atomic_store(&slot->group, getpgrp());
-        become_child();
+        become_child(driver);
+        while (atomic_load(&slot->pid) != getpid())
+            sched_yield();
         torture_worker(index, seed);
     }
     crash_count(COUNT_workers);
-    atomic_store(&slot->pid, pid);
-    if (*group == 0 || setpgid(pid, *group) < 0)
+    if (*group == 0 || setpgid(pid, *group) < 0) {
+        setpgid(pid, 0);
         *group = pid;
+    }
+    atomic_store(&slot->group, *group);
+    atomic_store(&slot->pid, pid);
+}
+
+/* In other languages; the commands are in $TORTURE_AGENTS, with ';' between them. */
+static void begin_agents(void)
+{
+    static char commands[4000];
+    const char *all = getenv("TORTURE_AGENTS");
+    char *rest = commands, *command;
+    pid_t driver = getpid();
+
+    snprintf(commands, sizeof commands, "%s", all ? all : "");
+    for (int i = WORKERS; i < SLOTS && (command = strtok_r(rest, ";", &rest)); i++) {
+        uint64_t seed = draw(UINT64_MAX);
+        pid_t pid = fork();
+
+        if (pid == 0) {
+            become_child(driver);
+            torture_shepherd(i, seed, command);
+        }
+        atomic_store(&crash_table->slots[i].beat_ns, crash_now());
+        atomic_store(&crash_table->slots[i].doing_path, -1);
+        atomic_store(&crash_table->slots[i].pid, pid);
+    }
 }
 
 static void begin_foreigner(void)
 {
     uint64_t seed = draw(UINT64_MAX);
+    pid_t driver = getpid();
 
     foreigner = fork();
     if (foreigner == 0) {
         setpgid(0, 0);
-        become_child();
+        become_child(driver);
         torture_foreigner(seed);
     }
 }
@@ -232,7 +156,7 @@ static void judge_end(int index, int status)
     struct crash_slot *slot = &crash_table->slots[index];
     bool expected = atomic_load(&slot->dying) == atomic_load(&slot->life);
 
-    for (int i = 0; i < CRASH_RECENT; i++) /* one that had just joined the group */
+    for (int i = 0; i < CRASH_RECENT; i++) /* it had just come into the group */
         expected |= crash_table->recent[i].group == atomic_load(&slot->group);
 
     if ((WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
@@ -255,7 +179,7 @@ static bool reap(void)
             if (status != 0)
                 crash_wrong(COUNT_crashes, "the foreigner ended with %#x", (unsigned)status);
         }
-        for (int i = 0; i < WORKERS; i++) {
+        for (int i = 0; i < SLOTS; i++) {
             if (atomic_load(&crash_table->slots[i].pid) != pid)
                 continue;
             judge_end(i, status);
@@ -268,7 +192,7 @@ static bool reap(void)
 
 static bool has_workers(void)
 {
-    for (int i = 0; i < WORKERS; i++)
+    for (int i = 0; i < SLOTS; i++)
         if (atomic_load(&crash_table->slots[i].pid) != 0)
             return true;
     return foreigner != 0;
@@ -290,8 +214,8 @@ static void show_stacks(pid_t pid)
     char command[300];
 
     snprintf(command, sizeof command,
-             "(head -3 /proc/%d/task/*/status; cat /proc/%d/task/*/wchan; gdb -p %d -batch -ex "
-             "'thread apply all bt' 2>/dev/null | grep -a '^[#T]') >&2",
+             "(head -3 /proc/%d/task/*/status; cat /proc/%d/task/*/wchan; timeout 20 gdb -p %d -batch "
+             "-ex 'thread apply all bt' 2>/dev/null | grep -a '^[#T]') >&2",
              (int)pid, (int)pid, (int)pid);
     if (system(command) != 0)
         fputs("torture: no stacks\n", stderr);
@@ -303,26 +227,26 @@ static void look_for_stuck(void)
     uint64_t now = crash_now();
 
     /* The machine stood still: nobody is to blame. */
-    for (int i = 0; now - last > 1000000000u && i < WORKERS; i++)
+    for (int i = 0; now - last > 1000000000u && i < SLOTS; i++)
         atomic_store(&crash_table->slots[i].beat_ns, now);
     last = now;
-    for (int i = 0; i < WORKERS; i++) {
+    for (int i = 0; i < SLOTS; i++) {
         struct crash_slot *slot = &crash_table->slots[i];
         pid_t pid = atomic_load(&slot->pid);
         int path = atomic_load(&slot->doing_path);
 
-        if (pid == 0 || now - atomic_load(&slot->beat_ns) < STUCK_NS)
+        if (pid == 0 || (int64_t)(now - atomic_load(&slot->beat_ns)) < STUCK_NS)
             continue;
         crash_wrong(COUNT_stuck, "slot %d, process %d does %d at %s", i, (int)pid,
                     atomic_load(&slot->doing), path < 0 ? "nothing" : torture_paths[path].text);
         show_stacks(pid);
         crash_mark_dying(i, false);
         kill(pid, SIGKILL);
-        atomic_store(&slot->beat_ns, now);
+        atomic_store(&slot->beat_ns, crash_now());
     }
 }
 
-/* Stop a guard for a while. */
+/* A guard is stopped for a while. */
 static pid_t stopped;
 static uint64_t continue_at;
 
@@ -372,7 +296,7 @@ static void kill_children(void)
 
 static void wait_for_quiet(void)
 {
-    uint64_t since = crash_now(), took;
+    uint64_t since;
 
     atomic_store(&crash_table->stop, true);
     while (has_workers()) {
@@ -391,111 +315,31 @@ static void wait_for_quiet(void)
         }
         pause_for_child(2);
     }
-    took = crash_now() - since;
-    if (took > atomic_load(&crash_table->worst_quiet_ns))
-        atomic_store(&crash_table->worst_quiet_ns, took);
-}
-
-/* What SHARE 0 may leave: there is nothing that tells of it before it is bound and pinned. */
-static bool is_of_alone(const char *leaf)
-{
-    return strcmp(leaf, "alone") == 0 || strcmp(leaf, ".alone.srlock") == 0;
-}
-
-/* Names of what is in a directory, removed if asked for. Returns how many. */
-static unsigned list_files(const char *base, const char *sub, bool remove, char *out, size_t size)
-{
-    char path[300], file[600];
-    struct dirent *item;
-    unsigned found = 0;
-    DIR *stream;
-
-    snprintf(path, sizeof path, "%s/%s", base, sub);
-    stream = opendir(path);
-    while (stream && (item = readdir(stream))) {
-        size_t length = strlen(out);
-
-        if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0)
-            continue;
-        if (is_of_alone(item->d_name))
-            crash_count(COUNT_left_alone);
-        else
-            found++;
-        snprintf(out + length, size - length, " %s/%s", sub, item->d_name);
-        snprintf(file, sizeof file, "%s/%s", path, item->d_name);
-        if (remove)
-            unlink(file);
-    }
-    if (stream)
-        closedir(stream);
-    return found;
-}
-
-static unsigned list_left(const struct arena *arena, bool remove, char *out, size_t size)
-{
-    out[0] = '\0';
-    return list_files(arena->base, "own", remove, out, size) +
-           (arena->has_sticky ? list_files(arena->base, "sticky", remove, out, size) : 0);
-}
-
-/* Guards were killed as well: what they left goes by a sweep, or by the next start. */
-static void recover_left(const struct arena *arena)
-{
-    char directory[200];
-    pid_t pid = fork();
-
-    if (pid > 0) {
-        while (reap())
-            pause_for_child(1);
-        return;
-    }
-    become_child();
-    for (int i = 0; i < 2; i++) {
-        snprintf(directory, sizeof directory, "%s/%s", arena->base, i ? "sticky" : "own");
-        if (i == 0 || arena->has_sticky)
-            sockref_registry_sweep(NULL, directory, NULL);
-    }
-    for (int i = 0; i < torture_paths_count; i++) {
-        sockref *ref = NULL;
-        struct stat info;
-
-        if (lstat(torture_paths[i].text, &info) < 0)
-            continue;
-        if (sockref_registry_listen(NULL, torture_paths[i].text, NULL, &ref) < 0)
-            fprintf(stderr, "torture: %s: %s\n", torture_paths[i].text, sockref_last_error()->message);
-        sockref_release(ref);
-    }
-    exit(0);
-}
-
-static void check_left(const struct arena *arena, bool strict)
-{
-    char names[2000];
-    unsigned left = list_left(arena, strict, names, sizeof names);
-
-    if (left > 0 && !strict) {
-        recover_left(arena);
-        left = list_left(arena, true, names, sizeof names);
-    }
-    if (left > 0)
-        crash_wrong(COUNT_left_files, "%u on %s%s:%s", left, arena->name,
-                    strict ? "" : ", after a sweep", names);
+    crash_worst(&crash_table->worst_quiet_ns, crash_now() - since);
 }
 
 /* ---- rounds ---- */
 
-static void run_round(const struct arena *arena, bool strict, uint64_t kills)
+/* Which file system, what is done there, and whether guards are killed, in turn. */
+static void run_round(uint32_t round)
 {
-    uint64_t until = crash_now() + ROUND_NS, first = count(COUNT_kills);
+    const struct arena *arena = &arenas[round % (uint32_t)arenas_count];
+    bool strict = round / (uint32_t)arenas_count % 2 == 0;
+    uint64_t until = crash_now() + ROUND_NS, first = count(COUNT_kills), wrong = tell_wrong();
 
-    choose_paths(arena);
+    torture_profile = &profiles[round / (2 * (uint32_t)arenas_count) % PROFILES];
+    crash_table->round = round;
+    random_state = ((crash_table->seed << 20) + round + 1) * 0x9e3779b97f4a7c15u;
+    arena_choose_paths(arena, torture_profile);
     for (int i = 0; i < CRASH_PATHS; i++)
         atomic_store(&crash_table->owners[i], 0);
     atomic_store(&crash_table->stop, false);
     atomic_store(&crash_table->kills_guards, !strict);
-    atomic_store(&crash_table->kills_workers, true);
+    atomic_store(&crash_table->kills, true);
     begin_foreigner();
-    while (crash_now() < until && count(COUNT_kills) - first < kills) {
+    if (round % AGENTS_IN == AGENTS_IN - 1)
+        begin_agents();
+    while (crash_now() < until && count(COUNT_kills) - first < ROUND_KILLS) {
         for (int i = 0; i < WORKERS; i++)
             if (atomic_load(&crash_table->slots[i].pid) == 0)
                 begin_worker(i);
@@ -505,80 +349,36 @@ static void run_round(const struct arena *arena, bool strict, uint64_t kills)
         look_for_stuck();
     }
     wait_for_quiet();
-    atomic_store(&crash_table->kills_workers, false);
+    atomic_store(&crash_table->kills, false);
     atomic_store(&crash_table->kills_guards, false);
-    check_left(arena, strict);
+    arena_check_left(arena, strict);
     crash_count(COUNT_rounds);
+    if (tell_wrong() == wrong)
+        return;
+    crash_count(COUNT_wrong_rounds);
+    fprintf(stderr, "torture: round %u, %s on %s, %s: once more by SEED=%llu ROUND=%u\n", round,
+            torture_profile->name, arena->name, strict ? "no guard killed" : "guards killed",
+            (unsigned long long)crash_table->seed, round);
 }
 
-static uint64_t count_wrong(void)
+/* ---- begin and end ---- */
+
+static void copy_guard(const char *from)
 {
-    uint64_t sum = 0;
+    char to[200], block[65536];
+    int in = open(from, O_RDONLY | O_CLOEXEC), out;
+    ssize_t got;
 
-    for (int i = FIRST_WRONG; i < CRASH_COUNTS; i++)
-        sum += count((enum crash_counter)i);
-    return sum;
-}
-
-/* ---- what is told ---- */
-
-static void tell_points(unsigned *out_points, unsigned *out_cold, unsigned *out_least)
-{
-    const char *list = getenv("TORTURE_POINTS");
-    FILE *out = list ? fopen(list, "w") : NULL;
-
-    *out_points = *out_cold = 0;
-    *out_least = ~0u;
-    for (uint32_t i = 0; i < CRASH_POINTS; i++) {
-        const struct crash_point *point = &crash_table->points[i];
-        unsigned hits = atomic_load(&point->hits);
-
-        if (atomic_load(&point->key) == 0)
-            continue;
-        ++*out_points;
-        *out_cold += hits < crash_table->target;
-        if (hits < *out_least)
-            *out_least = hits;
-        if (out) {
-            fprintf(out, "%u hits %llu seen ", hits, (unsigned long long)atomic_load(&point->seen));
-            crash_print_point(out, i);
-            fputc('\n', out);
-        }
-    }
-    if (out)
-        fclose(out);
-}
-
-static void tell(uint64_t took_ns)
-{
-    static const char *const names[] = {
-#define X(name) #name,
-        CRASH_COUNTERS(X)
-#undef X
-    };
-    double seconds = (double)took_ns / 1e9;
-    unsigned points, cold, least;
-
-    tell_points(&points, &cold, &least);
-    printf("torture: %llu kills in %.0f s (%.0f/s), %u points, least hits %u, %u below %u;",
-           (unsigned long long)count(COUNT_kills), seconds, (double)count(COUNT_kills) / seconds, points,
-           least, cold, crash_table->target);
-    for (int i = COUNT_kills + 1; i < CRASH_COUNTS; i++) {
-        char name[40];
-
-        snprintf(name, sizeof name, "%s", names[i]);
-        for (char *at = name; *at; at++)
-            *at = *at == '_' ? ' ' : *at;
-        printf("%s %llu %s", i == FIRST_WRONG ? "; wrong:" : i == COUNT_kills + 1 ? "" : ",",
-               (unsigned long long)count((enum crash_counter)i), name);
-    }
-    printf("; worst start %.0f ms, worst end of guards %.0f ms; on", 
-           (double)atomic_load(&crash_table->worst_start_ns) / 1e6,
-           (double)atomic_load(&crash_table->worst_quiet_ns) / 1e6);
-    for (int i = 0; i < arenas_count; i++)
-        printf(" %s", arenas[i].name);
-    printf("%s%s; SEED=%llu\n", skipped[0] ? ", " : "", skipped,
-           (unsigned long long)crash_table->seed);
+    snprintf(to, sizeof to, "%s/sockref-guard", run_dir);
+    out = open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+    if (in < 0 || out < 0)
+        give_up("%s: %s", from, strerror(errno));
+    while ((got = read(in, block, sizeof block)) > 0)
+        if (write(out, block, (size_t)got) != got)
+            give_up("%s: %s", to, strerror(errno));
+    close(in);
+    close(out);
+    setenv("SOCKREF_GUARD", to, 1);
 }
 
 static uint64_t number_from(const char *name, uint64_t otherwise)
@@ -588,39 +388,93 @@ static uint64_t number_from(const char *name, uint64_t otherwise)
     return text && text[0] ? strtoull(text, NULL, 10) : otherwise;
 }
 
+static void load_symbols(enum crash_image image, const char *program)
+{
+    const char *problem = symbols_load(image, program);
+
+    if (problem)
+        give_up("%s %s", program, problem);
+    for (int i = 0; i < FUNCTIONS; i++)
+        if (image == CRASH_WORKER && crash_table->functions[image][i].to == 0)
+            give_up("%s has no function %s", program, crash_function_names[i]);
+}
+
+static void make_table(const char *guard, unsigned wanted)
+{
+    const char *ablation = getenv("ABLATION");
+    char table[200];
+
+    snprintf(table, sizeof table, "%s/table", run_dir);
+    if (!crash_open(table, true))
+        give_up("%s: %s", table, strerror(errno));
+    crash_table->seed = number_from("SEED", crash_now() % 1000000007);
+    crash_table->target = wanted + wanted / 20 + 1;
+    crash_table->rare = (uint32_t)number_from("TORTURE_RARE", 1000);
+    if (ablation && ablation[0] && !(crash_table->ablation = crash_ablation(ablation)))
+        give_up("there is no safeguard %s", ablation);
+    load_symbols(CRASH_WORKER, "/proc/self/exe");
+    load_symbols(CRASH_GUARD, guard);
+    if (getenv("TORTURE_LIBRARY") && getenv("TORTURE_LIBRARY")[0])
+        load_symbols(CRASH_AGENT, getenv("TORTURE_LIBRARY"));
+    setenv("TORTURE_TABLE", table, 1);
+}
+
+/* It never hangs: whatever is going on, this ends it. */
+static void on_deadline(int number)
+{
+    static const char text[] = "torture: it was killed at its deadline\n";
+
+    (void)number;
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
+        _exit(4);
+    _exit(3);
+}
+
+static bool is_over(uint64_t kills, unsigned wanted, uint64_t deadline)
+{
+    struct tell_points points;
+
+    /* Then it is known. */
+    if (tell_wrong() >= (crash_table->ablation ? 1 : number_from("TORTURE_WRONG", 10)) ||
+        crash_now() >= deadline)
+        return true;
+    tell_points(wanted, &points);
+    return count(COUNT_kills) >= kills && (points.under == 0 || crash_table->ablation);
+}
+
 int main(int argc, char **argv)
 {
-    uint64_t kills = argc > 1 ? strtoull(argv[1], NULL, 10) : 40000, since;
-    uint64_t most_wrong = number_from("TORTURE_WRONG", 10);
-    char table[200];
+    uint64_t kills = argc > 1 ? strtoull(argv[1], NULL, 10) : 0, since = crash_now(), deadline, seconds;
+    unsigned wanted = (unsigned)number_from("MIN", kills / 400);
+    uint32_t round = (uint32_t)number_from("ROUND", 0);
+    bool same_round = getenv("ROUND") && getenv("ROUND")[0], well;
     sigset_t child;
 
-    if (argc != 3)
-        give_up("usage: torture KILLS GUARD");
+    if (argc == 2 && strcmp(argv[1], "--safeguards") == 0) {
+        for (int i = 1; crash_ablation_name(i); i++)
+            puts(crash_ablation_name(i));
+        return EXIT_SUCCESS;
+    }
+    if (argc != 3 || kills == 0)
+        give_up("usage: torture KILLS GUARD | --safeguards");
+    seconds = number_from("DEADLINE", 120 + kills / 50);
+    deadline = since + seconds * 1000000000u;
+    signal(SIGALRM, on_deadline);
+    alarm((unsigned)seconds + 120);
     umask(022);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     sigprocmask(SIG_BLOCK, &child, &old_mask);
-    choose_arenas();
-    if (!make_directory(run_dir, getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp"))
+    arenas_choose();
+    if (arenas_count == 0 || !arena_make_directory(run_dir, getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp"))
         give_up("no directory: %s", strerror(errno));
     copy_guard(argv[2]);
-    snprintf(table, sizeof table, "%s/table", run_dir);
-    if (!crash_open(table, true))
-        give_up("%s: %s", table, strerror(errno));
-    since = crash_now();
-    crash_table->seed = number_from("SEED", since % 1000000007);
-    crash_table->target = (uint32_t)number_from("TORTURE_TARGET", 100);
-    crash_table->eager = (uint32_t)number_from("TORTURE_EAGER", 16);
-    crash_table->rare = (uint32_t)number_from("TORTURE_RARE", 600);
-    random_state = crash_table->seed * 0x9e3779b97f4a7c15u | 1;
-    for (unsigned round = 0; count(COUNT_kills) < kills && count_wrong() < most_wrong; round++)
-        run_round(&arenas[round % (unsigned)arenas_count], round / (unsigned)arenas_count % 2 == 0,
-                  ROUND_KILLS);
-    tell(crash_now() - since);
-    for (int i = 0; i < arenas_count; i++)
-        remove_tree(arenas[i].base);
-    remove_tree(run_dir);
-    return count_wrong() == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    make_table(argv[2], wanted);
+    for (; !is_over(kills, wanted, deadline); round += !same_round)
+        run_round(round);
+    well = tell_end(wanted, (double)(crash_now() - since) / 1e9);
+    arenas_remove();
+    arena_remove_tree(run_dir);
+    return well ? EXIT_SUCCESS : EXIT_FAILURE;
 }

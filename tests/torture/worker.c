@@ -4,55 +4,25 @@
  */
 #include "torture/worker.h"
 
-#include "base/fd.h"
-#include "ref/registry.h"
-#include "ref/state.h"
 #include "torture/crash.h"
+#include "torture/hold.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sockref/net.h>
-#include <sockref/sockref.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define REGISTRIES   2
-#define LOSS_NS      1000000000u /* a holder hears of a loss within this */
-#define ANSWER_NS    3000000000u
-#define SLOW_NS      2000000000u
-#define AT_MOST      3 /* names held by one registry */
+#define SLOW_NS 2000000000u
+#define AT_MOST 3 /* names held by one registry */
 
-enum doing { IDLE, LISTENING, RELEASING, USING, CLEANING, SWEEPING, SHUTTING, ENDING };
-
-/* One life of a name here. Its watch counts it as well. */
-struct hold {
-    pthread_mutex_t mutex;
-    int users; /* main thread, watch */
-    int registry, path;
-    unsigned count; /* references */
-    sockref *ref;
-    bool is_ending; /* it may not be published any more */
-    bool is_published;
-    bool served;
-    bool delays;
-};
-
-static int own_slot;
-static uint32_t own_life;
 static uint64_t state;
-static sockref_registry *registries[REGISTRIES];
-static struct hold *holds[REGISTRIES][CRASH_PATHS];
 static bool is_shut[REGISTRIES];
 
 static uint32_t draw(uint32_t below)
@@ -61,196 +31,6 @@ static uint32_t draw(uint32_t below)
     state ^= state >> 7;
     state ^= state << 17;
     return (uint32_t)(state * 0x2545f4914f6cdd1du >> 33) % below;
-}
-
-static void beat(enum doing doing, int path)
-{
-    struct crash_slot *slot = &crash_table->slots[own_slot];
-
-    atomic_store(&slot->beat_ns, crash_now());
-    atomic_store(&slot->doing, doing);
-    atomic_store(&slot->doing_path, path);
-}
-
-/* ---- who owns ---- */
-
-static uint64_t owner_value(int registry)
-{
-    return (uint64_t)own_life << 16 | (uint64_t)own_slot << 4 | (uint64_t)registry | 8;
-}
-
-static bool is_dying(uint64_t owner)
-{
-    const struct crash_slot *slot = &crash_table->slots[owner >> 4 & 0xfff];
-    uint32_t life = (uint32_t)(owner >> 16);
-
-    return atomic_load(&slot->life) != life || atomic_load(&slot->dying) == life;
-}
-
-static void publish(struct hold *hold)
-{
-    uint64_t own = owner_value(hold->registry), before;
-
-    if (hold->is_ending || hold->is_published)
-        return;
-    hold->is_published = true;
-    before = atomic_exchange(&crash_table->owners[hold->path], own);
-    if (before != 0 && !is_dying(before))
-        crash_wrong(COUNT_two_owners, "%s: slot %d life %u and slot %d life %u",
-                    torture_paths[hold->path].text, own_slot, own_life, (int)(before >> 4 & 0xfff),
-                    (unsigned)(before >> 16));
-}
-
-static void unpublish(struct hold *hold)
-{
-    uint64_t own = owner_value(hold->registry);
-
-    pthread_mutex_lock(&hold->mutex);
-    hold->is_ending = true;
-    if (hold->is_published)
-        atomic_compare_exchange_strong(&crash_table->owners[hold->path], &own, 0);
-    hold->is_published = false;
-    pthread_mutex_unlock(&hold->mutex);
-}
-
-static void on_event(sockref *ref, int event, void *user)
-{
-    struct hold *hold = user;
-
-    if (event == SOCKREF_WATCH_LOST)
-        crash_count(COUNT_losses);
-    if (event != SOCKREF_WATCH_OWNER || !sockref_is_owner(ref))
-        return;
-    crash_count(COUNT_hand_overs);
-    pthread_mutex_lock(&hold->mutex);
-    publish(hold);
-    pthread_mutex_unlock(&hold->mutex);
-}
-
-static void drop(void *user)
-{
-    struct hold *hold = user;
-    int left;
-
-    pthread_mutex_lock(&hold->mutex);
-    left = --hold->users;
-    pthread_mutex_unlock(&hold->mutex);
-    if (left == 0)
-        free(hold);
-}
-
-/* ---- clients ---- */
-
-static void answer(int listener)
-{
-    int fd;
-
-    while (listener >= 0 && (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-        (void)!send(fd, "y", 1, MSG_NOSIGNAL);
-        close(fd);
-    }
-}
-
-/* Answer those who have connected to what is owned here. */
-static void pump(void)
-{
-    beat(IDLE, -1);
-    for (int r = 0; r < REGISTRIES; r++)
-        for (int p = 0; p < torture_paths_count; p++)
-            if (holds[r][p] && !holds[r][p]->served && sockref_is_owner(holds[r][p]->ref))
-                answer(sockref_fd(holds[r][p]->ref));
-}
-
-static int dial(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), failure;
-
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
-        return fd;
-    failure = errno;
-    close(fd);
-    return -failure;
-}
-
-/* The inode that a reference stands for; 0: it can't be told now. */
-static ino_t inode_of(sockref *ref)
-{
-    sockref_registry *registry = ref->registry;
-    struct sr_life *life;
-    ino_t inode = 0;
-
-    sr_mutex_lock(&registry->mutex);
-    life = ref->rest->life;
-    if (life && life->share)
-        inode = life->share->is_owner ? life->file.inode : life->share->socket.inode;
-    sr_mutex_unlock(&registry->mutex);
-    return inode;
-}
-
-static void wait_for_answer(struct hold *hold, int fd)
-{
-    uint64_t since = crash_now();
-    unsigned looks = 0;
-    struct pollfd ready = {.fd = fd, .events = POLLIN};
-
-    if (send(fd, "x", 1, MSG_NOSIGNAL) != 1)
-        return;
-    for (;;) {
-        pump();
-        if (poll(&ready, 1, 1) == 1 || !sockref_is_active(hold->ref) ||
-            atomic_load(&crash_table->stop))
-            return; /* also where the owner has gone */
-        if (++looks > 200 && crash_now() - since > ANSWER_NS) {
-            crash_wrong(COUNT_no_answers, "%s: nobody answers", torture_paths[hold->path].text);
-            return;
-        }
-    }
-}
-
-/* As long as a reference is active its path leads to its socket, or there is a loss to be heard. */
-static void use(struct hold *hold)
-{
-    const struct torture_path *path = &torture_paths[hold->path];
-    uint64_t since = crash_now();
-    unsigned looks = 0; /* the whole machine may stand still for a while */
-    const char *what = NULL;
-    struct stat info;
-    ino_t inode;
-    int fd;
-
-    crash_count(COUNT_uses);
-    for (;;) {
-        beat(USING, hold->path);
-        fd = dial(path->text);
-        inode = inode_of(hold->ref);
-        if (!sockref_is_active(hold->ref) || (path->class == FOREIGN && path->sticky)) {
-            if (fd >= 0)
-                close(fd);
-            return;
-        }
-        if (fd == -EAGAIN)
-            return;
-        if (fd >= 0) {
-            if (stat(path->text, &info) == 0 && inode != 0 && info.st_ino == inode)
-                break;
-            what = "another socket stands at the path";
-            close(fd);
-        } else {
-            what = strerror(-fd);
-        }
-        if (++looks > 200 && crash_now() - since > LOSS_NS) {
-            crash_wrong(fd >= 0 ? COUNT_stale_holders : COUNT_lost_paths,
-                        "%s: active%s, and no loss heard for %.1f s: %s", path->text,
-                        sockref_is_owner(hold->ref) ? " owner" : "", (double)LOSS_NS / 1e9, what);
-            return;
-        }
-        pump();
-        poll(NULL, 0, 1);
-    }
-    wait_for_answer(hold, fd);
-    close(fd);
 }
 
 /* ---- starts and ends ---- */
@@ -270,11 +50,9 @@ static bool is_allowed(int status, const struct torture_path *path, bool exclusi
 
 static void check_duration(uint64_t since, const struct torture_path *path)
 {
-    uint64_t took = crash_now() - since, worst = atomic_load(&crash_table->worst_start_ns);
+    uint64_t took = crash_now() - since;
 
-    while (took > worst &&
-           !atomic_compare_exchange_weak(&crash_table->worst_start_ns, &worst, took))
-        continue;
+    crash_worst(&crash_table->worst_start_ns, took);
     if (took > SLOW_NS)
         crash_wrong(COUNT_slow_starts, "%s: a start took %.3f s", path->text, (double)took / 1e9);
 }
@@ -286,23 +64,12 @@ __attribute__((noinline)) static int listen_at(int registry, const char *path,
     return sockref_registry_listen(registries[registry], path, options, out);
 }
 
-static void begin_watch(struct hold *hold)
-{
-    hold->users++;
-    if (sockref_set_watch(hold->ref, on_event, hold, drop) < 0)
-        drop(hold);
-    pthread_mutex_lock(&hold->mutex);
-    if (sockref_is_owner(hold->ref))
-        publish(hold);
-    pthread_mutex_unlock(&hold->mutex);
-}
-
 static void start(int registry, int index)
 {
     const struct torture_path *path = &torture_paths[index];
     struct hold *hold = holds[registry][index];
     sockref_options *options = sockref_options_new();
-    bool exclusive = draw(40) == 0, serves = draw(3) == 0, delays = draw(40) == 0;
+    bool exclusive = draw(40) == 0, serves = draw(torture_profile->serve_in) == 0, delays = draw(40) == 0;
     sockref *ref = NULL;
     uint64_t since;
     int status;
@@ -345,7 +112,6 @@ static void start(int registry, int index)
     hold->path = index;
     hold->count = 1;
     hold->ref = ref;
-    hold->delays = delays;
     holds[registry][index] = hold;
     begin_watch(hold);
     if (serves)
@@ -571,10 +337,10 @@ static void fork_child(void)
     }
     pid = fork();
     if (pid == 0) {
-        poll(NULL, 0, (int)draw(4));
+        poll(NULL, 0, (int)draw(20));
         _exit(0);
     }
-    if (draw(2))
+    if (draw(4) == 0)
         waitpid(pid, NULL, 0);
 }
 
@@ -582,7 +348,7 @@ static void kill_guard(void)
 {
     int guard;
 
-    if (!atomic_load(&crash_table->kills_guards))
+    if (!atomic_load(&crash_table->kills_guards) || draw(2))
         return;
     guard = sockref_guard_status(registries[0]);
     if (guard <= 0)
@@ -592,9 +358,17 @@ static void kill_guard(void)
     kill(guard, SIGKILL);
 }
 
+static int choose_path(void)
+{
+    uint32_t count = (uint32_t)torture_paths_count, favourite = torture_profile->favourite;
+
+    return (int)draw(draw(2) && favourite < count ? favourite : count);
+}
+
 static void act(void)
 {
-    uint32_t dice = draw(1000);
+    const struct torture_profile *profile = torture_profile;
+    uint32_t dice = draw(1000), until = 0;
     int registry = draw(4) == 0;
     struct hold *hold = any_hold();
 
@@ -604,30 +378,29 @@ static void act(void)
         is_shut[registry] = false;
     }
     pump();
-    if (dice < 350) {
+    if (dice < (until += profile->start)) {
         if (count_holds(registry) < AT_MOST)
-            start(registry, (int)(draw(2) ? draw(2) : draw((uint32_t)torture_paths_count)));
-    } else if (dice < 600) {
+            start(registry, choose_path());
+    } else if (dice < (until += profile->release)) {
         if (hold)
             release_one(hold);
-    } else if (dice < 800) {
+    } else if (dice < (until += profile->use)) {
         if (hold)
             use(hold);
-    } else if (dice < 900) {
-        poll(NULL, 0, (int)draw(2));
-    } else if (dice < 930) {
+    } else if (dice < (until += profile->revoke)) {
         if (hold)
             revoke_name(hold);
-    } else if (dice < 950) {
+    } else if (dice < (until += profile->sweep)) {
         sweep(registry);
-    } else if (dice < 960) {
+    } else if (dice < (until += profile->shut)) {
         shut(registry);
-    } else if (dice < 970) {
+    } else if (dice < (until += profile->fork)) {
         fork_child();
-    } else if (dice < 975) {
         kill_guard();
-    } else if (dice < 985) {
+    } else if (dice < (until += profile->finish)) {
         finish();
+    } else {
+        poll(NULL, 0, (int)draw(2));
     }
 }
 
@@ -637,7 +410,7 @@ void torture_worker(int slot, uint64_t seed)
     own_life = atomic_load(&crash_table->slots[slot].life);
     state = seed | 1;
     beat(IDLE, -1);
-    crash_arm(CRASH_WORKER, slot, seed);
+    crash_begin(CRASH_WORKER, slot, seed);
     while (!atomic_load(&crash_table->stop))
         act();
     if (draw(2))
@@ -645,98 +418,4 @@ void torture_worker(int slot, uint64_t seed)
     else
         finish();
     exit(0);
-}
-
-/* ---- the foreigner ---- */
-
-static int bind_foreign(const char *path, struct stat *out)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 100) < 0 ||
-        lstat(path, out) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
-static bool stands(const char *path, const struct stat *what)
-{
-    struct stat info;
-
-    return lstat(path, &info) == 0 && info.st_ino == what->st_ino && info.st_dev == what->st_dev;
-}
-
-/* A file of ours stays where it is; where removals look by renaming aside, it may be away for a moment. */
-static void hold_foreign(const struct torture_path *path, const struct stat *what)
-{
-    for (uint32_t i = draw(30); i > 0; i--) {
-        uint64_t since = crash_now();
-        bool there;
-
-        while (!(there = stands(path->text, what)) && path->sticky && crash_now() - since < LOSS_NS)
-            poll(NULL, 0, 1);
-        crash_count(COUNT_foreign_checks);
-        if (!there) {
-            crash_wrong(COUNT_foreign_removed, "%s: inode %lu is gone", path->text,
-                        (unsigned long)what->st_ino);
-            return;
-        }
-        poll(NULL, 0, (int)draw(2));
-    }
-    /* Once more where it may just have been away. */
-    for (int i = 0; i < (path->sticky ? 5 : 1); i++) {
-        if (stands(path->text, what))
-            unlink(path->text);
-        else if (path->sticky)
-            poll(NULL, 0, 2);
-    }
-}
-
-/* Take the place of whatever stands there, without asking. */
-static int replace_foreign(const struct torture_path *path, struct stat *out)
-{
-    char aside[220];
-    int fd;
-
-    snprintf(aside, sizeof aside, "%s.foreign", path->text);
-    unlink(aside);
-    fd = bind_foreign(aside, out);
-    if (fd >= 0 && rename(aside, path->text) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
-void torture_foreigner(uint64_t seed)
-{
-    state = seed | 1;
-    while (!atomic_load(&crash_table->stop)) {
-        int index = (int)draw((uint32_t)torture_paths_count), fd;
-        const struct torture_path *path = &torture_paths[index];
-        struct stat what;
-
-        if (path->class != FOREIGN)
-            continue;
-        if (draw(4) == 0) { /* not a socket */
-            fd = open(path->text, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-            if (fd >= 0)
-                fstat(fd, &what);
-        } else if (path->sticky && draw(2)) {
-            fd = replace_foreign(path, &what);
-        } else {
-            fd = bind_foreign(path->text, &what);
-        }
-        if (fd >= 0) {
-            crash_count(COUNT_foreign_binds);
-            hold_foreign(path, &what);
-            close(fd);
-        }
-        poll(NULL, 0, (int)draw(5));
-    }
-    _exit(0);
 }

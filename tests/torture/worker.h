@@ -1,4 +1,4 @@
-/* What the driver and its workers share. */
+/* What the driver and its processes share. */
 #ifndef TORTURE_WORKER_H
 #define TORTURE_WORKER_H
 
@@ -20,9 +20,23 @@ struct torture_path {
 extern struct torture_path torture_paths[];
 extern int torture_paths_count;
 
+/* What workers do in a round: of 1000 actions so many; the rest is waiting. */
+struct torture_profile {
+    const char *name;
+    uint32_t start, release, use, revoke, sweep, shut, fork, finish;
+    uint32_t paths;     /* the first so many */
+    uint32_t favourite; /* every other start is at one of the first so many */
+    uint32_t serve_in;  /* one start in so many is served */
+    bool only_sticky;
+};
+
+extern const struct torture_profile *torture_profile;
+
 /* A worker in C, until it is killed or has ended. Never returns. */
 void torture_worker(int slot, uint64_t seed) __attribute__((noreturn));
 /* A process that uses the paths of class FOREIGN without the library. Never returns. */
 void torture_foreigner(uint64_t seed) __attribute__((noreturn));
+/* Drives an agent in another language, until all are to stop. Never returns. */
+void torture_shepherd(int slot, uint64_t seed, const char *command) __attribute__((noreturn));
 
 #endif
