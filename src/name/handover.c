@@ -123,10 +123,12 @@ bool sr_share_take_over(struct sr_share *self, int offer[SR_CONTROL_FDS],
 }
 
 /* Whose listener it is by the record, which is looked at without byte 0; its owner answers. */
-static enum sr_news compare_record(struct sr_share *self)
+static enum sr_news compare_record(struct sr_share *self, const struct sr_place *place)
 {
     struct sr_record record;
 
+    if (!sr_lockfile_is_current(&self->lock, place, self->path))
+        return SR_NEWS_LOST; /* whoever answers has another lock file */
     self->is_unclear = sr_record_read(self->lock.fd, &record) < 0 || record.state != SR_RECORD_LIVE;
     if (self->is_unclear)
         return SR_NEWS_UNCLEAR;
@@ -163,7 +165,7 @@ static enum sr_news find_out(struct sr_share *self, const struct sr_place *place
     } else {
         sr_fd_close(fd);
     }
-    return compare_record(self);
+    return compare_record(self, place);
 }
 
 enum sr_news sr_share_hear(struct sr_share *self, const struct sr_place *place,
@@ -176,7 +178,7 @@ enum sr_news sr_share_hear(struct sr_share *self, const struct sr_place *place,
         return find_out(self, place);
     status = sr_control_receive(self->control, &word, out_offer);
     if (status == -EAGAIN)
-        return self->is_unclear ? compare_record(self) : SR_NEWS_NONE;
+        return self->is_unclear ? compare_record(self, place) : SR_NEWS_NONE;
     if (status == 0 && word == SR_CONTROL_OFFER)
         return SR_NEWS_OFFERED;
     for (int i = 0; status == 0 && i < SR_CONTROL_FDS; i++)

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "name/path.h"
+#include "name/record.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -284,8 +285,12 @@ void sr_lockfile_discard(const struct sr_lockfile *self, const struct sr_place *
                          const char *path)
 {
     struct sr_error *error = sr_error_take();
-    int status = sr_lockfile_unlink(self, place, path);
+    struct sr_record record;
+    int status = 0;
 
+    if (sr_record_read(self->fd, &record) == 0 && record.state == SR_RECORD_NONE &&
+        !sr_lockfile_has_owner(self) && !sr_lockfile_has_slots(self))
+        status = sr_lockfile_unlink(self, place, path);
     if (status < 0)
         sr_log(SR_LOG_CLEANUP_FAILED, SOCKREF_LOG_ERROR, status, path, "%s",
                sockref_last_error()->message);
@@ -299,8 +304,7 @@ static void abandon(struct sr_lockfile *self, const struct sr_place *place, cons
     struct stat info;
 
     if (sr_sys.fstat(self->fd, &info) == 0 && is_ours(&info) &&
-        sr_lockfile_take(self, path, SR_BYTE_CHANGE) == 0 &&
-        sr_lockfile_take(self, path, SR_BYTE_OWNER) == 0 && !sr_lockfile_has_slots(self)) {
+        sr_lockfile_take(self, path, SR_BYTE_CHANGE) == 0) {
         self->device = info.st_dev;
         self->inode = info.st_ino;
         sr_lockfile_discard(self, place, path);

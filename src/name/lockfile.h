@@ -65,8 +65,10 @@ uint64_t sr_lockfile_count_slots(const struct sr_lockfile *self);
 /* Remove the file, if its name still leads to it; byte 0 must be held. 0 or a described status. */
 int sr_lockfile_unlink(const struct sr_lockfile *self, const struct sr_place *place,
                        const char *path);
-/* The same where the caller has something else to report: a failure is logged, the thread's error
- * stays. */
+/*
+ * After a start that failed: the same, unless somebody has a slot or byte 1, or the record tells of
+ * what a dead owner left. A failure is logged, the thread's error stays.
+ */
 void sr_lockfile_discard(const struct sr_lockfile *self, const struct sr_place *place,
                          const char *path);
 /* Free every byte, then close; nothing if it is not open. */

@@ -53,9 +53,14 @@ static enum proof prove(const struct relic *relic, int inode, const struct stat 
     return born == record->born_ns ? CERTAIN : NONE;
 }
 
+static bool needs_proof(const struct relic *relic)
+{
+    return relic->by == SR_RECOVER_RECORDED || relic->by == SR_RECOVER_RETIRED;
+}
+
 static int refuse_foreign(const struct relic *relic, const char *what)
 {
-    if (relic->by == SR_RECOVER_RECORDED)
+    if (needs_proof(relic))
         return 0;
     return sr_error_set(SOCKREF_EFOREIGN, relic->path,
                         "%s stands at %s and was not touched: remove it, or use another path", what,
@@ -79,7 +84,7 @@ static int judge_dead(const struct relic *relic, enum proof proof, const struct 
         *out_remove = true;
         return 0;
     }
-    if (relic->by == SR_RECOVER_RECORDED)
+    if (needs_proof(relic))
         return 0;
     if (sr_probe_is_fresh(info))
         return SR_RECOVER_ALIVE;
@@ -175,7 +180,8 @@ static int recover(const struct sr_lockfile *lock, const struct sr_place *place,
     struct sr_record record;
     struct relic relic = {.place = place, .path = path, .record = &record, .pinned = pinned,
                           .by = by};
-    int status;
+    struct sr_error *error;
+    int status, beside;
 
     status = sr_record_read(lock->fd, &record);
     if (status < 0)
@@ -184,21 +190,22 @@ static int recover(const struct sr_lockfile *lock, const struct sr_place *place,
     status = recover_aside(&relic, inout_removed);
     if (status == 0)
         status = recover_relic(&relic, inout_removed);
+    if (status != 0 && status != SOCKREF_EFOREIGN)
+        return status;
     /* Whatever stands at the name, the control socket is a dead owner's. */
+    error = sr_error_take();
     sr_lockfile_name(sr_path_leaf(path), ".srctl", control);
     relic.leaf = control;
     relic.is_control = true;
     relic.pinned = NULL;
-    if (status == 0) {
-        status = recover_relic(&relic, inout_removed);
-    } else {
-        struct sr_error *error = sr_error_take();
-
-        recover_relic(&relic, inout_removed);
-        sr_error_give(error);
+    beside = recover_relic(&relic, inout_removed);
+    if (beside != 0 && (status == 0 || beside == SR_RECOVER_ALIVE)) {
+        sr_error_free(error);
+        return beside;
     }
+    sr_error_give(error);
     /* What it told of is gone, and the numbers may be used again. */
-    if (status == 0 && record.state != SR_RECORD_NONE)
+    if (beside == 0 && record.state != SR_RECORD_NONE && by != SR_RECOVER_RETIRED)
         sr_record_write(lock->fd, &empty);
     return status;
 }

@@ -16,6 +16,7 @@ struct sr_identity {
 /* Who asks decides how much proof is needed. */
 enum sr_recover_by {
     SR_RECOVER_RECORDED, /* only what was recorded or pinned: guard, sweep, the last holder */
+    SR_RECOVER_RETIRED,  /* the same; the record stays, for its file is to go */
     SR_RECOVER_START,    /* also a socket of our user that nobody has bound */
     SR_RECOVER_ALONE,    /* the same, without sharing: one that somebody has bound is EBUSY */
 };

@@ -129,14 +129,14 @@ static int retire(struct try *try)
                                   .device = try->record.device,
                                   .inode = try->record.inode};
     status = sr_recover(&try->share->lock, try->place, try->path,
-                        try->record.born_ns ? &socket : NULL, SR_RECOVER_RECORDED);
+                        try->record.born_ns ? &socket : NULL, SR_RECOVER_RETIRED);
     if (status < 0)
         return status;
     if (status == SR_RECOVER_ALIVE)
         return later(try, describe_owner(try, SOCKREF_EBUSY,
                                          "a child of the name's dead owner keeps it alive"));
-    sr_lockfile_discard(&try->share->lock, try->place, try->path);
-    return later_changing(try);
+    status = sr_lockfile_unlink(&try->share->lock, try->place, try->path);
+    return status < 0 ? status : later_changing(try);
 }
 
 /* Byte 1 is busy, but its owner's socket is not what it should be. */
@@ -265,20 +265,23 @@ static int bind_or_adopt(struct try *try)
     return sr_sockfile_bind(try->place, try->path, wish->mode, wish->backlog, &try->file);
 }
 
-/* Undo: what was adopted stays the caller's, file and descriptor. */
-static void unbind(struct try *try)
+/* Undo: what was adopted stays the caller's, file and descriptor. Returns 0, or why the file
+ * stays. */
+static int unbind(struct try *try)
 {
     struct sr_error *error = sr_error_take();
+    int status = 0;
 
     try->place->dir = try->file.place.dir;
     if (try->wish->fd >= 0) {
         sr_fd_disown(try->file.fd);
     } else {
-        sr_sockfile_remove(&try->file, try->path);
+        status = sr_sockfile_remove(&try->file, try->path);
         sr_fd_close(try->file.fd);
     }
     try->file.fd = -1;
     sr_error_give(error);
+    return status;
 }
 
 /* With bytes 0 and 1 held, and nothing at the name. */
@@ -307,7 +310,8 @@ static int own(struct try *try)
 
 unbind:
     sr_control_remove(&try->file.place, try->path, &share->control);
-    unbind(try);
+    if (unbind(try) < 0)
+        return status; /* the record helps whoever tries next */
 clear:
     sr_record_write(share->lock.fd, &empty);
     return status;
@@ -339,11 +343,9 @@ static int decide(struct try *try)
 
     if (status == SR_LOCK_BUSY)
         return join(try);
+    if (status == 0)
+        status = recover_and_own(try);
     if (status < 0)
-        return status;
-    status = recover_and_own(try);
-    /* A lock file that this try made does not stay behind. */
-    if (status < 0 && !sr_lockfile_has_slots(&share->lock))
         sr_lockfile_discard(&share->lock, try->place, try->path);
     return status == -EADDRINUSE ? later_occupied(try) : status;
 }
@@ -450,9 +452,8 @@ static int bind_after_recovery(struct try *try)
                                              "a socket stands at the path that may still be somebody's"));
         if (status == 0)
             status = bind_alone(try);
-        if (!sr_lockfile_has_slots(lock))
-            sr_lockfile_discard(lock, status == SR_SHARE_OWNED ? &try->file.place : try->place,
-                               try->path);
+        sr_lockfile_discard(lock, status == SR_SHARE_OWNED ? &try->file.place : try->place,
+                            try->path);
     }
     return status == -EADDRINUSE ? later_occupied(try) : status;
 }
@@ -543,11 +544,12 @@ int sr_share_end(struct sr_share *self, struct sr_sockfile *file)
         return status;
     beside = sr_control_remove(&file->place, self->path, &self->control);
     sr_peers_clear(&self->peers);
-    if (sr_share_has_others(self))
-        sr_record_write(self->lock.fd, &empty); /* the inode's number may be used again */
-    else if (beside == 0)
-        beside = sr_lockfile_unlink(&self->lock, &file->place, self->path);
-    return status < 0 ? status : beside;
+    if (status < 0 || beside < 0) /* the record helps whoever tries next */
+        return status < 0 ? status : beside;
+    if (!sr_share_has_others(self))
+        return sr_lockfile_unlink(&self->lock, &file->place, self->path);
+    sr_record_write(self->lock.fd, &empty); /* the inode's number may be used again */
+    return 0;
 }
 
 /*

@@ -58,6 +58,7 @@ static void in_child(void) SR_UNCHECKED
     }
     sr_registry_forget_all();
     sr_cleanup_after_fork();
+    sr_remove_after_fork();
     sr_guard_after_fork();
     sr_log_after_fork();
     sr_fd_after_fork_in_child();

@@ -61,6 +61,8 @@ static uint64_t patience_of(const sockref *entry)
 
 /* ---- removals that have to wait are the worker's ---- */
 
+static atomic_uint deferred_count;
+
 static void defer(sockref *entry, void (*over)(sockref *entry))
 {
     sockref_registry *self = entry->registry;
@@ -70,6 +72,7 @@ static void defer(sockref *entry, void (*over)(sockref *entry))
     deferred->entry = entry;
     deferred->over = over;
     deferred->delay_ms = 1;
+    atomic_fetch_add(&deferred_count, 1);
     sr_mutex_lock(&self->mutex);
     sr_registry_hold_locked(self);
     begun = sr_cleanup_begin(deferred);
@@ -83,7 +86,22 @@ static void remove_deferred(sockref *entry)
     sockref_registry *self = entry->registry;
 
     sr_remove_dying(entry, true);
+    atomic_fetch_sub(&deferred_count, 1);
     sr_registry_unhold(self);
+}
+
+/* At exit: what was released just before may be on its way to another holder. */
+static void await_deferred(uint64_t deadline)
+{
+    const struct timespec pause = {0, 200000};
+
+    while (atomic_load(&deferred_count) > 0 && sr_clock_ns() < deadline)
+        nanosleep(&pause, NULL);
+}
+
+void sr_remove_after_fork(void)
+{
+    atomic_store(&deferred_count, 0);
 }
 
 /* ---- the socket and what stands beside it ---- */
@@ -420,6 +438,7 @@ static void lose_deferred(sockref *entry)
     sockref_registry *self = entry->registry;
 
     revoke_joined(entry, true);
+    atomic_fetch_sub(&deferred_count, 1);
     sr_registry_unhold(self);
 }
 
@@ -613,6 +632,7 @@ static void leave_at_exit(struct sr_life *life, const char *path, const struct l
         return;
     }
     if (!share->is_owner) {
+        share->control = -1; /* the service thread may wait for it; it closes with the process */
         sr_share_let_go(share, &life->file.place);
         return;
     }
@@ -648,6 +668,7 @@ void sr_remove_at_exit(void) SR_UNCHECKED
     const struct last_wait wait = {sr_clock_after_ms(50), sr_clock_after_ms(500)};
     struct sr_list *node;
 
+    await_deferred(wait.heir_ns);
     if (!lock_soon(&sr_registry_list_mutex, wait.lock_ns))
         return;
     SR_LIST_EACH(node, &sr_registry_list)
