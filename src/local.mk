@@ -26,6 +26,8 @@ libsockref_internal_la_SOURCES = \
 	src/base/thread.c \
 	src/base/thread.h \
 	src/base/version.c \
+	src/name/bound.c \
+	src/name/bound.h \
 	src/name/control.c \
 	src/name/control.h \
 	src/name/guard.c \

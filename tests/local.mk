@@ -1,5 +1,6 @@
 # One program for each suite. tests/check-lists fails if a suite in the tree is not listed here.
 unit_suites = \
+	tests/unit/test-bound \
 	tests/unit/test-cleanup \
 	tests/unit/test-conn \
 	tests/unit/test-error \
@@ -80,7 +81,8 @@ $(integration_suites): libsockref.la
 # Owner and joiner in two languages; tests/pairs/agent.c has the protocol.
 check_PROGRAMS += tests/pairs/agent
 tests_pairs_agent_LDADD = libsockref.la
-pairs: all tests/pairs/agent
+pairs: all
+	@$(MAKE) tests/pairs/agent
 	SOCKREF_BUILD='$(abs_top_builddir)' python3 $(top_srcdir)/tests/pairs/run
 EXTRA_DIST += tests/pairs/run tests/pairs/agent.js tests/pairs/agent.py tests/pairs/Agent.java
 

@@ -129,6 +129,12 @@ int sr_fd_socket(int domain, int type)
     return noted(sr_sys.socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
 
+int sr_fd_netlink(int family)
+{
+    enter();
+    return noted(sr_sys.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, family));
+}
+
 int sr_fd_accept(int listener)
 {
     enter();

@@ -17,6 +17,7 @@ struct sockaddr;
 int sr_fd_open(int dir, const char *path, int flags);
 int sr_fd_open_mode(int dir, const char *path, int flags, mode_t mode);
 int sr_fd_socket(int domain, int type);
+int sr_fd_netlink(int family);
 int sr_fd_accept(int listener);
 int sr_fd_duplicate(int fd);
 int sr_fd_epoll(void);

@@ -18,6 +18,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "name/bound.h"
 #include "name/lockfile.h"
 #include "name/path.h"
 
@@ -119,6 +120,15 @@ static int identify_bound(struct sr_sockfile *file, const char *path, struct sta
     return status;
 }
 
+/* Where others may put files, it may be another program's socket by now that was found. */
+static int check_bound(struct sr_sockfile *file, const char *path, const struct stat *info)
+{
+    if (!file->place.shared || sr_bound_to(file->fd, info) != SR_BOUND_ELSEWHERE)
+        return 0;
+    file->has_file = false;
+    return sr_error_set(SOCKREF_EFOREIGN, path, "the socket was replaced while it was bound");
+}
+
 /* Give the file a mode that the umask has narrowed, through a descriptor of the file itself. */
 static int widen(const struct sr_sockfile *file, const char *path, mode_t mode)
 {
@@ -145,8 +155,10 @@ static int widen(const struct sr_sockfile *file, const char *path, mode_t mode)
  * spelling leads now and remove what was created there since, if it is a socket of ours. The
  * descriptor still pins its inode.
  */
-static void undo_lost_bind(const char *path, const struct timespec *since)
+static void undo_lost_bind(const struct sr_sockfile *file, const char *path,
+                           const struct timespec *since)
 {
+    enum sr_bound bound;
     struct stat info;
 
     if (sr_sys.fstatat(AT_FDCWD, path, &info, AT_SYMLINK_NOFOLLOW) < 0)
@@ -155,7 +167,9 @@ static void undo_lost_bind(const char *path, const struct timespec *since)
         info.st_ctim.tv_sec < since->tv_sec ||
         (info.st_ctim.tv_sec == since->tv_sec && info.st_ctim.tv_nsec < since->tv_nsec))
         return;
-    sr_sys.unlinkat(AT_FDCWD, path, 0);
+    bound = sr_bound_to(file->fd, &info);
+    if (bound == SR_BOUND_HERE || (bound == SR_BOUND_UNKNOWN && !file->place.shared))
+        sr_sys.unlinkat(AT_FDCWD, path, 0);
 }
 
 static int bind_checked(struct sr_sockfile *file, const char *path, int mode)
@@ -177,8 +191,10 @@ static int bind_checked(struct sr_sockfile *file, const char *path, int mode)
     if (file->place.dir < 0)
         return 0;
     status = identify_bound(file, path, &info);
+    if (status == 0)
+        status = check_bound(file, path, &info);
     if (status < 0)
-        undo_lost_bind(address.sun_path, &since);
+        undo_lost_bind(file, address.sun_path, &since);
     else if (mode >= 0 && (info.st_mode & 07777) != (mode_t)mode)
         status = widen(file, path, (mode_t)mode);
     return status;
@@ -286,7 +302,8 @@ int sr_sockfile_adopt(struct sr_place *place, const char *path, int fd,
         status = identify(&file, path, &info);
         if (status < 0 && status != -ENOENT)
             return status;
-        if (status == -ENOENT || !leads_to(fd, &info))
+        if (status == -ENOENT || !leads_to(fd, &info) ||
+            sr_bound_to(fd, &info) == SR_BOUND_ELSEWHERE)
             return sr_error_set(SOCKREF_EFOREIGN, path,
                                 "the descriptor is bound to another file than the path");
     }

@@ -144,7 +144,7 @@ START_TEST(d18_exit_matrix)
         /* A start is not misled by what stands there, whatever its own name is. */
         ck_assert_int_eq(count_sockets(directory), 2);
         ck_assert_int_eq(try_dial(file("named.sock")), -ECONNREFUSED);
-        ref = start(registry, NULL);
+        ref = start(registry, file("other.sock"));
         ck_assert(is_connectable(sockref_path(ref)));
         ck_assert_int_eq(count_sockets(directory), 3);
         /* What the lock files tell of is swept. */
@@ -326,7 +326,7 @@ START_TEST(d32_what_is_promised_of_every_end_is_so)
     ck_assert_int_eq(hear_from(child.talk), 'r');
     ck_assert_int_eq(kill(child.pid, SIGKILL), 0);
     ck_assert(WIFSIGNALED(end_child(&child)));
-    ref = start(registry, NULL);
+    ref = start(registry, file("other.sock"));
     ck_assert_int_eq(sockref_registry_sweep(registry, NULL, &count), 0);
     ck_assert_uint_eq(count, 2);
     /* The last release: at once, file, entry and descriptor. */

@@ -457,6 +457,31 @@ START_TEST(in_a_sticky_directory_another_file_is_put_back)
 }
 END_TEST
 
+/* Another program's socket takes the path right after our bind: it is not taken for ours. */
+static void replace_by_another_socket(void *path)
+{
+    replace_by_socket(path);
+}
+
+START_TEST(in_a_sticky_directory_a_socket_that_replaces_ours_is_seen)
+{
+    const char *dir = harness_sticky_dir(), *path;
+    struct sr_place place;
+
+    if (!dir)
+        return;
+    path = harness_text("%s/a", dir);
+    harness_assert_ok(sr_place_open(path, &place));
+    faults_install();
+    faults_before(FAULTS_fstatat, replace_by_another_socket, (void *)path);
+    harness_assert_fails(sr_sockfile_bind(&place, path, -1, 1, &file), SOCKREF_EFOREIGN);
+    sr_place_close(&place);
+    ck_assert(harness_is_socket(path));
+    close(foreign);
+    ck_assert_int_eq(unlink(path), 0);
+}
+END_TEST
+
 /* A file is never put over another one that has come meanwhile: both stay, one by another name. */
 static void replace_and_put(void *arg)
 {
@@ -846,6 +871,7 @@ int main(void)
     tcase_add_loop_test(tcase, a_refused_removal_is_told, 0, 3);
     tcase_add_test(tcase, in_a_sticky_directory_the_file_is_renamed_aside_first);
     tcase_add_test(tcase, in_a_sticky_directory_another_file_is_put_back);
+    tcase_add_test(tcase, in_a_sticky_directory_a_socket_that_replaces_ours_is_seen);
     tcase_add_loop_test(tcase, in_a_sticky_directory_a_removal_survives_that_its_file_is_put_back,
                         0, 2);
     tcase_add_test(tcase, in_a_sticky_directory_nothing_is_put_over_a_third_file);
