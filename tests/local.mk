@@ -26,6 +26,7 @@ unit_suites = \
 	tests/unit/test-registry \
 	tests/unit/test-remove \
 	tests/unit/test-service \
+	tests/unit/test-share \
 	tests/unit/test-slab \
 	tests/unit/test-sockfile \
 	tests/unit/test-start \

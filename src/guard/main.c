@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #define FIRST_OTHER (SR_SPAWN_PIDFD + 1)
+#define CLOSING_MS  100
 
 enum received {
     MESSAGE,
@@ -177,6 +178,9 @@ static void listen_to_parent(void)
             received = receive();
         while (received == MESSAGE);
     } while (received == NOTHING && !(fds[1].revents & POLLIN));
+    /* It may be in the middle of closing what it had; unless it lives on without this guard. */
+    if (!(fds[1].revents & POLLIN))
+        sr_sys.poll(&fds[1], 1, CLOSING_MS);
 }
 
 int main(void)

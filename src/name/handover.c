@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <time.h>
 
 #define ANSWER_WITHIN_NS 300000000u
 
@@ -24,19 +25,40 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Returns whether the peer owns the name now. */
-static bool offer_to(struct sr_share *self, int peer, const int *fds, uint64_t deadline_ns)
+/* Whether a word has come by then; any other word than TAKEN is no. */
+static bool hears(int peer, uint64_t until, bool *out_taken)
 {
-    uint64_t until = earlier(deadline_ns, sr_clock_ns() + ANSWER_WITHIN_NS);
     enum sr_control_word word = SR_CONTROL_DECLINED;
     int none[SR_CONTROL_FDS];
 
+    sr_control_wait(peer, until);
+    if (sr_control_receive(peer, &word, none) != 0)
+        return false;
+    *out_taken = word == SR_CONTROL_TAKEN;
+    return true;
+}
+
+/*
+ * Returns whether the peer owns the name now. As long as it has byte 1 without having said so it can
+ * still decline; without byte 1 nothing of the name may be touched.
+ */
+static bool offer_to(struct sr_share *self, int peer, const int *fds, uint64_t deadline_ns)
+{
+    const struct timespec pause = {0, 1000000};
+    uint64_t until = earlier(deadline_ns, sr_clock_ns() + ANSWER_WITHIN_NS);
+    bool taken = false, heard;
+
     sr_lockfile_free(&self->lock, SR_BYTE_OWNER); /* first: the peer may be fast */
-    if (sr_control_send(peer, SR_CONTROL_OFFER, fds) == 0 && sr_control_wait(peer, until) && sr_control_receive(peer, &word, none) == 0 &&
-        word == SR_CONTROL_TAKEN)
-        return true;
-    /* If the byte is taken all the same, it is by the peer, whose word has not come. */
-    return sr_lockfile_take(&self->lock, self->path, SR_BYTE_OWNER) == SR_LOCK_BUSY;
+    heard = sr_control_send(peer, SR_CONTROL_OFFER, fds) == 0 && hears(peer, until, &taken);
+    while (!taken) {
+        if (sr_lockfile_take(&self->lock, self->path, SR_BYTE_OWNER) != SR_LOCK_BUSY)
+            return false;
+        if (sr_clock_ns() >= deadline_ns)
+            return true;
+        nanosleep(&pause, NULL);
+        heard = heard || hears(peer, sr_clock_ns(), &taken);
+    }
+    return true;
 }
 
 bool sr_share_hand_over(struct sr_share *self, struct sr_sockfile *file, uint64_t deadline_ns)

@@ -345,7 +345,7 @@ static int decide(struct try *try)
         return join(try);
     if (status == 0)
         status = recover_and_own(try);
-    if (status < 0)
+    if (status != SR_SHARE_OWNED)
         sr_lockfile_discard(&share->lock, try->place, try->path);
     return status == -EADDRINUSE ? later_occupied(try) : status;
 }

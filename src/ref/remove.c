@@ -157,15 +157,14 @@ static int end_owned(struct sr_life *life, bool wait, uint64_t deadline)
 
 static int end_joined(struct sr_life *life, bool wait, uint64_t deadline)
 {
+    const struct timespec pause = {0, 1000000};
     int status;
 
     sr_joint_end(life);
     status = sr_share_let_go(life->share, &life->file.place);
-    if (status == SR_LOCK_BUSY && wait) {
-        status = sr_share_enter(life->share, deadline);
-        sr_share_leave(life->share);
-        if (status == 0)
-            status = sr_share_let_go(life->share, &life->file.place);
+    while (status == SR_LOCK_BUSY && wait && sr_clock_ns() < deadline) {
+        nanosleep(&pause, NULL);
+        status = sr_share_let_go(life->share, &life->file.place);
     }
     return status == SR_LOCK_BUSY ? (int)WAITS : status;
 }

@@ -1,0 +1,245 @@
+/* Start or join, and what stands in the way: src/name/share.c, src/name/recover.c. I2, I9. */
+#include "base/error.h"
+#include "harness/faults.h"
+#include "harness/harness.h"
+
+#include <errno.h>
+#include <glob.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static sockref_registry *here, *there;
+static int foreign;
+
+static void setup(void)
+{
+    here = harness_registry(0);
+    there = harness_registry(0);
+    foreign = -1;
+}
+
+static void teardown(void)
+{
+    sockref_registry_free(here);
+    sockref_registry_free(there);
+    if (foreign >= 0)
+        close(foreign);
+}
+
+static void put_foreign(const char *path)
+{
+    ck_assert_int_eq(unlink(path), 0);
+    foreign = harness_bind(path);
+}
+
+static void take_foreign_away(const char *path)
+{
+    close(foreign);
+    foreign = -1;
+    ck_assert_int_eq(unlink(path), 0);
+}
+
+/* A start that waits so long at most. */
+static int start(const char *path, int timeout_ms, sockref **out)
+{
+    sockref_options *options = harness_options(SOCKREF_OPT_START_TIMEOUT_MS, timeout_ms, 0);
+    int status = sockref_registry_listen(here, path, options, out);
+
+    sockref_options_free(options);
+    return status;
+}
+
+/* In a process of its own: own the name without a guard, and die. */
+static int own_and_die(void *path)
+{
+    sockref_options *options = sockref_options_new();
+    sockref *ref;
+    int status;
+
+    if (!options || sockref_options_set_int(options, SOCKREF_OPT_GUARD, 0) < 0)
+        _exit(2);
+    status = sockref_registry_listen(NULL, path, options, &ref);
+    _exit(status == 0 ? 0 : 1);
+}
+
+static void leave_owner_dead(const char *path)
+{
+    ck_assert_int_eq(harness_in_child(own_and_die, (void *)path), 0);
+    ck_assert(harness_is_socket(path));
+}
+
+/* ---- a foreign socket ---- */
+
+START_TEST(a_displaced_owner_is_not_joined)
+{
+    const char *path = harness_at("a");
+    sockref *owner = harness_listen(there, path), *ref;
+
+    put_foreign(path);
+    harness_assert_fails(start(path, 100, &ref), SOCKREF_EBUSY);
+    ck_assert_uint_eq(sockref_holder_count(owner), 1);
+    sockref_release(owner);
+    ck_assert(harness_can_dial(path));
+    take_foreign_away(path);
+}
+END_TEST
+
+START_TEST(what_a_displaced_dead_owner_left_beside_it_goes)
+{
+    const char *path = harness_at("a");
+    sockref *ref;
+
+    leave_owner_dead(path);
+    put_foreign(path);
+    harness_assert_fails(start(path, 100, &ref), SOCKREF_EFOREIGN);
+    ck_assert_uint_eq(harness_beside(), 0);
+    ck_assert(harness_can_dial(path));
+    take_foreign_away(path);
+}
+END_TEST
+
+/* ---- a dead one that nothing is known of ---- */
+
+/* It could be in the middle of its bind(). */
+START_TEST(a_dead_socket_is_replaced_when_it_is_not_fresh)
+{
+    const char *path = harness_at("a");
+    sockref *ref;
+    ino_t inode;
+
+    harness_leave_dead(path);
+    inode = harness_inode(path);
+    harness_assert_fails(start(path, 20, &ref), SOCKREF_EFOREIGN);
+    ck_assert_uint_eq(harness_inode(path), inode);
+    ck_assert_uint_eq(harness_beside(), 0);
+    harness_assert_ok(start(path, HARNESS_PATIENCE_MS, &ref));
+    ck_assert(harness_can_dial(path));
+    sockref_release(ref);
+}
+END_TEST
+
+/* ---- a start that fails ---- */
+
+START_TEST(a_failed_start_leaves_no_lock_file)
+{
+    const char *path = harness_at("a");
+    sockref *ref;
+
+    faults_install();
+    faults_arm(FAULTS_BIT(FAULTS_lock), (uint64_t)_i + 1, EIO);
+    if (start(path, 1000, &ref) == 0) {
+        faults_clear();
+        sockref_release(ref);
+    }
+    faults_clear();
+    ck_assert_uint_eq(harness_files(), 0);
+    ck_assert_uint_eq(harness_beside(), 0);
+}
+END_TEST
+
+START_TEST(a_failed_start_keeps_what_a_dead_owner_is_known_by)
+{
+    static const int calls[] = {FAULTS_pread, FAULTS_fstat, FAULTS_openat, FAULTS_unlinkat};
+    const char *path = harness_at("a");
+    uint64_t count;
+    sockref *ref;
+
+    for (uint64_t nth = 1; nth <= 8; nth++) {
+        bool left;
+        int status;
+
+        leave_owner_dead(path);
+        faults_install();
+        faults_arm(FAULTS_BIT(calls[_i]), nth, EIO);
+        status = start(path, 1000, &ref);
+        faults_clear();
+        if (status == 0)
+            sockref_release(ref);
+        left = harness_sockets() > 0;
+        harness_assert_ok(sockref_registry_sweep(here, harness_dir(), &count));
+        ck_assert(count == 1 || !left);
+        ck_assert_uint_eq(harness_files(), 0);
+        ck_assert_uint_eq(harness_beside(), 0);
+    }
+}
+END_TEST
+
+/* ---- a removal that was killed ---- */
+
+static unsigned count_kept(const char *dir)
+{
+    unsigned count = 0;
+    glob_t kept;
+
+    if (glob(harness_text("%s/.sockref-kept-*", dir), 0, NULL, &kept) == 0) {
+        count = (unsigned)kept.gl_pathc;
+        for (size_t i = 0; i < kept.gl_pathc; i++)
+            unlink(kept.gl_pathv[i]);
+        globfree(&kept);
+    }
+    return count;
+}
+
+START_TEST(what_stands_aside_is_found)
+{
+    const char *dir = harness_sticky_dir(), *path, *aside;
+    sockref *ref;
+
+    if (!dir)
+        return;
+    path = harness_text("%s/a", dir);
+    aside = harness_text("%s/.a.sraside", dir);
+    leave_owner_dead(path);
+    ck_assert_int_eq(rename(path, aside), 0);
+    if (_i == 1) { /* and the name is taken meanwhile */
+        foreign = harness_bind(path);
+        harness_assert_fails(start(path, 100, &ref), SOCKREF_EFOREIGN);
+        ck_assert(harness_can_dial(path));
+        take_foreign_away(path);
+    } else {
+        harness_assert_ok(start(path, 1000, &ref));
+        sockref_release(ref);
+    }
+    ck_assert(!harness_exists(aside));
+    ck_assert_uint_eq(count_kept(dir), 0);
+    ck_assert_uint_eq(harness_files(), 0);
+    ck_assert_uint_eq(harness_beside(), 0);
+}
+END_TEST
+
+/* What somebody else's removal took aside is not ours to remove; but it is not in the way. */
+START_TEST(what_stands_aside_and_is_not_ours_is_kept)
+{
+    const char *dir = harness_sticky_dir(), *path, *aside;
+    sockref *ref;
+
+    if (!dir)
+        return;
+    path = harness_text("%s/a", dir);
+    aside = harness_text("%s/.a.sraside", dir);
+    leave_owner_dead(path);
+    harness_write(aside, "precious");
+    harness_assert_ok(start(path, 1000, &ref));
+    sockref_release(ref);
+    ck_assert(!harness_exists(aside));
+    ck_assert_uint_eq(count_kept(dir), 1);
+    ck_assert_uint_eq(harness_files(), 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("share");
+    TCase *tcase = harness_tcase(suite, "share");
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, a_displaced_owner_is_not_joined);
+    tcase_add_test(tcase, what_a_displaced_dead_owner_left_beside_it_goes);
+    tcase_add_test(tcase, a_dead_socket_is_replaced_when_it_is_not_fresh);
+    tcase_add_loop_test(tcase, a_failed_start_leaves_no_lock_file, 0, 8);
+    tcase_add_loop_test(tcase, a_failed_start_keeps_what_a_dead_owner_is_known_by, 0, 4);
+    tcase_add_loop_test(tcase, what_stands_aside_is_found, 0, 2);
+    tcase_add_test(tcase, what_stands_aside_and_is_not_ours_is_kept);
+    return harness_run(suite);
+}
