@@ -10,8 +10,8 @@
  */
 #include "peers/harness.h"
 
-#include <sockref/sockref.h>
 #include <signal.h>
+#include <sockref/sockref.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>

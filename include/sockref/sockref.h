@@ -422,8 +422,9 @@ SOCKREF_API int sockref_registry_register_new(sockref_registry *self, const char
  *
  * Where this registry has it, its count goes up. Where another one has it, of this process or of
  * another one, it is joined: the reference counts and keeps the name, but sockref_is_owner() is
- * false and there is no descriptor; a watch tells when the owner goes, or when this registry becomes
- * the owner, and handlers in @p options are kept until then. What a dead owner left is removed.
+ * false and there is no descriptor; a watch tells when the owner goes, or when this registry
+ * becomes the owner, and handlers in @p options are kept until then. What a dead owner left is
+ * removed.
  *
  * Nothing is accepted: connections wait in the kernel's queue until sockref_serve() or a host that
  * takes the descriptor. With handlers in @p options the owner serves from the first moment.
@@ -561,8 +562,8 @@ SOCKREF_API int sockref_registry_cleanup_all(sockref_registry *self, uint64_t *o
 /**
  * @brief Remove what dead processes left in a directory.
  *
- * Taken are lock files of this user that nobody holds, with the sockets that they tell of; and, in a
- * directory that nobody else can write to, sockets of this user with a name that
+ * Taken are lock files of this user that nobody holds, with the sockets that they tell of; and, in
+ * a directory that nobody else can write to, sockets of this user with a name that
  * sockref_registry_listen() makes for NULL, that no process has bound. Anything else stays. Not
  * bound by "a negative return changed nothing".
  *

@@ -1,8 +1,8 @@
 /*
- * bind() gives no descriptor of the file that it makes, and whoever looks it up by its name may find
- * what somebody else has put there since. The kernel's socket diagnosis tells the inode. It gives 32
- * bits of its number, and the device as the file system has it, which is not always what stat()
- * says: where they differ nothing is known.
+ * bind() gives no descriptor of the file that it makes, and whoever looks it up by its name may
+ * find what somebody else has put there since. The kernel's socket diagnosis tells the inode. It
+ * gives 32 bits of its number, and the device as the file system has it, which is not always what
+ * stat() says: where they differ nothing is known.
  */
 #include "name/bound.h"
 

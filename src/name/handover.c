@@ -2,10 +2,10 @@
  * Handing a listener on, and what a joiner hears of its owner.
  *
  * The owner holds byte 0 all the while, so nobody else starts or recovers the name. It offers the
- * descriptors to one holder, with byte 1 free; that one takes byte 1, sees that the names still lead
- * to the lock file and to the socket, tells its guard, writes the record, and answers. Either may be
- * killed after any step: byte 1 then says who owns the name, and the checks after it that there is
- * still something to own.
+ * descriptors to one holder, with byte 1 free; that one takes byte 1, sees that the names still
+ * lead to the lock file and to the socket, tells its guard, writes the record, and answers. Either
+ * may be killed after any step: byte 1 then says who owns the name, and the checks after it that
+ * there is still something to own.
  */
 #include "name/share.h"
 
@@ -39,8 +39,8 @@ static bool hears(int peer, uint64_t until, bool *out_taken)
 }
 
 /*
- * Returns whether the peer owns the name now. As long as it has byte 1 without having said so it can
- * still decline; without byte 1 nothing of the name may be touched.
+ * Returns whether the peer owns the name now. As long as it has byte 1 without having said so it
+ * can still decline; without byte 1 nothing of the name may be touched.
  */
 static bool offer_to(struct sr_share *self, int peer, const int *fds, uint64_t deadline_ns)
 {

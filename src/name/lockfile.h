@@ -21,7 +21,7 @@
 enum {
     SR_BYTE_CHANGE = 0,
     SR_BYTE_OWNER = 1,
-    SR_BYTE_HEIR = 2, /* who has byte 1 by a hand-over, until the record tells of it */
+    SR_BYTE_HEIR = 2,     /* who has byte 1 by a hand-over, until the record tells of it */
     SR_BYTE_SLOTS = 1000, /* and all after it */
 };
 
@@ -34,7 +34,8 @@ struct sr_lockfile {
 };
 
 #define SR_LOCKFILE_NAME_MAX 96
-/* The name of a file that goes with a leaf: ".LEAF<suffix>", or by a hash where that is too long. */
+/* The name of a file that goes with a leaf: ".LEAF<suffix>", or by a hash where that is too long.
+ */
 void sr_lockfile_name(const char *leaf, const char *suffix, char out[SR_LOCKFILE_NAME_MAX]);
 
 /*

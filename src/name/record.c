@@ -126,8 +126,7 @@ static void read_boot_id(uint8_t out[16])
 
         if (!digit)
             continue;
-        out[nibbles / 2] =
-            (uint8_t)(out[nibbles / 2] << 4 | (digit - "0123456789abcdef"));
+        out[nibbles / 2] = (uint8_t)(out[nibbles / 2] << 4 | (digit - "0123456789abcdef"));
         nibbles++;
     }
 }

@@ -178,8 +178,8 @@ static int recover(const struct sr_lockfile *lock, const struct sr_place *place,
     static const struct sr_record empty;
     char control[SR_LOCKFILE_NAME_MAX];
     struct sr_record record;
-    struct relic relic = {.place = place, .path = path, .record = &record, .pinned = pinned,
-                          .by = by};
+    struct relic relic = {
+        .place = place, .path = path, .record = &record, .pinned = pinned, .by = by};
     struct sr_error *error;
     int status, beside;
 
@@ -272,7 +272,7 @@ int sr_recover_pinned(const struct sr_place *place, const char *path,
 
     if (!pinned->is_known)
         return 0;
-    status = sr_sockfile_remove_inode(place, sr_path_leaf(path), pinned->device, pinned->inode,
-                                      path);
+    status =
+        sr_sockfile_remove_inode(place, sr_path_leaf(path), pinned->device, pinned->inode, path);
     return status < 0 ? status : 0;
 }

@@ -2,8 +2,8 @@
  * Start or join.
  *
  * Under byte 0 of the lock file the byte 1 decides: who gets it owns the name, clears away what a
- * dead owner left, says in the record that it binds, binds, and says that it lives. Who does not get
- * it joins, after it has seen, still under byte 0, that the owner's socket stands there and is
+ * dead owner left, says in the record that it binds, binds, and says that it lives. Who does not
+ * get it joins, after it has seen, still under byte 0, that the owner's socket stands there and is
  * alive: an owner that is about to die can still have its byte.
  *
  * The guard is told of a name before its lock file can exist, and of the socket right after its
@@ -32,7 +32,8 @@
 #define ZOMBIE_AFTER_NS 100000000u /* how long a dead owner's byte may stay busy */
 
 /* One try. */
-struct try {
+struct
+try {
     struct sr_place *place;
     const char *path;
     const struct sr_wish *wish;
@@ -66,10 +67,9 @@ static int describe_owner(const struct try *try, int status, const char *what)
 {
     if (try->record.state == SR_RECORD_NONE)
         return sr_error_set(status, try->path, "%s", what);
-    return sr_error_set(status, try->path,
-                        "%s; its owner is process %" PRIu64 " (%s), holders: %" PRIu64, what,
-                        try->record.pid, try->record.program,
-                        sr_lockfile_count_slots(&try->share->lock));
+    return sr_error_set(
+        status, try->path, "%s; its owner is process %" PRIu64 " (%s), holders: %" PRIu64, what,
+        try->record.pid, try->record.program, sr_lockfile_count_slots(&try->share->lock));
 }
 
 /* Have the guard know, before there is anything. Without one a start goes on, unless it was asked
@@ -247,8 +247,8 @@ static int identify(struct try *try)
     if (sr_sys.fstat(inode, &info) < 0)
         status = sr_error_system(errno, "fstat", try->path);
     else if (info.st_dev != try->file.device || info.st_ino != try->file.inode)
-        status = sr_error_set(SOCKREF_EFOREIGN, try->path,
-                              "the socket was replaced while it started");
+        status =
+            sr_error_set(SOCKREF_EFOREIGN, try->path, "the socket was replaced while it started");
     *socket = (struct sr_identity){true, try->file.device, try->file.inode, 0};
     if (status == 0 && sr_sys.birth(inode, &socket->born_ns) < 0)
         socket->born_ns = 0;
@@ -448,8 +448,9 @@ static int bind_after_recovery(struct try *try)
     } else if (status == 0) {
         status = sr_recover(lock, try->place, try->path, NULL, SR_RECOVER_ALONE);
         if (status == SR_RECOVER_ALIVE)
-            status = later(try, sr_error_set(SOCKREF_EBUSY, try->path,
-                                             "a socket stands at the path that may still be somebody's"));
+            status = later(
+                try, sr_error_set(SOCKREF_EBUSY, try->path,
+                                  "a socket stands at the path that may still be somebody's"));
         if (status == 0)
             status = bind_alone(try);
         sr_lockfile_discard(lock, status == SR_SHARE_OWNED ? &try->file.place : try->place,
@@ -554,7 +555,8 @@ int sr_share_end(struct sr_share *self, struct sr_sockfile *file)
 
 /*
  * The owner that only waits for the last holder looks again when somebody connects. Returns whether
- * there is one who will: an owner that ends removes its control socket before it counts the holders.
+ * there is one who will: an owner that ends removes its control socket before it counts the
+ * holders.
  */
 static bool poke_owner(const struct sr_share *self, const struct sr_place *place)
 {

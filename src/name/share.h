@@ -16,9 +16,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What a holder of a name has of it beside the socket. Stays where it is: the guard's list has it. */
+/* What a holder of a name has of it beside the socket. Stays where it is: the guard's list has it.
+ */
 struct sr_share {
-    char *path; /* owned */
+    char *path;              /* owned */
     struct sr_lockfile lock; /* not open where the name is not shared */
     struct sr_guarded guarded;
     struct sr_identity socket; /* the name's, also where another process owns it */
@@ -27,7 +28,7 @@ struct sr_share {
     int stale; /* a connection that control has replaced: to be closed by who watches it; -1 */
     uint32_t generation; /* of the owner that was last heard of */
     bool is_owner;
-    bool is_unclear; /* the record did not tell of an owner when it was last looked at */
+    bool is_unclear;       /* the record did not tell of an owner when it was last looked at */
     struct sr_peers peers; /* whom an owner has accepted on its control socket */
 };
 
@@ -83,8 +84,8 @@ uint64_t sr_share_count_others(const struct sr_share *self);
  */
 int sr_share_end(struct sr_share *self, struct sr_sockfile *file);
 /*
- * A joiner lets go: its slot is freed, and where the owner is gone and no other holder is left, what
- * remains is removed. 0, SR_LOCK_BUSY: to be tried again, or a described status. Never waits.
+ * A joiner lets go: its slot is freed, and where the owner is gone and no other holder is left,
+ * what remains is removed. 0, SR_LOCK_BUSY: to be tried again, or a described status. Never waits.
  */
 int sr_share_let_go(struct sr_share *self, const struct sr_place *place);
 /* Unlock, close and have the guard forget: nothing is left. Nothing happens the second time. */
@@ -99,11 +100,11 @@ void sr_share_close(struct sr_share *self);
 bool sr_share_hand_over(struct sr_share *self, struct sr_sockfile *file, uint64_t deadline_ns);
 
 enum sr_news {
-    SR_NEWS_NONE,     /* nothing has happened */
-    SR_NEWS_OWNER,    /* another holder owns it now */
-    SR_NEWS_UNCLEAR,  /* the owner is gone or going: ask again in some milliseconds */
-    SR_NEWS_LOST,     /* the owner is gone, and the name with it */
-    SR_NEWS_OFFERED,  /* the listener is offered: sr_share_take_over() or sr_share_decline() */
+    SR_NEWS_NONE,    /* nothing has happened */
+    SR_NEWS_OWNER,   /* another holder owns it now */
+    SR_NEWS_UNCLEAR, /* the owner is gone or going: ask again in some milliseconds */
+    SR_NEWS_LOST,    /* the owner is gone, and the name with it */
+    SR_NEWS_OFFERED, /* the listener is offered: sr_share_take_over() or sr_share_decline() */
 };
 /* What a joiner hears from its control socket, or finds out by the locks. Never waits. */
 enum sr_news sr_share_hear(struct sr_share *self, const struct sr_place *place,
@@ -111,7 +112,7 @@ enum sr_news sr_share_hear(struct sr_share *self, const struct sr_place *place,
 /* Take what was offered: the file gets its descriptor and identity. Returns whether it came to
  * that. Takes the offer. */
 bool sr_share_take_over(struct sr_share *self, int offer[SR_CONTROL_FDS],
-                                struct sr_sockfile *inout_file);
+                        struct sr_sockfile *inout_file);
 void sr_share_decline(struct sr_share *self, int offer[SR_CONTROL_FDS]);
 
 #endif

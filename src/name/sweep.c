@@ -76,8 +76,8 @@ static int sweep_socket(const struct sr_place *place, const char *leaf)
 /* Whether anybody lives who holds the name of a lock file; asked without locking anything. */
 static bool is_held(const struct sr_place *place, const char *lock_name)
 {
-    struct sr_lockfile lock = {.fd = sr_fd_open(place->dir, lock_name,
-                                                O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)};
+    struct sr_lockfile lock = {
+        .fd = sr_fd_open(place->dir, lock_name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)};
     bool held = lock.fd < 0 || sr_lockfile_has_owner(&lock) || sr_lockfile_has_slots(&lock);
 
     sr_fd_close(lock.fd < 0 ? -1 : lock.fd);

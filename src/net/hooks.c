@@ -1,4 +1,5 @@
-/* What this floor does for the one below. The table is defined here, so that no link leaves it out. */
+/* What this floor does for the one below. The table is defined here, so that no link leaves it out.
+ */
 #include "ref/hooks.h"
 
 #include "net/count.h"

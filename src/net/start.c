@@ -58,7 +58,7 @@ struct start {
     int status SR_GUARDED_BY(mutex);
     sockref *ref SR_GUARDED_BY(mutex);
     struct sr_error *error SR_GUARDED_BY(mutex); /* of the result, or for when the time is over */
-    unsigned tries; /* in a row, that had to rest */
+    unsigned tries;                              /* in a row, that had to rest */
 };
 
 static void hold(struct start *self)
@@ -233,7 +233,8 @@ static int attempt(struct start *self, bool first) SR_EXCLUDES(mutex)
     return 0;
 }
 
-/* When to try again what another process stands in the way of; or the deadline, if that is sooner. */
+/* When to try again what another process stands in the way of; or the deadline, if that is sooner.
+ */
 static uint64_t end_of_rest(struct start *self)
 {
     unsigned doublings = self->tries < 6 ? self->tries : 6;

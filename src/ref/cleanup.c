@@ -1,7 +1,7 @@
 /*
- * The worker that ends cleanup delays, and removals that had to wait: one thread for the process, started with the first delay and
- * gone with the last. Delays stand in a list by their end; since most are of one length, a new one
- * belongs at the tail.
+ * The worker that ends cleanup delays, and removals that had to wait: one thread for the process,
+ * started with the first delay and gone with the last. Delays stand in a list by their end; since
+ * most are of one length, a new one belongs at the tail.
  */
 #include "ref/cleanup.h"
 
@@ -35,7 +35,7 @@ static void *work(void *unused)
     sr_mutex_lock(&mutex);
     while (!sr_list_is_empty(&running)) {
         struct sr_deadline *deadline = first();
-        void (*over)(sockref *entry);
+        void (*over)(sockref * entry);
         sockref *entry;
 
         if (deadline->at > sr_clock_ns()) {

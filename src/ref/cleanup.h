@@ -13,7 +13,7 @@ struct sr_deadline {
     struct sr_list node; /* of the worker's list, while it runs */
     sockref *entry;
     uint64_t delay_ms;
-    uint64_t at; /* sr_clock_ns() */
+    uint64_t at;                  /* sr_clock_ns() */
     void (*over)(sockref *entry); /* the worker calls it, with no lock held; gives the hold back */
 };
 

@@ -32,9 +32,8 @@ static bool has_dying(const sockref_registry *self)
         uint64_t word = atomic_load(&sr_slab_at(&self->slab, i)->word);
         enum sr_state state = sr_word_state(word);
 
-        if (state == SR_REMOVING ||
-            (sr_word_count(word) == 0 && state != SR_FREE && state != SR_GRACE &&
-             state != SR_LINGER))
+        if (state == SR_REMOVING || (sr_word_count(word) == 0 && state != SR_FREE &&
+                                     state != SR_GRACE && state != SR_LINGER))
             return true;
     }
     return false;

@@ -20,10 +20,10 @@
  * Who moves between them. FRESH, STARTING and REMOVING have one thread that has the right to change
  * the entry and holds one count of it (a removal by the last release: none); all others wait, or
  * look elsewhere. TURNING is the service thread's, which holds no count: references come and go
- * meanwhile, and if none is left it ends the life. Whoever takes the count to 0 in NAMED, LISTENING,
- * JOINED or REVOKED has the duty to end the life; nobody else touches an entry of these states with count 0, and no count is ever added
- * to it. GRACE ends by the worker, LINGER by the service thread, or both by whoever wants the name
- * again; all decide under the registry's mutex.
+ * meanwhile, and if none is left it ends the life. Whoever takes the count to 0 in NAMED,
+ * LISTENING, JOINED or REVOKED has the duty to end the life; nobody else touches an entry of these
+ * states with count 0, and no count is ever added to it. GRACE ends by the worker, LINGER by the
+ * service thread, or both by whoever wants the name again; all decide under the registry's mutex.
  *
  * Adding to a count that is not 0 in an active state needs no lock, everything else is done with
  * the registry's mutex held, but for the file calls of a start or removal, which run with no lock.
@@ -95,7 +95,7 @@ struct sr_entry_rest {
     uint32_t place_hash;
     uint32_t index;     /* in the slab */
     uint32_t next_free; /* index + 1 */
-    uint32_t told; /* events on their way to the watch; guarded by the mutex */
+    uint32_t told;      /* events on their way to the watch; guarded by the mutex */
     bool has_place;
     bool in_table;
     bool is_left; /* freed, but not to be used again before those events have come */

@@ -1,5 +1,6 @@
 /*
- * What the net floor does for the ref floor, which knows nothing of it: that floor defines the table.
+ * What the net floor does for the ref floor, which knows nothing of it: that floor defines the
+ * table.
  */
 #ifndef SR_REF_HOOKS_H
 #define SR_REF_HOOKS_H

@@ -36,11 +36,11 @@ struct sr_life {
     struct sr_service *service; /* guarded by the registry's mutex */
 
     /* Of a name that stands in a directory. */
-    struct sr_share *share;      /* NULL when it is over; taken away with the mutex held */
-    sockref *entry;              /* guarded by the mutex; NULL: not yet, or no more */
-    struct sr_joint *joint;      /* guarded by the mutex; waits for what other holders do, or NULL */
-    sockref_options *kept;       /* a joiner's handlers, for when it owns the name; or NULL */
-    bool hands_over;             /* may pass the listener on at its end */
+    struct sr_share *share; /* NULL when it is over; taken away with the mutex held */
+    sockref *entry;         /* guarded by the mutex; NULL: not yet, or no more */
+    struct sr_joint *joint; /* guarded by the mutex; waits for what other holders do, or NULL */
+    sockref_options *kept;  /* a joiner's handlers, for when it owns the name; or NULL */
+    bool hands_over;        /* may pass the listener on at its end */
     struct sr_deadline deferred; /* a removal that has to wait */
 };
 

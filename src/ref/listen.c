@@ -78,11 +78,10 @@ static int share(sockref_registry *self, struct attempt *attempt, sockref *entry
     uint64_t word = atomic_load(&entry->word);
 
     if (is_exclusive(attempt))
-        return sr_error_set(sr_word_state(word) == SR_JOINED ? SOCKREF_EBUSY : SOCKREF_EEXISTS,
-                            attempt->name.path,
-                            sr_word_state(word) == SR_JOINED
-                                ? "another registry listens on the name"
-                                : "this registry listens on the name already");
+        return sr_error_set(
+            sr_word_state(word) == SR_JOINED ? SOCKREF_EBUSY : SOCKREF_EEXISTS, attempt->name.path,
+            sr_word_state(word) == SR_JOINED ? "another registry listens on the name"
+                                             : "this registry listens on the name already");
     do {
         if (sr_word_count(word) == 0)
             return park(self, attempt, entry);
@@ -304,8 +303,8 @@ static int make_life(struct attempt *attempt, struct sr_life **out_life)
     life->hands_over = values[SOCKREF_OPT_HANDOVER] != 0;
     life->registry = attempt->registry;
     sr_list_init(&life->deferred.node);
-    status = attempt->place.dir >= 0 ? start_in_directory(attempt, life)
-                                     : start_abstract(attempt, life);
+    status =
+        attempt->place.dir >= 0 ? start_in_directory(attempt, life) : start_abstract(attempt, life);
     if (status < 0 || status == SR_SHARE_LATER) {
         free(life);
         return status;

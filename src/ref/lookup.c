@@ -92,7 +92,7 @@ static sockref *find_fast(sockref_registry *self, const char *path)
 enum found {
     FOUND_COUNTED,
     FOUND_REVIVED, /* out of LINGER */
-    FOUND_DYING, /* wait for its end, or take it for gone */
+    FOUND_DYING,   /* wait for its end, or take it for gone */
     FOUND_LIMIT,
 };
 

@@ -251,7 +251,8 @@ bool sr_registry_unpark(sockref_registry *self, struct sr_waiter *waiter)
     return was_parked;
 }
 
-/* Default names are drawn anew each time, so no later start would find what a killed process left. */
+/* Default names are drawn anew each time, so no later start would find what a killed process left.
+ */
 static void sweep_once(sockref_registry *self, const char *directory)
 {
     struct sr_error *error;

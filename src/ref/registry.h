@@ -32,8 +32,8 @@ int sr_registry_resolve(sockref_registry **inout_registry);
 
 /*
  * Listen on a name without waiting. Returns 0 and a reference; a negative status, described; or
- * SR_PARKED or SR_LATER. With options that have handlers, the service is attached before the name can be seen
- * by others.
+ * SR_PARKED or SR_LATER. With options that have handlers, the service is attached before the name
+ * can be seen by others.
  */
 int sr_registry_try_listen(sockref_registry *self, const char *path, const sockref_options *options,
                            struct sr_waiter *waiter, sockref **out_ref);

@@ -107,9 +107,9 @@ void sr_remove_after_fork(void)
 /* ---- the socket and what stands beside it ---- */
 
 enum fate {
-    ENDED,    /* nothing of ours is left; or it was passed on */
-    WAITS,    /* byte 0 is busy, or passing it on takes time */
-    LINGERS,  /* others hold it, and it is served */
+    ENDED,   /* nothing of ours is left; or it was passed on */
+    WAITS,   /* byte 0 is busy, or passing it on takes time */
+    LINGERS, /* others hold it, and it is served */
 };
 
 /* Pass the listener on to another holder, if that is wanted and this thread may wait. */
@@ -193,8 +193,10 @@ void sr_remove_unseen(struct sr_life *life)
 {
     struct sr_share *share = life->share;
 
-    if (!share || !sr_share_is_shared(share)) {
-        sr_sockfile_remove(&life->file, share ? share->path : NULL);
+    if (!share) {
+        /* an abstract name has no file */
+    } else if (!sr_share_is_shared(share)) {
+        sr_sockfile_remove(&life->file, share->path);
     } else if (share->is_owner) {
         sr_share_free_slot(share);
         if (sr_share_enter(share, sr_clock_after_ms(UNSEEN_MS)) != SR_LOCK_BUSY)

@@ -131,8 +131,8 @@ int sr_names_create(sockref_registry *self, const struct sr_name *name, enum sr_
 void sr_names_told(sockref *entry);
 /* Out of the index: nobody finds it any more. */
 void sr_names_hide(sockref_registry *self, sockref *entry) SR_REQUIRES(self->mutex);
-/* Hidden, with count 0: back to the slab, once no event of it is on its way; drops the entry's hold.
- * Its life is the caller's to give back. */
+/* Hidden, with count 0: back to the slab, once no event of it is on its way; drops the entry's
+ * hold. Its life is the caller's to give back. */
 void sr_names_free_unlock(sockref_registry *self, sockref *entry, struct sr_list *woken)
     SR_RELEASES(self->mutex);
 /* The entry's additions, made if need be; NULL: no memory. */
@@ -175,7 +175,8 @@ void sr_remove_lost(sockref *entry);
 
 /* ---- joint.c: what other holders of a name do ---- */
 
-/* Wait for news of the owner; for a life that nobody can see yet. Returns 0 or a described status. */
+/* Wait for news of the owner; for a life that nobody can see yet. Returns 0 or a described status.
+ */
 int sr_joint_begin(struct sr_life *life);
 /* Have the watch of an entry that listens, if it has one, told of the loss of its files. */
 void sr_joint_attend(sockref *entry);

@@ -3,8 +3,8 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "name/guard.h"
 #include "harness/faults.h"
+#include "name/guard.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -39,7 +39,7 @@ void harness_assert_clean(void);
 unsigned harness_sockets(void); /* in the directory of the case and below */
 unsigned harness_files(void);
 /* Lock files and control sockets; the two above do not count them. */
-unsigned harness_beside(void);   /* of any kind but directories */
+unsigned harness_beside(void); /* of any kind but directories */
 unsigned harness_descriptors(void);
 size_t harness_noted(void); /* by the library, without the guard's */
 unsigned harness_threads(void);

@@ -18,15 +18,15 @@ enum order {
     START_WIDE,      /* mode 0660 */
     SERVE,           /* echo; DONE, as with all that follow */
     HOLDERS,         /* FIRST_NUMBER and their number */
-    DRAIN,           /* accept and close all that wait; FIRST_NUMBER and how many, MOST_DRAINED at most */
-    IS_OWNER,        /* DONE or FAILED */
+    DRAIN,    /* accept and close all that wait; FIRST_NUMBER and how many, MOST_DRAINED at most */
+    IS_OWNER, /* DONE or FAILED */
     IS_ACTIVE,
     AWAIT_LOST, /* since the start */
     AWAIT_OWNER,
     RELEASE,
     CLONE_TO_STAY, /* a child that the library does not know of; DONE, and then its process id */
     CLONE_TO_EXIT, /* one that ends by exit(); it is waited for */
-    END,   /* exit(), with what is held; no answer */
+    END,           /* exit(), with what is held; no answer */
 };
 
 enum outcome { OWNED = 'A', JOINED, BUSY, FOREIGN, FAILED, DONE, READY };
@@ -117,7 +117,8 @@ static inline char drain_queue(void)
     return (char)(FIRST_NUMBER + count);
 }
 
-/* A clone that passes by libc, and so by what the library does at a fork; it has all descriptors. */
+/* A clone that passes by libc, and so by what the library does at a fork; it has all descriptors.
+ */
 static inline pid_t clone_raw(void)
 {
     return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
@@ -203,7 +204,10 @@ static inline int play_holder(const char *name)
     return order == END ? 0 : 3;
 }
 
-#define HOLDER_ROLE {"holder", play_holder}
+#define HOLDER_ROLE                                                                                \
+    {                                                                                              \
+        "holder", play_holder                                                                      \
+    }
 
 /* ---- in the test ---- */
 

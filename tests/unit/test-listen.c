@@ -401,8 +401,7 @@ START_TEST(abstract_names_are_shared_and_end)
 {
     const char *path = harness_text("@sockref-listen-%ld", (long)getpid());
     sockref_registry *other = harness_registry(0);
-    sockref *ref = harness_listen(registry, path), *again = harness_listen(registry, path),
-            *joined;
+    sockref *ref = harness_listen(registry, path), *again = harness_listen(registry, path), *joined;
 
     ck_assert_ptr_eq(ref, again);
     ck_assert_uint_eq(harness_files(), 0);

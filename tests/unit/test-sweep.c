@@ -45,8 +45,8 @@ END_TEST
 /* A bind() that is under way looks so for a moment. */
 START_TEST(a_fresh_socket_of_a_process_that_lives_stays)
 {
-    const char *path = harness_text("%s/sockref-%d-0123456789abcdef.sock", harness_dir(),
-                                    (int)getpid());
+    const char *path =
+        harness_text("%s/sockref-%d-0123456789abcdef.sock", harness_dir(), (int)getpid());
     const struct timespec pause = {0, 10000000};
 
     harness_leave_dead(path);

@@ -696,7 +696,7 @@ def test_l39_sweep(directory: Path) -> None:
         dead = directory / "sockref-5194301-0123456789abcdef.sock"
         name = Path(live.path).name
         # The form of a default name, of a process that is gone.
-        dead = directory / name.replace(f"-{os.getpid()}-", "-1-")
+        dead = directory / name.replace(f"-{os.getpid()}-", "-5194301-")
         plain, other = directory / name.replace(f"-{os.getpid()}-", "-2-"), directory / "other.sock"
         for found in (dead, other):
             with socket.socket(socket.AF_UNIX) as server:

@@ -239,7 +239,7 @@ class PathsTest extends Scene {
         assertEquals(2 + 3 + 2, left().size(), () -> "two of them are shared");
         Files.writeString(path("sockref-5194301-0123456789abcdef.sock"), "a regular file");
         foreign(path("foreign.sock")).close();
-        try (Registry registry = new Registry(here); SocketReference live = registry.listen()) {
+        try (Registry registry = new Registry(here); SocketReference live = registry.listen(path("live.sock"))) {
             assertEquals(3, registry.sweep(directory));
             assertFalse(dead.stream().anyMatch(Scene::exists));
             assertEquals(3, left().size(), "those of the live one");
