@@ -463,6 +463,13 @@ void sr_guard_forget(struct sr_guarded *self)
     self->id = 0;
 }
 
+void sr_guard_unpin(struct sr_guarded *self)
+{
+    sr_mutex_lock(&mutex);
+    self->is_pinned = false;
+    sr_mutex_unlock(&mutex);
+}
+
 int sr_guard_status(void)
 {
     int status;

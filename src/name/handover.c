@@ -38,9 +38,18 @@ static bool hears(int peer, uint64_t until, bool *out_taken)
     return true;
 }
 
+/* Whether another holder has written itself down as the owner. */
+static bool has_successor(const struct sr_share *self)
+{
+    struct sr_record record;
+
+    return sr_record_read(self->lock.fd, &record) == 0 && record.state == SR_RECORD_LIVE &&
+           record.generation != self->generation;
+}
+
 /*
- * Returns whether the peer owns the name now. As long as it has byte 1 without having said so it
- * can still decline; without byte 1 nothing of the name may be touched.
+ * Returns whether somebody else owns the name now: this peer, or one before that comes late. As
+ * long as byte 1 is taken without that it may still be declined; without it nothing may be touched.
  */
 static bool offer_to(struct sr_share *self, int peer, const int *fds, uint64_t deadline_ns)
 {
@@ -53,7 +62,7 @@ static bool offer_to(struct sr_share *self, int peer, const int *fds, uint64_t d
     while (!taken) {
         if (sr_lockfile_take(&self->lock, self->path, SR_BYTE_OWNER) != SR_LOCK_BUSY)
             return false;
-        if (sr_clock_ns() >= deadline_ns)
+        if (has_successor(self) || sr_clock_ns() >= deadline_ns)
             return true;
         nanosleep(&pause, NULL);
         heard = heard || hears(peer, sr_clock_ns(), &taken);
@@ -116,6 +125,7 @@ static bool succeed(struct sr_share *self, const struct sr_place *place)
         sr_record_write(self->lock.fd, &record) == 0)
         return true;
     sr_lockfile_free(&self->lock, SR_BYTE_OWNER);
+    sr_guard_unpin(&self->guarded);
     return false;
 }
 

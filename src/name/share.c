@@ -273,6 +273,7 @@ static int unbind(struct try *try)
     int status = 0;
 
     try->place->dir = try->file.place.dir;
+    sr_guard_unpin(&try->share->guarded);
     if (try->wish->fd >= 0) {
         sr_fd_disown(try->file.fd);
     } else {
