@@ -36,6 +36,8 @@ libsockref_internal_la_SOURCES = \
 	src/name/handover.c \
 	src/name/lockfile.c \
 	src/name/lockfile.h \
+	src/name/mend.c \
+	src/name/mend.h \
 	src/name/path.c \
 	src/name/path.h \
 	src/name/place.c \

@@ -160,9 +160,11 @@ typedef void (*sockref_log_fn)(const sockref_log_record *record, void *user);
 typedef enum sockref_watch_event {
     /** The reference is no longer active: revoked, or its listener is gone. */
     SOCKREF_WATCH_LOST = 1,
-    /** Somebody has removed or replaced the socket's file, or what stands beside it: nobody finds
-     * the listener by its path any more, though connections go on. Told by the owner, within some
-     * seconds. Release, or revoke the name, and start it again. */
+    /** Somebody has removed or replaced the socket's file, or what stands beside it; told by the
+     * owner, within some seconds. Connections go on. What was removed has been made again by then:
+     * sockref_fd() has the same number, but is another socket, which a loop of the caller's has to
+     * wait for anew. What another file has replaced is left alone: nobody finds the listener by its
+     * path any more; release it, or revoke the name. */
     SOCKREF_WATCH_DISPLACED = 2,
     /** Another registry owns the name now; or this one, if sockref_is_owner() says so: then it may
      * be served. */

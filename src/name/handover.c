@@ -104,18 +104,30 @@ void sr_share_decline(struct sr_share *self, int offer[SR_CONTROL_FDS])
     sr_control_send(self->control, SR_CONTROL_DECLINED, NULL);
 }
 
+/* Its owner may have had to make it again. */
+static void learn_socket(struct sr_share *self, const struct sr_record *record)
+{
+    self->socket = (struct sr_identity){true, record->device, record->inode, record->born_ns};
+}
+
 /*
  * Become the owner by the locks and the record. Until the record tells of it, it tells of the one
  * before, who may die meanwhile: byte 2 keeps others from taking byte 1 for a dead owner's.
  */
 static bool succeed(struct sr_share *self, const struct sr_place *place)
 {
-    struct sr_record record;
+    struct sr_record record, before;
 
     if (sr_lockfile_take(&self->lock, self->path, SR_BYTE_OWNER) != 0)
         return false;
+    if (sr_record_read(self->lock.fd, &before) == 0 && before.state == SR_RECORD_LIVE &&
+        before.life == self->life) {
+        learn_socket(self, &before);
+        self->generation = before.generation;
+    }
     sr_record_of_self(&record);
     record.state = SR_RECORD_LIVE;
+    record.life = self->life;
     record.generation = ++self->generation;
     record.device = self->socket.device;
     record.inode = self->socket.inode;
@@ -164,9 +176,9 @@ static enum sr_news compare_record(struct sr_share *self, const struct sr_place 
     self->is_unclear = sr_record_read(self->lock.fd, &record) < 0 || record.state != SR_RECORD_LIVE;
     if (self->is_unclear)
         return SR_NEWS_UNCLEAR;
-    if (record.device != self->socket.device || record.inode != self->socket.inode ||
-        record.born_ns != self->socket.born_ns)
+    if (record.life != self->life)
         return SR_NEWS_LOST;
+    learn_socket(self, &record);
     if (record.generation == self->generation)
         return SR_NEWS_NONE;
     self->generation = record.generation;

@@ -19,6 +19,7 @@ enum sr_record_state {
 struct sr_record {
     uint32_t state;                          /* enum sr_record_state */
     uint32_t generation;                     /* goes up with each owner of this lock file */
+    uint64_t life;                           /* drawn by a start; handing over does not change it */
     uint64_t device, inode, born_ns;         /* born_ns 0: this file system does not tell */
     uint64_t pid, start_time, pid_namespace; /* start_time in the kernel's ticks since the boot */
     uint8_t boot_id[16];

@@ -27,7 +27,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #define ZOMBIE_AFTER_NS 100000000u /* how long a dead owner's byte may stay busy */
 
@@ -214,6 +216,7 @@ static int join(struct try *try)
     if (status < 0)
         return status;
     share->socket = (struct sr_identity){true, info.st_dev, info.st_ino, try->record.born_ns};
+    share->life = try->record.life;
     share->generation = try->record.generation;
     return SR_SHARE_JOINED;
 }
@@ -225,6 +228,7 @@ static int write_record(struct try *try, enum sr_record_state state)
 
     sr_record_of_self(&record);
     record.state = state;
+    record.life = try->share->life;
     record.generation = try->record.generation + 1;
     try->share->generation = record.generation;
     record.device = try->file.device;
@@ -285,13 +289,24 @@ static int unbind(struct try *try)
     return status;
 }
 
+static uint64_t draw_life(void)
+{
+    uint64_t life;
+
+    if (getrandom(&life, sizeof life, GRND_NONBLOCK) != (ssize_t)sizeof life)
+        life = sr_clock_ns() ^ (uint64_t)getpid() << 40;
+    return life;
+}
+
 /* With bytes 0 and 1 held, and nothing at the name. */
 static int own(struct try *try)
 {
     static const struct sr_record empty;
     struct sr_share *share = try->share;
-    int status = write_record(try, SR_RECORD_BINDING);
+    int status;
 
+    share->life = draw_life();
+    status = write_record(try, SR_RECORD_BINDING);
     if (status == 0)
         status = bind_or_adopt(try);
     if (status < 0)

@@ -25,7 +25,8 @@ struct sr_share {
     struct sr_identity socket; /* the name's, also where another process owns it */
     int64_t slot;              /* 0: none */
     int control;               /* noted; an owner's listens, a joiner's is connected; -1: none */
-    int stale; /* a connection that control has replaced: to be closed by who watches it; -1 */
+    int stale;     /* a connection that control has replaced: to be closed by who watches it; -1 */
+    uint64_t life; /* of the name, from a start until nobody owns it */
     uint32_t generation; /* of the owner that was last heard of */
     bool is_owner;
     bool is_unclear;       /* the record did not tell of an owner when it was last looked at */

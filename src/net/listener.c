@@ -260,13 +260,19 @@ static void begin_ending(struct sr_listener *self)
 static void run_task(struct sr_task *task)
 {
     struct sr_listener *self = SR_LIST_OWNER(task, struct sr_listener, task);
-    bool ready;
+    bool ready, moved;
 
     sr_mutex_lock(&self->owner.loop->mutex);
     ready = self->life != NULL; /* stop can be faster than who attached it */
+    moved = self->moved;
+    self->moved = false;
     sr_mutex_unlock(&self->owner.loop->mutex);
     if (!ready)
         return;
+    if (moved) {
+        self->owner.loop->backend->ops->set(self->owner.loop->backend, &self->source, 0);
+        watch(self);
+    }
     if (atomic_load(&self->stop_asked)) {
         begin_ending(self);
         return;
@@ -297,6 +303,25 @@ static void stop(struct sr_service *service)
     if (finished)
         sr_registry_pending_done(self->registry);
     let_go(self);
+}
+
+/* The kernel forgets the old socket while its number still leads to it. */
+static void move(struct sr_service *service, int fd)
+{
+    struct sr_listener *self = SR_LIST_OWNER(service, struct sr_listener, service);
+    struct sockref_loop *loop = self->owner.loop;
+
+    sr_mutex_lock(&loop->mutex);
+    if (self->life && !self->concluded) {
+        loop->backend->ops->forget(loop->backend, self->source.fd);
+        if (sr_fd_replace(fd, self->source.fd) < 0)
+            sr_fd_close(fd);
+        self->moved = true;
+        sr_loop_post_locked(loop, &self->task);
+    } else {
+        sr_fd_close(fd);
+    }
+    sr_mutex_unlock(&loop->mutex);
 }
 
 /*
@@ -374,6 +399,7 @@ int sr_listener_make(struct sockref_loop *loop, const sockref_handlers *handlers
     sr_list_init(&self->stopping);
     sr_list_init(&self->task.node);
     self->service.stop = stop;
+    self->service.move = move;
     self->source = (struct sr_source){.fd = -1, .kind = SR_SOURCE_LISTENER};
     self->task.run = run_task;
     self->timer.fire = end_pause;

@@ -22,6 +22,7 @@ struct sr_listener {
     bool detached;  /* by its loop: stop never comes */
     bool finished;  /* nothing of it is left but the record; guarded by the loop's mutex */
     bool concluded; /* guarded by the loop's mutex, as life is until it is set */
+    bool moved;     /* another socket has the number; guarded by the loop's mutex */
     bool begun, ending;
     bool starved; /* paused because descriptors or memory ran out */
     unsigned backoff_ms;

@@ -12,7 +12,9 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "name/mend.h"
 #include "name/path.h"
+#include "ref/fork.h"
 #include "ref/hooks.h"
 #include "ref/state.h"
 
@@ -29,7 +31,7 @@ struct sr_joint {
     struct sr_fdwatch watch;
     struct sr_life *life; /* counted */
 
-    /* Of attend(): the share may go meanwhile. */
+    /* Of attend(), which looks without the right to the entry. */
     bool is_told; /* that the name is displaced */
     dev_t lock_device;
     ino_t lock_inode; /* 0: there is no lock file */
@@ -132,22 +134,21 @@ void sr_joint_close(struct sr_life *life)
 /* ---- a joiner ---- */
 
 /*
- * Take the right to look at what was joined. Returns its entry, or NULL where the joint is over or
- * somebody else is at it.
+ * Take the right to change an entry of this joint, which is in a state that others leave alone
+ * then. Returns it, or NULL where the joint or the process is over, or somebody else is at it.
  */
-static sockref *begin_turn(struct sr_joint *self)
+static sockref *begin_turn(struct sr_joint *self, enum sr_state state)
 {
     sockref_registry *registry = self->life->registry;
     sockref *entry = NULL;
     uint64_t word;
 
     sr_mutex_lock(&registry->mutex);
-    if (self->life->joint == self && self->life->entry) {
+    if (self->life->joint == self && self->life->entry && !atomic_load(&sr_exiting)) {
         entry = self->life->entry;
         word = atomic_load(&entry->word);
         do {
-            if (sr_word_state(word) != SR_JOINED || sr_word_count(word) == 0 ||
-                (word & SR_FORKED)) {
+            if (sr_word_state(word) != state || sr_word_count(word) == 0 || (word & SR_FORKED)) {
                 entry = NULL;
                 break;
             }
@@ -242,7 +243,7 @@ static void hear(struct sr_fdwatch *watch)
 {
     struct sr_joint *self = of(watch);
     struct sr_life *life = self->life;
-    sockref *entry = begin_turn(self);
+    sockref *entry = begin_turn(self, SR_JOINED);
     enum sr_state next = SR_JOINED;
     int offer[SR_CONTROL_FDS];
     enum sr_news news;
@@ -300,25 +301,55 @@ static bool is_displaced(const struct sr_joint *self)
            !leads_to(&file->place, lock_name, self->lock_device, self->lock_inode);
 }
 
-/* The name may end at the same time, which removes its files; then there is nothing to tell. */
+/* Put another socket in the place of the one whose file is gone. */
+static void install(struct sr_life *life, int fd)
+{
+    sr_mutex_lock(&life->registry->mutex);
+    if (life->service)
+        life->service->move(life->service, fd);
+    else if (sr_fd_replace(fd, life->file.fd) < 0)
+        sr_fd_close(fd);
+    sr_mutex_unlock(&life->registry->mutex);
+}
+
+/* Make again what is gone, with the right to the entry. Returns 0, or why it did not work. */
+static int mend(struct sr_joint *self)
+{
+    struct sr_life *life = self->life;
+    int fd, status = sr_share_mend(life->share, &life->file, life->backlog, &fd);
+
+    if (fd >= 0)
+        install(life, fd);
+    self->lock_device = life->share->lock.device;
+    if (self->lock_inode != 0)
+        self->lock_inode = life->share->lock.inode;
+    return status;
+}
+
+/*
+ * A name that ends at the same time removes its files: then the state is another one, and there is
+ * nothing to tell. What could be made again is no loss any more; the rest is told once.
+ */
 static void attend(struct sr_fdwatch *watch)
 {
     struct sr_joint *self = of(watch);
-    struct sr_life *life = self->life;
-    bool displaced = is_displaced(self);
-    sockref *entry = NULL;
+    bool displaced = is_displaced(self), was_told = self->is_told;
+    sockref *entry = displaced ? begin_turn(self, SR_LISTENING) : NULL;
+    int status;
 
-    sr_mutex_lock(&life->registry->mutex);
-    if (life->joint == self && displaced && !self->is_told && life->entry &&
-        sr_word_state(atomic_load(&life->entry->word)) == SR_LISTENING)
-        entry = life->entry;
-    sr_mutex_unlock(&life->registry->mutex);
-    self->is_told = displaced;
+    if (!displaced)
+        self->is_told = false;
     if (!entry)
         return;
-    sr_log(SR_LOG_DISPLACED, SOCKREF_LOG_WARNING, 0, self->leaf,
-           "somebody else has removed or replaced a file of a name in use");
-    sr_watch_notify(entry, SOCKREF_WATCH_DISPLACED);
+    status = mend(self);
+    self->is_told = is_displaced(self);
+    if (!was_told) {
+        sr_log(SR_LOG_DISPLACED, SOCKREF_LOG_WARNING, status < 0 ? status : 0, self->leaf,
+               "somebody else has removed or replaced a file of a name in use; %s",
+               self->is_told ? "the path does not lead to the listener" : "it was made again");
+        sr_watch_notify(entry, SOCKREF_WATCH_DISPLACED);
+    }
+    end_turn(entry, SR_LISTENING);
 }
 
 /* With the mutex held: whether there is somebody to tell, and nobody who looks. */
@@ -377,7 +408,7 @@ static void look(struct sr_fdwatch *watch)
     sockref *entry = NULL;
 
     sr_mutex_lock(&registry->mutex);
-    if (life->joint == self && life->entry &&
+    if (life->joint == self && life->entry && !atomic_load(&sr_exiting) &&
         sr_word_state(atomic_load(&life->entry->word)) == SR_LINGER) {
         entry = life->entry;
         sr_entry_change(entry, SR_REMOVING, 0);

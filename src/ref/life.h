@@ -25,6 +25,11 @@
  */
 struct sr_service {
     void (*stop)(struct sr_service *self);
+    /*
+     * The socket goes on under the same number as another one, which this takes. Any thread, with
+     * the registry's mutex held, so that it stays attached meanwhile.
+     */
+    void (*move)(struct sr_service *self, int fd);
 };
 
 struct sr_life {
@@ -40,7 +45,8 @@ struct sr_life {
     sockref *entry;         /* guarded by the mutex; NULL: not yet, or no more */
     struct sr_joint *joint; /* guarded by the mutex; waits for what other holders do, or NULL */
     sockref_options *kept;  /* a joiner's handlers, for when it owns the name; or NULL */
-    bool hands_over;        /* may pass the listener on at its end */
+    int backlog;
+    bool hands_over;             /* may pass the listener on at its end */
     struct sr_deadline deferred; /* a removal that has to wait */
 };
 

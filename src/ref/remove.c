@@ -531,8 +531,8 @@ static int end_lingering(sockref *entry, uint64_t deadline)
                             "another process was changing the name all the time");
     }
     if (atomic_load(&life->registry->phase) == SR_OPEN || !hand_over(life, deadline))
-        sr_share_end(life->share, &life->file);
-    return finish_dying(entry, 0);
+        status = sr_share_end(life->share, &life->file);
+    return finish_dying(entry, status);
 }
 
 int sr_remove_revoke_unlock(sockref_registry *self, sockref *entry, uint64_t deadline)

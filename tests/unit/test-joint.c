@@ -2,6 +2,8 @@
 #include "harness/harness.h"
 #include "harness/wait.h"
 
+#include <sockref/net.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static sockref_registry *here, *there;
@@ -77,48 +79,114 @@ END_TEST
 
 /* ---- an owner whose file goes ---- */
 
-static void replace(const char *path)
-{
-    ck_assert_int_eq(unlink(path), 0);
-    harness_write(path, "precious");
-}
-
-static void remove_socket(const char *path)
+static void remove_at(const char *path)
 {
     ck_assert_int_eq(unlink(path), 0);
 }
 
-static void remove_lock(const char *path)
+START_TEST(a_replacement_is_told_once_and_left_alone)
 {
-    (void)path;
-    ck_assert_int_eq(unlink(harness_at(".a.srlock")), 0);
-}
-
-START_TEST(the_loss_of_a_file_is_told_once)
-{
-    static void (*const losses[])(const char *path) = {replace, remove_socket, remove_lock};
     const char *path = harness_at("a");
-    sockref *ref = listen_watched(here, path);
+    sockref *ref = listen_watched(here, path), *other;
 
-    losses[_i](path);
+    remove_at(path);
+    harness_write(path, "precious");
     wait_for(&heard, SOCKREF_WATCH_DISPLACED);
     ck_assert(sockref_is_active(ref));
     ck_assert_int_ge(sockref_fd(ref), 0);
 
     /* Two more looks: the second name's loss is told after them. */
-    if (_i == 0) {
-        sockref *other = listen_watched(here, harness_at("b"));
-
-        ck_assert_int_eq(unlink(harness_at("b")), 0);
-        wait_for(&heard, SOCKREF_WATCH_DISPLACED);
-        sockref_release(other);
-        ck_assert_uint_eq(wait_count(&heard), 2);
-    }
+    other = listen_watched(here, harness_at("b"));
+    remove_at(harness_at("b"));
+    wait_for(&heard, SOCKREF_WATCH_DISPLACED);
+    sockref_release(other);
+    ck_assert_uint_eq(wait_count(&heard), 2);
     sockref_release(ref);
-    if (_i == 0) {
-        ck_assert(harness_holds(path, "precious"));
-        ck_assert_int_eq(unlink(path), 0);
-    }
+    ck_assert(harness_holds(path, "precious"));
+    ck_assert_int_eq(unlink(path), 0);
+}
+END_TEST
+
+static const struct loss {
+    bool socket, lock, control;
+} losses[] = {{true, false, false}, {false, true, false}, {true, true, true}};
+
+/* U7: a cleaner of old files, or a person. */
+START_TEST(what_was_removed_is_made_again)
+{
+    const char *path = harness_at("a");
+    sockref *ref = listen_watched(here, path), *joined;
+    int fd = sockref_fd(ref);
+
+    if (losses[_i].socket)
+        remove_at(path);
+    if (losses[_i].lock)
+        remove_at(harness_at(".a.srlock"));
+    if (losses[_i].control)
+        remove_at(harness_at(".a.srctl"));
+    wait_for(&heard, SOCKREF_WATCH_DISPLACED);
+    ck_assert_int_eq(sockref_fd(ref), fd);
+    ck_assert(sockref_is_owner(ref));
+    ck_assert_uint_eq(harness_mode(path), 0600);
+    ck_assert(harness_can_dial(path));
+    joined = harness_listen(there, path);
+    ck_assert(!sockref_is_owner(joined));
+    ck_assert_uint_eq(sockref_holder_count(ref), 2);
+    sockref_release(joined);
+    sockref_release(ref);
+    ck_assert_uint_eq(harness_files(), 0);
+    ck_assert_uint_eq(harness_beside(), 0);
+}
+END_TEST
+
+/* Who has joined before stays a holder, and can own what was made again. */
+START_TEST(a_joiner_outlives_a_lost_file)
+{
+    const char *path = harness_at("a");
+    sockref *ref = listen_watched(here, path), *joined = harness_listen(there, path);
+    ino_t inode;
+
+    remove_at(path);
+    wait_for(&heard, SOCKREF_WATCH_DISPLACED);
+    inode = harness_inode(path);
+    harness_assert_ok(sockref_set_watch(joined, note, NULL, NULL));
+    sockref_release(ref);
+    wait_for(&heard, SOCKREF_WATCH_OWNER);
+    ck_assert(sockref_is_owner(joined));
+    ck_assert_uint_eq(harness_inode(path), inode);
+    ck_assert(harness_can_dial(path));
+    sockref_release(joined);
+}
+END_TEST
+
+static void expect_echo(int fd)
+{
+    char byte = 0;
+
+    ck_assert_int_eq(send(fd, "x", 1, MSG_NOSIGNAL), 1);
+    ck_assert_int_eq(recv(fd, &byte, 1, 0), 1);
+    ck_assert_int_eq(byte, 'x');
+}
+
+START_TEST(connections_outlive_a_lost_file)
+{
+    const char *path = harness_at("a");
+    sockref *ref = listen_watched(here, path);
+    int before, after;
+
+    harness_assert_ok(sockref_serve(ref, sockref_echo_handlers(), NULL));
+    before = harness_dial(path);
+    expect_echo(before);
+    remove_at(path);
+    wait_for(&heard, SOCKREF_WATCH_DISPLACED);
+    expect_echo(before);
+    after = harness_dial(path);
+    ck_assert_int_ge(after, 0);
+    expect_echo(after);
+    close(before);
+    close(after);
+    sockref_release(ref);
+    harness_assert_ok(sockref_registry_drain(here, HARNESS_PATIENCE_MS));
     ck_assert(!harness_exists(path));
 }
 END_TEST
@@ -140,7 +208,7 @@ START_TEST(a_loss_is_told_to_a_watch_that_was_there_before)
         sockref_release(first);
         wait_for(&heard, SOCKREF_WATCH_OWNER);
     }
-    remove_socket(path);
+    remove_at(path);
     wait_for(&heard, SOCKREF_WATCH_DISPLACED);
     sockref_release(ref);
 }
@@ -153,7 +221,7 @@ START_TEST(the_end_of_a_name_is_no_loss)
 
     for (int i = 0; i < 50; i++)
         sockref_release(listen_watched(here, path));
-    remove_socket(harness_at("b"));
+    remove_at(harness_at("b"));
     wait_for(&heard, SOCKREF_WATCH_DISPLACED);
     ck_assert_uint_eq(wait_count(&heard), 1);
     sockref_release(kept);
@@ -170,7 +238,10 @@ int main(void)
     tcase_add_test(joiner, the_loss_of_the_owner_is_told);
     tcase_add_test(joiner, what_is_handed_over_is_the_same_socket);
     tcase_add_checked_fixture(loss, setup, teardown);
-    tcase_add_loop_test(loss, the_loss_of_a_file_is_told_once, 0, 3);
+    tcase_add_test(loss, a_replacement_is_told_once_and_left_alone);
+    tcase_add_loop_test(loss, what_was_removed_is_made_again, 0, sizeof losses / sizeof losses[0]);
+    tcase_add_test(loss, a_joiner_outlives_a_lost_file);
+    tcase_add_test(loss, connections_outlive_a_lost_file);
     tcase_add_loop_test(loss, a_loss_is_told_to_a_watch_that_was_there_before, 0, 2);
     tcase_add_test(loss, the_end_of_a_name_is_no_loss);
     return harness_run(suite);

@@ -1,0 +1,169 @@
+/*
+ * Making again what somebody has removed from the directory of a name in use: a cleaner of old
+ * files, or a person. A bound socket can't get a file again, so another one is bound; it takes the
+ * place of the old one, whose connections live on.
+ */
+#include "name/mend.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/sys.h"
+#include "name/path.h"
+#include "name/record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#define LOCK_WITHIN_MS 100
+
+static bool is_missing(const struct sr_place *place, const char *leaf)
+{
+    struct stat info;
+
+    return sr_sys.fstatat(place->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
+static bool is_beside_missing(const struct sr_share *share, const struct sr_place *place,
+                              const char *suffix)
+{
+    char name[SR_LOCKFILE_NAME_MAX];
+
+    sr_lockfile_name(sr_path_leaf(share->path), suffix, name);
+    return is_missing(place, name);
+}
+
+/* Another lock file, with the bytes of an owner and holder, under the number of the old one. */
+static int renew_lock(struct sr_share *share, const struct sr_place *place)
+{
+    struct sr_lockfile fresh;
+    int status = sr_lockfile_enter(place, share->path, true, &fresh);
+
+    if (status != 0)
+        return status;
+    status = sr_lockfile_take(&fresh, share->path, SR_BYTE_OWNER);
+    if (status == 0)
+        status = sr_fd_replace(fresh.fd, share->lock.fd);
+    if (status != 0) {
+        sr_lockfile_close(&fresh);
+        return status;
+    }
+    share->lock.device = fresh.device;
+    share->lock.inode = fresh.inode;
+    share->slot = 0;
+    return sr_share_take_slot(share);
+}
+
+static int enter(struct sr_share *share, const struct sr_place *place)
+{
+    if (is_beside_missing(share, place, ".srlock"))
+        return renew_lock(share, place);
+    return sr_share_enter(share, sr_clock_after_ms(LOCK_WITHIN_MS));
+}
+
+/* With the mode of the one before, which fchmod() has left on its descriptor. */
+static int bind_again(const struct sr_sockfile *file, const char *path, int backlog,
+                      struct sr_sockfile *out)
+{
+    struct sr_place place = file->place;
+    struct stat info;
+    int status;
+
+    if (sr_sys.fstat(file->fd, &info) < 0)
+        return sr_error_system(errno, "fstat", path);
+    place.dir = sr_fd_duplicate(file->place.dir);
+    if (place.dir < 0)
+        return sr_error_system(-place.dir, "fcntl", path);
+    status = sr_sockfile_bind(&place, path,
+                              (info.st_mode & 0777) == 0777 ? -1 : (int)(info.st_mode & 0777),
+                              backlog, out);
+    if (status < 0)
+        sr_place_close(&place);
+    return status;
+}
+
+static int mend_control(struct sr_share *share, const struct sr_place *place)
+{
+    int fd, status;
+
+    if (!is_beside_missing(share, place, ".srctl"))
+        return 0;
+    status = sr_control_listen(place, share->path, &fd);
+    if (status == 0)
+        status = sr_fd_replace(fd, share->control);
+    return status;
+}
+
+static int write_down(struct sr_share *share, const struct sr_sockfile *file)
+{
+    struct sr_record record;
+    int status;
+
+    sr_record_of_self(&record);
+    record.state = SR_RECORD_LIVE;
+    record.life = share->life;
+    record.generation = ++share->generation;
+    record.device = file->device;
+    record.inode = file->inode;
+    record.born_ns = share->socket.born_ns;
+    status = sr_record_write(share->lock.fd, &record);
+    return status < 0 ? sr_error_system(-status, "pwrite", share->path) : 0;
+}
+
+static void read_birth(struct sr_share *share, const struct sr_sockfile *file)
+{
+    int inode = sr_fd_open(file->place.dir, sr_path_leaf(share->path), O_PATH | O_NOFOLLOW);
+
+    share->socket = (struct sr_identity){true, file->device, file->inode, 0};
+    if (inode >= 0 && sr_sys.birth(inode, &share->socket.born_ns) < 0)
+        share->socket.born_ns = 0;
+    sr_fd_close(inode);
+}
+
+static int mend_entered(struct sr_share *share, struct sr_sockfile *file, int backlog, int *out_fd)
+{
+    struct sr_sockfile fresh;
+    int status = 0;
+
+    if (is_missing(&file->place, sr_path_leaf(share->path))) {
+        status = bind_again(file, share->path, backlog, &fresh);
+        if (status < 0)
+            return status;
+        sr_place_close(&fresh.place);
+        sr_guard_unpin(&share->guarded);
+        sr_guard_pin(&share->guarded, fresh.device, fresh.inode);
+        file->device = fresh.device;
+        file->inode = fresh.inode;
+        *out_fd = fresh.fd;
+        read_birth(share, file);
+    }
+    if (!sr_share_is_shared(share))
+        return 0;
+    status = mend_control(share, &file->place);
+    if (status == 0)
+        status = write_down(share, file);
+    return status;
+}
+
+int sr_share_mend(struct sr_share *share, struct sr_sockfile *file, int backlog, int *out_fd)
+{
+    int status = 0;
+
+    *out_fd = -1;
+    if (file->adopted)
+        return 0;
+    if (sr_share_is_shared(share))
+        status = enter(share, &file->place);
+    if (status != 0)
+        return status;
+    status = mend_entered(share, file, backlog, out_fd);
+    if (!sr_share_is_shared(share))
+        return status;
+    sr_lockfile_leave(&share->lock);
+    if (status == 0) {
+        sr_peers_accept(&share->peers, share->control);
+        for (size_t i = 0; i < share->peers.count; i++)
+            sr_control_send(share->peers.fds[i], SR_CONTROL_MOVED, NULL);
+    }
+    return status;
+}
