@@ -289,16 +289,27 @@ static bool leads_to(const struct sr_place *place, const char *leaf, dev_t devic
     return info.st_dev == device && info.st_ino == inode;
 }
 
+static bool is_missing(const struct sr_place *place, const char *leaf)
+{
+    struct stat info;
+
+    return sr_sys.fstatat(place->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
 static bool is_displaced(const struct sr_joint *self)
 {
     const struct sr_sockfile *file = &self->life->file;
-    char lock_name[SR_LOCKFILE_NAME_MAX];
+    char beside[SR_LOCKFILE_NAME_MAX];
 
     if (!leads_to(&file->place, self->leaf, file->device, file->inode))
         return true;
-    sr_lockfile_name(self->leaf, ".srlock", lock_name);
-    return self->lock_inode != 0 &&
-           !leads_to(&file->place, lock_name, self->lock_device, self->lock_inode);
+    if (self->lock_inode == 0)
+        return false;
+    sr_lockfile_name(self->leaf, ".srlock", beside);
+    if (!leads_to(&file->place, beside, self->lock_device, self->lock_inode))
+        return true;
+    sr_lockfile_name(self->leaf, ".srctl", beside);
+    return is_missing(&file->place, beside);
 }
 
 /* Put another socket in the place of the one whose file is gone. */

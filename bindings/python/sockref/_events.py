@@ -47,7 +47,7 @@ class WatchEvent(enum.IntEnum):
     LOST = 1
     """The reference is no longer active: revoked, or its owner is gone. Start anew to join or own the name."""
     DISPLACED = 2
-    """Another file stands at the path."""
+    """Somebody has removed or replaced a file of the name. What was removed has been made again."""
     OWNER = 3
     """Another registry owns the name now; or this one, if is_owner says so: then it may be served."""
     SHUTDOWN = 4
