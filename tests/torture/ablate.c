@@ -1,6 +1,7 @@
 /*
- * Safeguards, removed one at a time, to show that the torture sees it. They are removed in the table of
- * system calls: a lock that is not taken, an answer that is not true. The library itself stays as it is.
+ * Safeguards, removed one at a time, to show that the torture sees it. They are removed in the
+ * table of system calls: a lock that is not taken, an answer that is not true. The library itself
+ * stays as it is.
  */
 #include "torture/crash.h"
 
@@ -75,12 +76,16 @@ static int connect_refused(int fd, const struct sockaddr *address, socklen_t len
 
 /* ---- the control socket: a joiner hears of the end of its owner ---- */
 
-static int connect_unheard(int fd, const struct sockaddr *address, socklen_t length)
+/* It is connected to somebody who never says anything. */
+static int connect_elsewhere(int fd, const struct sockaddr *address, socklen_t length)
 {
+    int pair[2];
+
     if (!crash_is_in(FUNCTION_sr_control_connect))
         return base.connect(fd, address, length);
-    errno = EAGAIN;
-    return -1;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+        return -1;
+    return base.replace(pair[0], fd) < 0 ? -1 : 0;
 }
 
 /* ---- renaming aside: what is removed is what was looked at ---- */
@@ -98,7 +103,7 @@ static int fstatat_as_seen(int dir, const char *path, struct stat *out, int flag
 {
     int status;
 
-    if (crash_is_in(FUNCTION_remove_aside)) {
+    if (crash_is_in(FUNCTION_remove_aside_once)) {
         *out = seen;
         return 0;
     }
@@ -110,7 +115,7 @@ static int fstatat_as_seen(int dir, const char *path, struct stat *out, int flag
 
 static int unlinkat_at_name(int dir, const char *path, int flags)
 {
-    return base.unlinkat(dir, crash_is_in(FUNCTION_remove_aside) ? seen_leaf : path, flags);
+    return base.unlinkat(dir, crash_is_in(FUNCTION_remove_aside_once) ? seen_leaf : path, flags);
 }
 
 /* ---- the guard ---- */
@@ -141,8 +146,8 @@ static const struct {
                                        BIT(failed_starts) | BIT(left_files) | BIT(left_locks)},
     /* byte 1 is not locked */
     [OWNER] = {"byte-of-the-owner", BIT(two_owners) | BIT(lost_paths) | BIT(failed_joins) |
-                                        BIT(stale_holders) | BIT(failed_starts)},
-    /* the bytes of the holders are not locked */
+                                        BIT(stale_holders) | BIT(failed_starts) | BIT(slow_starts)},
+    /* the bytes of the holders are not locked: an owner knows of nobody to hand over to */
     [SLOTS] = {"slots", BIT(lost_paths) | BIT(failed_joins) | BIT(stale_holders) | BIT(left_files) |
                             BIT(left_locks) | BIT(two_owners)},
     /* after locking, the lock file's name is not looked at again */
@@ -150,7 +155,7 @@ static const struct {
                                  BIT(failed_starts) | BIT(left_files) | BIT(left_locks)},
     /* all sockets look dead */
     [PROBE] = {"probe", BIT(two_owners) | BIT(foreign_removed) | BIT(lost_paths)},
-    /* joiners do not connect to the owner, and never hear of its end */
+    /* joiners are not connected to the owner, and never hear of its end */
     [CONTROL] = {"control-socket", BIT(failed_joins) | BIT(stale_holders)},
     /* where others may add files: look, then unlink by name */
     [ASIDE] = {"rename-aside", BIT(foreign_removed)},
@@ -197,7 +202,7 @@ void crash_ablate(struct sr_sys *inout_sys)
         inout_sys->connect = connect_refused;
         break;
     case CONTROL:
-        inout_sys->connect = connect_unheard;
+        inout_sys->connect = connect_elsewhere;
         break;
     case ASIDE:
         inout_sys->rename_new = rename_not;

@@ -76,8 +76,8 @@ static bool mount_overlay(const char *base, char out[160])
         mkdir(path, 0755);
     }
     snprintf(out, 160, "%.140s/merged", base);
-    snprintf(options, sizeof options, "lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work", base, base,
-             base);
+    snprintf(options, sizeof options, "lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work", base,
+             base, base);
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return false;
     return mount("overlay", out, "overlay", 0, options) == 0;
@@ -114,11 +114,13 @@ void arenas_remove(void)
         arena_remove_tree(overlay_base);
 }
 
-static void add_path(const struct arena *arena, const char *leaf, enum path_class class, bool sticky)
+static void add_path(const struct arena *arena, const char *leaf, enum path_class class,
+                     bool sticky)
 {
     struct torture_path *path = &torture_paths[torture_paths_count++];
 
-    snprintf(path->text, sizeof path->text, "%s/%s/%s", arena->base, sticky ? "sticky" : "own", leaf);
+    snprintf(path->text, sizeof path->text, "%s/%s/%s", arena->base, sticky ? "sticky" : "own",
+             leaf);
     path->class = class;
     path->sticky = sticky;
 }
@@ -212,7 +214,8 @@ static void recover(const struct arena *arena)
         if (lstat(torture_paths[i].text, &info) < 0)
             continue;
         if (sockref_registry_listen(NULL, torture_paths[i].text, NULL, &ref) < 0)
-            fprintf(stderr, "torture: %s: %s\n", torture_paths[i].text, sockref_last_error()->message);
+            fprintf(stderr, "torture: %s: %s\n", torture_paths[i].text,
+                    sockref_last_error()->message);
         sockref_release(ref);
     }
 }
@@ -243,6 +246,7 @@ void arena_check_left(const struct arena *arena, bool strict)
     for (unsigned i = 0; i < left.alone; i++)
         crash_count(COUNT_left_alone);
     if (left.files + left.locks > 0)
-        crash_wrong(left.files ? COUNT_left_files : COUNT_left_locks, "%u files and %u locks on %s%s:%s",
-                    left.files, left.locks, arena->name, strict ? "" : ", after a sweep", left.names);
+        crash_wrong(left.files ? COUNT_left_files : COUNT_left_locks,
+                    "%u files and %u locks on %s%s:%s", left.files, left.locks, arena->name,
+                    strict ? "" : ", after a sweep", left.names);
 }

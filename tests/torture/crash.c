@@ -1,9 +1,9 @@
 /*
  * The table of crash points, and who is killed where.
  *
- * All points should get about as many kills, though some are passed at every start and others once in a
- * thousand. So each process draws how rare a point must be to be killed at it, and passes those that are
- * less rare; where all rare ones have their kills, it may be killed anywhere.
+ * All points should get about as many kills, though some are passed at every start and others once
+ * in a thousand. So each process draws how rare a point must be to be killed at it, and passes
+ * those that are less rare; where all rare ones have their kills, it may be killed anywhere.
  */
 #include "torture/crash.h"
 
@@ -101,6 +101,13 @@ void crash_mark_dying(int slot, bool group)
             atomic_store(&slots[i].dying, atomic_load(&slots[i].life));
 }
 
+bool crash_is_ending(void)
+{
+    const struct crash_slot *slot = &crash_table->slots[own_slot < 0 ? 0 : own_slot];
+
+    return own_slot >= 0 && atomic_load(&slot->dying) == atomic_load(&slot->life);
+}
+
 void crash_begin(enum crash_image image, int slot, uint64_t seed)
 {
     own_slot = slot;
@@ -172,7 +179,7 @@ static bool is_hunted(uint32_t passes)
     if (atomic_fetch_add_explicit(&hunted, 1, memory_order_relaxed) % HUNT_PASSES == 0)
         atomic_store(&rarity, (uint32_t)crash_draw(RARITIES));
     return passes <= atomic_load_explicit(&crash_table->passes, memory_order_relaxed) >>
-                         (2 + atomic_load(&rarity));
+           (2 + atomic_load(&rarity));
 }
 
 void crash_pass(uint64_t key)

@@ -1,8 +1,9 @@
 /*
- * Crash points: the boundaries of the system calls that the library makes. A point is the call, where in
- * the library it is made, and whether it is before or after it; after a call that changes nothing for
- * anybody else there is none, since the one before the next call is the same. Points are numbered on first
- * sight, in a table that all processes of a run share; whether to be killed at one is decided on the spot.
+ * Crash points: the boundaries of the system calls that the library makes. A point is the call,
+ * where in the library it is made, and whether it is before or after it; after a call that changes
+ * nothing for anybody else there is none, since the one before the next call is the same. Points
+ * are numbered on first sight, in a table that all processes of a run share; whether to be killed
+ * at one is decided on the spot.
  */
 #ifndef TORTURE_CRASH_H
 #define TORTURE_CRASH_H
@@ -30,13 +31,16 @@ enum crash_image {
 
 /* What a run counts. Those from FIRST_WRONG on must be 0. */
 #define CRASH_COUNTERS(X)                                                                          \
-    X(kills) X(point_kills) X(group_kills) X(guard_kills) X(agent_kills) X(guard_stops)            \
-    X(owners) X(joins) X(hand_overs) X(losses) X(uses) X(releases) X(cleanups) X(sweeps)           \
-    X(shutdowns) X(exits) X(guard_removals) X(guards) X(workers) X(agents) X(foreign_binds)        \
-    X(foreign_checks) X(refused_starts) X(rounds) X(wrong_rounds) X(left_alone)                    \
-    X(two_owners) X(foreign_removed) X(lost_paths) X(stale_holders) X(failed_joins)                \
-    X(failed_starts) X(slow_starts) X(no_answers) X(left_files) X(left_locks)                      \
-    X(left_descriptors) X(bad_closes) X(left_processes) X(stuck) X(crashes)
+    X(kills)                                                                                       \
+    X(point_kills)                                                                                 \
+    X(group_kills)                                                                                 \
+    X(guard_kills) X(agent_kills) X(guard_stops) X(owners) X(joins) X(hand_overs) X(losses)        \
+        X(uses) X(releases) X(cleanups) X(sweeps) X(shutdowns) X(exits) X(guard_removals)          \
+            X(guards) X(workers) X(agents) X(foreign_binds) X(foreign_checks) X(refused_starts)    \
+                X(rounds) X(wrong_rounds) X(left_alone) X(two_owners) X(foreign_removed)           \
+                    X(lost_paths) X(stale_holders) X(failed_joins) X(failed_starts) X(slow_starts) \
+                        X(no_answers) X(left_files) X(left_locks) X(left_descriptors)              \
+                            X(bad_closes) X(left_processes) X(stuck) X(crashes)
 
 enum crash_counter {
 #define X(name) COUNT_##name,
@@ -50,8 +54,9 @@ extern const char *const crash_counter_names[CRASH_COUNTS];
 
 /* Functions that a safeguard is removed in; see ablate.c. */
 #define CRASH_FUNCTIONS(X)                                                                         \
-    X(leads_here) X(check_opened) X(sr_probe_inode) X(rename_aside) X(remove_aside)                \
-    X(remove_target) X(sr_control_connect)
+    X(leads_here)                                                                                  \
+    X(check_opened)                                                                                \
+    X(sr_probe_inode) X(rename_aside) X(remove_aside_once) X(remove_target) X(sr_control_connect)
 
 enum crash_function {
 #define X(name) FUNCTION_##name,
@@ -129,13 +134,15 @@ void crash_wrong(enum crash_counter counter, const char *format, ...)
 void crash_print_point(FILE *out, uint64_t key);
 /* The worker of a slot, and those of its group if asked for, are about to be killed. */
 void crash_mark_dying(int slot, bool group);
+/* Whether this process was marked so. */
+bool crash_is_ending(void);
 
 /* ---- wrap.c: the wrapped system calls ---- */
 
 /* Put the wrappers into the table of system calls of this process. */
 void crash_wrap(enum crash_image image);
-/* Where set, it is asked in place of the table at every boundary; see faults.c. Returns an errno that the
- * call is to fail with, before it, or 0. */
+/* Where set, it is asked in place of the table at every boundary; see faults.c. Returns an errno
+ * that the call is to fail with, before it, or 0. */
 extern int (*crash_hook)(unsigned member, uint64_t key, bool after);
 const char *crash_member(unsigned member);
 unsigned crash_member_of(uint64_t key);
@@ -151,7 +158,8 @@ bool crash_is_site_in(uint64_t key, enum crash_function function);
 struct sr_sys;
 /* Replace members by those that do without the safeguard of the table. */
 void crash_ablate(struct sr_sys *inout_sys);
-/* The number of a safeguard by its name; 0: there is none. NULL in place of a name after the last. */
+/* The number of a safeguard by its name; 0: there is none. NULL in place of a name after the last.
+ */
 int crash_ablation(const char *name);
 const char *crash_ablation_name(int number);
 /* Whether this is what the safeguard of the table keeps from happening. */
@@ -159,8 +167,8 @@ bool crash_ablation_shows(enum crash_counter counter);
 
 /* ---- symbols.c ---- */
 
-/* Read the functions of a program, and put into the table where those are that matter to it. Returns what
- * is wrong, or NULL. */
+/* Read the functions of a program, and put into the table where those are that matter to it.
+ * Returns what is wrong, or NULL. */
 const char *symbols_load(enum crash_image image, const char *program);
 /* The function around an address, and the distance from its begin. */
 const char *symbols_find(enum crash_image image, uint64_t address, uint64_t *out_distance);

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 const char *const faults_leaves[] = {"a", "b", "sticky/a", NULL};
-bool faults_may_leave, faults_has_dead;
+bool faults_may_leave;
 
 static sockref_registry *first, *second;
 static sockref_options *options;
@@ -32,7 +32,8 @@ static const char *at(const char *leaf)
 
 const char *faults_make_dir(void)
 {
-    snprintf(base, sizeof base, "%s/sockref-faults-XXXXXX", getenv("TORTURE_DISK") ? getenv("TORTURE_DISK") : "/tmp");
+    snprintf(base, sizeof base, "%s/sockref-faults-XXXXXX",
+             getenv("TORTURE_DISK") ? getenv("TORTURE_DISK") : "/tmp");
     if (!mkdtemp(base) || mkdir(at("sticky"), 0700) < 0 || chmod(at("sticky"), 01777) < 0)
         exit(2);
     return base;
@@ -111,7 +112,8 @@ static sockref *listen_at(sockref_registry *registry, const char *leaf, const so
 {
     sockref *ref = faults_listen(registry, at(leaf), own);
 
-    if (ref && sockref_is_active(ref) && !can_dial(at(leaf)) && sockref_is_active(ref) && !faults_is_removal())
+    if (ref && sockref_is_active(ref) && !can_dial(at(leaf)) && sockref_is_active(ref) &&
+        !faults_is_removal())
         faults_wrong("a start succeeded, and nobody can connect: %s", strerror(errno));
     return ref;
 }
@@ -138,7 +140,6 @@ static void leave_dead(const char *leaf)
 {
     pid_t pid = fork();
 
-    faults_has_dead = true;
     if (pid == 0) {
         sockref_options *own = sockref_options_new();
         sockref *ref;
@@ -255,21 +256,31 @@ static void join_in_sticky(void)
 }
 
 /* Which of both ends first is the owner. */
-static void hand_over(void)
+static void hand_over_at(const char *leaf)
 {
     sockref *a, *b;
 
     if (make_registries()) {
-        a = listen_at(first, "a", NULL);
-        b = listen_at(second, "a", NULL);
+        a = listen_at(first, leaf, NULL);
+        b = listen_at(second, leaf, NULL);
         sockref_release(a);
         if (b && !faults_wait(is_settled, b, 10000))
             faults_wrong("the owner has gone, and its joiner never hears of it");
-        if (b && sockref_is_active(b) && !can_dial(at("a")))
+        if (b && sockref_is_active(b) && !can_dial(at(leaf)))
             faults_wrong("what was handed over does not answer");
         sockref_release(b);
     }
     free_registries();
+}
+
+static void hand_over(void)
+{
+    hand_over_at("a");
+}
+
+static void hand_over_in_sticky(void)
+{
+    hand_over_at("sticky/a");
 }
 
 static void lose_and_start(void)
@@ -280,7 +291,8 @@ static void lose_and_start(void)
         a = listen_at(first, "a", NULL);
         b = listen_at(second, "a", NULL);
         sockref_registry_cleanup(first, at("a"));
-        if (b && !sockref_is_owner(b) && a && !sockref_is_active(a) && !faults_wait(is_lost, b, 10000))
+        if (b && !sockref_is_owner(b) && a && !sockref_is_active(a) &&
+            !faults_wait(is_lost, b, 10000))
             faults_wrong("the owner was revoked, and its joiner never hears of it");
         c = listen_at(second, "a", NULL);
         sockref_release(c);
@@ -327,7 +339,8 @@ static void sweep_directory(void)
     if (make_registries())
         sockref_registry_sweep(first, base, &count);
     free_registries();
-    faults_may_leave = true; /* only what is ours for sure goes, and what was dead before may stay */
+    faults_may_leave =
+        true; /* only what is ours for sure goes, and what was dead before may stay */
 }
 
 /* The third holder is not the heir, and hears of the new owner. */
@@ -469,6 +482,7 @@ const struct faults_scenario faults_scenarios[] = {
     {"recover alone", set_up_dead_alone, recover_dead},
     {"sticky", set_up_guarded, start_in_sticky},
     {"join in sticky", set_up_guarded, join_in_sticky},
+    {"hand over in sticky", set_up_guarded, hand_over_in_sticky},
     {"recover in sticky", set_up_dead_sticky, recover_dead_in_sticky},
     {"sweep", set_up_dead_defaults, sweep_directory},
     {"adopt", set_up_guarded, adopt},
@@ -483,8 +497,8 @@ const struct faults_scenario faults_scenarios[] = {
 
 /* ---- errno values ---- */
 
-/* Of those that the system can answer: no ENOENT from where a file may be looked for, since it is believed, and
- * nothing from the wake of a loop, which can't fail. */
+/* Of those that the system can answer: no ENOENT from where a file may be looked for, since it is
+ * believed, and nothing from the wake of a loop, which can't fail. */
 const int *faults_errnos(const char *member)
 {
     static const struct {
@@ -494,7 +508,7 @@ const int *faults_errnos(const char *member)
         {"openat", {EMFILE, ENFILE, EACCES, ENOMEM, ELOOP, EIO, EPERM}},
         {"close", {EIO, EINTR, ENOSPC}},
         {"fstat", {EIO, EOVERFLOW, ENOMEM}},
-        {"fstatat", {EIO, EACCES, ELOOP, ENOMEM, ENOTDIR}}, 
+        {"fstatat", {EIO, EACCES, ELOOP, ENOMEM, ENOTDIR}},
         {"fchmod", {EINVAL, EPERM, EROFS, EIO}},
         {"chmod", {EPERM, EROFS, ENOENT, EIO}},
         {"mkdir", {EACCES, EROFS, ENOSPC, EDQUOT}},

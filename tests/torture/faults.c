@@ -1,11 +1,11 @@
 /*
- * torture-faults: every system call of start, join, release, hand-over and sweep fails once. For each
- * scenario all calls are noted, by where they are made and the how manieth they are there; then it runs once for
- * each of them and each errno, in a process of its own.
+ * torture-faults: every system call of start, join, release, hand-over and sweep fails once. For
+ * each scenario all calls are noted, by where they are made, and counted there; then it runs
+ * once for each of them and each errno, in a process of its own.
  *
- * After each run nothing is left: no file, descriptor, entry, reference or thread (I3, I8); a start that
- * failed has changed nothing and is described (I9). Where the system refused to remove a file, that is told, and the
- * next start and release at that path, or a sweep, removes it.
+ * After each run nothing is left: no file, descriptor, entry, reference or thread (I3, I8); a start
+ * that failed has changed nothing and is described (I9). Where the system refused to remove a file,
+ * that is told, and the next start and release at that path, or a sweep, removes it.
  *
  * Usage: torture-faults [SCENARIO [SITE NTH ERRNO]], as told where one failed.
  */
@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #define SITES_MOST  1024
-#define NTH_MOST    6 /* of one site; later ones are of a loop that waits */
+#define NTH_MOST    8 /* of one site; later ones are of a loop that waits */
 #define RUN_SECONDS 60
 #define LEAST       10000
 #define TOLD_MOST   20
@@ -94,7 +94,8 @@ static void describe_fault(FILE *out)
         return;
     fprintf(out, ": call %u of %s in %s", wanted_nth, crash_member(crash_member_of(wanted_key)),
             symbols_find(CRASH_WORKER, crash_site_of(wanted_key), &distance));
-    fprintf(out, "+%#llx fails with %s", (unsigned long long)distance, sockref_status_name(-wanted_errno));
+    fprintf(out, "+%#llx fails with %s", (unsigned long long)distance,
+            sockref_status_name(-wanted_errno));
 }
 
 void faults_wrong(const char *format, ...)
@@ -107,8 +108,8 @@ void faults_wrong(const char *format, ...)
     va_start(args, format);
     vfprintf(stderr, format, args);
     va_end(args);
-    fprintf(stderr, " ('%s' %#llx %u %d)\n", scenario_name, (unsigned long long)wanted_key, wanted_nth,
-            wanted_errno);
+    fprintf(stderr, " ('%s' %#llx %u %d)\n", scenario_name, (unsigned long long)wanted_key,
+            wanted_nth, wanted_errno);
     fflush(stderr);
     _exit(1);
 }
@@ -127,33 +128,60 @@ struct state {
     uint64_t references, entries;
 };
 
-/* Names and inodes of a directory and those below it, in any order. */
-static uint64_t sum_files(const char *path, char *out_names, size_t size)
+struct files {
+    char names[4000]; /* each as "/NAME#INODE/" */
+};
+
+/* Of a directory and those below it. */
+static void add_files(const char *path, struct files *out)
 {
     DIR *stream = opendir(path);
     struct dirent *item;
-    uint64_t sum = 0;
     char below[400];
 
     while (stream && (item = readdir(stream))) {
-        uint64_t one = item->d_ino;
+        size_t length = strlen(out->names);
 
         if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0)
             continue;
         snprintf(below, sizeof below, "%s/%s", path, item->d_name);
-        if (item->d_type == DT_DIR) {
-            sum += sum_files(below, out_names, size);
-            continue;
-        }
-        for (const char *at = item->d_name; *at; at++)
-            one = (one ^ (uint64_t)*at) * 0x100000001b3u;
-        sum += one;
-        if (out_names)
-            snprintf(out_names + strlen(out_names), size - strlen(out_names), " %s", item->d_name);
+        if (item->d_type == DT_DIR)
+            add_files(below, out);
+        else
+            snprintf(out->names + length, sizeof out->names - length, "/%s#%lu/", item->d_name,
+                     (unsigned long)item->d_ino);
     }
     if (stream)
         closedir(stream);
-    return sum;
+}
+
+static void take_files(struct files *out)
+{
+    out->names[0] = '\0';
+    add_files(faults_dir, out);
+}
+
+static bool has_file(const struct files *files, const char *leaf)
+{
+    char begin[300];
+
+    snprintf(begin, sizeof begin, "/%s#", leaf);
+    return strstr(files->names, begin) != NULL;
+}
+
+/* Whether all of them are among the others: what was lost before may go meanwhile. */
+static bool is_part_of(const struct files *files, const struct files *others)
+{
+    const char *at = files->names, *end;
+    char one[300];
+
+    for (; *at; at = end + 1) {
+        end = strchr(at + 1, '/');
+        snprintf(one, sizeof one, "%.*s/", (int)(end - at), at);
+        if (!strstr(others->names, one))
+            return false;
+    }
+    return true;
 }
 
 static struct state take_state(void)
@@ -198,15 +226,33 @@ bool faults_wait(bool (*is_so)(void *arg), void *arg, int ms)
 
 /* ---- steps of the scenarios ---- */
 
+static void check_files(int status, const struct files *before, unsigned reports)
+{
+    struct files after;
+
+    take_files(&after);
+    if (faults_is_removal() || atomic_load(&reported) > reports)
+        return;
+    if (!is_part_of(&after, before))
+        faults_wrong("a start failed with %s (%s) and left files: %s", sockref_status_name(status),
+                     sockref_last_error()->message, after.names);
+    /* A sweep knows what a dead process has left by its lock file alone. */
+    if (has_file(before, ".a.srlock") && has_file(&after, "a") && !has_file(&after, ".a.srlock"))
+        faults_wrong("a start failed with %s (%s) and removed the record of a dead owner, but not "
+                     "its socket",
+                     sockref_status_name(status), sockref_last_error()->message);
+}
+
 sockref *faults_listen(sockref_registry *registry, const char *path, const sockref_options *options)
 {
     struct state before = take_state();
-    uint64_t files = sum_files(faults_dir, NULL, 0);
     unsigned reports = atomic_load(&reported);
+    struct files files;
     sockref *ref = NULL;
-    char names[1000] = "";
-    int status = sockref_registry_listen(registry, path, options, &ref);
+    int status;
 
+    take_files(&files);
+    status = sockref_registry_listen(registry, path, options, &ref);
     if (status == 0) {
         if (!ref)
             faults_wrong("a start succeeded without a reference");
@@ -217,11 +263,10 @@ sockref *faults_listen(sockref_registry *registry, const char *path, const sockr
     if (sockref_last_error()->status != status || !sockref_last_error()->message[0])
         faults_wrong("a start failed with %s, described as %s", sockref_status_name(status),
                      sockref_status_name(sockref_last_error()->status));
+    check_files(status, &files, reports);
     if (!faults_wait(is_within, &before, 5000)) /* what happened before may be under way still */
-        faults_wrong("a start failed with %s and left a reference or entry", sockref_status_name(status));
-    if (sum_files(faults_dir, names, sizeof names) != files && !faults_has_dead && !faults_is_removal() && atomic_load(&reported) == reports)
-        faults_wrong("a start failed with %s (%s) and changed the files:%s", sockref_status_name(status),
-                     sockref_last_error()->message, names);
+        faults_wrong("a start failed with %s and left a reference or entry",
+                     sockref_status_name(status));
     return NULL;
 }
 
@@ -250,7 +295,7 @@ static bool is_quiet(void *arg)
 /* Without any fault: what was left and told goes. */
 static void recover_left(void)
 {
-    char names[1000] = "";
+    struct files left;
     sockref_registry *registry;
 
     if (sockref_registry_new(NULL, &registry) < 0)
@@ -266,15 +311,15 @@ static void recover_left(void)
         sockref_release(ref);
     }
     sockref_registry_free(registry);
-    sum_files(faults_dir, names, sizeof names);
-    if (names[0])
-        faults_wrong("files are left after the next start, too:%s", names);
+    take_files(&left);
+    if (left.names[0])
+        faults_wrong("files are left after the next start, too: %s", left.names);
 }
 
 static void check_left(void)
 {
     uint64_t references, entries;
-    char names[1000] = "";
+    struct files left;
 
     if (!faults_wait(is_quiet, NULL, 10000)) {
         sockref_live_counts(&references, &entries, NULL);
@@ -283,14 +328,14 @@ static void check_left(void)
                      count_in("/proc/self/task") - 2, sr_fd_count(), sockref_guard_status(NULL));
     }
     is_over = true; /* nothing fails any more */
-    sum_files(faults_dir, names, sizeof names);
-    if (!names[0])
+    take_files(&left);
+    if (!left.names[0])
         return;
-    /* A lock that can't be asked for counts as held by others, who see to the files; so does a name that
-     * can't be looked at. */
+    /* A lock that can't be asked for counts as held by others, who see to the files; so does a name
+     * that can't be looked at. */
     if (atomic_load(&reported) == 0 && !faults_may_leave && !is_wanted("lock") &&
         !crash_is_site_in(wanted_key, FUNCTION_leads_here))
-        faults_wrong("files are left, and nobody was told:%s", names);
+        faults_wrong("files are left, and nobody was told: %s", left.names);
     recover_left();
 }
 
@@ -418,7 +463,8 @@ __attribute__((noreturn)) static void drive(const struct faults_scenario *scenar
     faults_remove_dir();
     atomic_fetch_add(&totals->wrong, wrong);
     if (one)
-        printf("%s, %s\n", atomic_load(struck) ? "it came" : "it did not come", wrong ? "wrong" : "well");
+        printf("%s, %s\n", atomic_load(struck) ? "it came" : "it did not come",
+               wrong ? "wrong" : "well");
     exit(0);
 }
 

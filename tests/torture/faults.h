@@ -20,8 +20,6 @@ extern const struct faults_scenario faults_scenarios[];
 extern const char *const faults_leaves[];
 /* A scenario whose child has left something: a file may stay, untold. */
 extern bool faults_may_leave;
-/* What a dead process left stands there; a start that fails may have cleared it away. */
-extern bool faults_has_dead;
 /* The errno values that a call can fail with, ended by 0. */
 const int *faults_errnos(const char *member);
 const char *faults_make_dir(void);
@@ -32,7 +30,8 @@ void faults_remove_dir(void);
 
 extern const char *faults_dir;
 /* Start or join; where it fails, nothing may have changed. NULL then. */
-sockref *faults_listen(sockref_registry *registry, const char *path, const sockref_options *options);
+sockref *faults_listen(sockref_registry *registry, const char *path,
+                       const sockref_options *options);
 /* Whether what fails is needed for a removal. */
 bool faults_is_removal(void);
 bool faults_wait(bool (*is_so)(void *arg), void *arg, int ms);

@@ -1,4 +1,5 @@
-/* A process that uses some of the paths without the library. What it puts there stays where it is. */
+/* A process that uses some of the paths without the library. What it puts there stays where it is.
+ */
 #include "torture/crash.h"
 #include "torture/worker.h"
 
@@ -45,7 +46,8 @@ static bool stands(const char *path, const struct stat *what)
     return lstat(path, &info) == 0 && info.st_ino == what->st_ino && info.st_dev == what->st_dev;
 }
 
-/* A file of ours stays where it is; where removals look by renaming aside, it may be away for a moment. */
+/* A file of ours stays where it is; where removals look by renaming aside, it may be away for a
+ * moment. */
 static void hold_foreign(const struct torture_path *path, const struct stat *what)
 {
     for (uint32_t i = draw(30); i > 0; i--) {

@@ -116,7 +116,8 @@ static void answer(int listener)
 {
     int fd;
 
-    while (listener >= 0 && (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+    while (listener >= 0 &&
+           (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
         (void)!send(fd, "y", 1, MSG_NOSIGNAL);
         close(fd);
     }
@@ -212,7 +213,7 @@ void use(struct hold *hold)
             what = strerror(-fd);
         }
         if (++looks > 200 && crash_now() - since > LOSS_NS) {
-            crash_wrong(fd >= 0                         ? COUNT_stale_holders
+            crash_wrong(fd >= 0                       ? COUNT_stale_holders
                         : sockref_is_owner(hold->ref) ? COUNT_lost_paths
                                                       : COUNT_failed_joins,
                         "%s: active%s, and no loss heard for %.1f s: %s", path->text,

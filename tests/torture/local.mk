@@ -2,6 +2,7 @@
 # has a library of its own, in which a call can be told by where it is made: nothing of this is in the normal one.
 torture_programs = tests/torture/torture tests/torture/torture-guard
 EXTRA_PROGRAMS += $(torture_programs) tests/torture/torture-faults
+CLEANFILES += $(torture_programs) tests/torture/torture-faults
 EXTRA_LTLIBRARIES = tests/torture/libtorture.la tests/torture/agent/libsockref.la
 torture_cppflags = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
 torture_cflags = $(AM_CFLAGS) -fno-inline -fno-omit-frame-pointer -fno-optimize-sibling-calls

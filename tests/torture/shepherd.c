@@ -1,7 +1,7 @@
 /*
  * Drives an agent: a program in some language that holds one name, as told by lines of JSON (see
- * tests/pairs/agent.c). It is told to start and to close at random, looked after, and killed; with the
- * library of the torture in it, also at the crash points.
+ * tests/pairs/agent.c). It is told to start and to close at random, looked after, and killed; with
+ * the library of the torture in it, also at the crash points.
  */
 #include "torture/crash.h"
 #include "torture/worker.h"
@@ -47,8 +47,10 @@ static void beat(void)
 static void begin(const char *command)
 {
     const char *library = getenv("TORTURE_LIBRARY");
+    char line[1000];
     int in[2], out[2];
 
+    snprintf(line, sizeof line, "exec env %s", command); /* no shell stands between it and a kill */
     if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
         _exit(4);
     pid = fork();
@@ -59,7 +61,7 @@ static void begin(const char *command)
         dup2(out[1], 1);
         if (library && library[0])
             setenv("LD_PRELOAD", library, 1);
-        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        execl("/bin/sh", "sh", "-c", line, (char *)NULL);
         _exit(5);
     }
     close(in[0]);
@@ -140,8 +142,8 @@ static bool look(const char *path)
         if (!says("\"active\":true"))
             return true;
         if (crash_now() - since > LOSS_NS) {
-            crash_wrong(says("\"owner\":true") ? COUNT_lost_paths : COUNT_failed_joins, "%s: agent %d: %s",
-                        path, (int)pid, answer);
+            crash_wrong(says("\"owner\":true") ? COUNT_lost_paths : COUNT_failed_joins,
+                        "%s: agent %d: %s", path, (int)pid, answer);
             return true;
         }
         poll(NULL, 0, 2);

@@ -21,14 +21,23 @@ static struct {
 
 /* All of base/fd.c is thin as well. */
 static const char *const thin_names[] = {
-    "noted",            "noted_pair",        "lock_range",         "sr_lockfile_take",
-    "sr_lockfile_free", "sr_record_read",    "sr_record_write",    "sr_thread_start",
-    "sr_lockfile_close", "sr_lockfile_leave", "sr_lockfile_reenter",
+    "noted",
+    "noted_pair",
+    "lock_range",
+    "sr_lockfile_take",
+    "sr_lockfile_free",
+    "sr_record_read",
+    "sr_record_write",
+    "sr_thread_start",
+    "sr_lockfile_close",
+    "sr_lockfile_leave",
+    "sr_lockfile_reenter",
 };
 
 static int compare(const void *a, const void *b)
 {
-    uint64_t first = ((const struct function *)a)->from, second = ((const struct function *)b)->from;
+    uint64_t first = ((const struct function *)a)->from,
+             second = ((const struct function *)b)->from;
 
     return first < second ? -1 : first > second;
 }
@@ -115,8 +124,9 @@ const char *symbols_load(enum crash_image image, const char *program)
         return "has no symbols";
     base = find_base(file);
     symbols = (const Elf64_Sym *)(file + section->sh_offset);
-    names = file + ((const Elf64_Shdr *)(file + ((const Elf64_Ehdr *)file)->e_shoff))[section->sh_link]
-                       .sh_offset;
+    names =
+        file + ((const Elf64_Shdr *)(file + ((const Elf64_Ehdr *)file)->e_shoff))[section->sh_link]
+                   .sh_offset;
     programs[image].functions = calloc(section->sh_size / sizeof *symbols, sizeof(struct function));
     for (size_t i = 0; i < section->sh_size / sizeof *symbols; i++) {
         struct function *function = &programs[image].functions[programs[image].count];
@@ -130,7 +140,8 @@ const char *symbols_load(enum crash_image image, const char *program)
         programs[image].count++;
     }
     qsort(programs[image].functions, programs[image].count, sizeof(struct function), compare);
-    return thin < 8 || thin == CRASH_THIN ? "does not have the functions that it should have" : NULL;
+    return thin < 8 || thin == CRASH_THIN ? "does not have the functions that it should have"
+                                          : NULL;
 }
 
 const char *symbols_find(enum crash_image image, uint64_t address, uint64_t *out_distance)

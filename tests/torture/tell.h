@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Points, those with less kills than wanted, and those that nobody passes often enough for it; the least
- * kills of the others. */
+/* Points, those with less kills than wanted, and those that nobody passes often enough for it; the
+ * least kills of the others. */
 struct tell_points {
     unsigned count, under, rare, least;
 };

@@ -1,10 +1,11 @@
 /*
- * torture: kills processes that use the library, at every boundary of every system call that it makes,
- * and looks whether what it promises holds. Usage: torture KILLS GUARD; see README.md beside this file.
+ * torture: kills processes that use the library, at every boundary of every system call that it
+ * makes, and looks whether what it promises holds. Usage: torture KILLS GUARD; see README.md beside
+ * this file.
  *
- * It runs in rounds: some seconds of workers on some paths, each killed one replaced by another; then all
- * end, and when their guards have gone nothing may be left. In every other round guards are killed too;
- * then files may be left, but a sweep and a start find and remove them.
+ * It runs in rounds: some seconds of workers on some paths, each killed one replaced by another;
+ * then all end, and when their guards have gone nothing may be left. In every other round guards
+ * are killed too; then files may be left, but a sweep and a start find and remove them.
  */
 #include "torture/arena.h"
 #include "torture/crash.h"
@@ -34,14 +35,55 @@
 #define QUIET_NS    10000000000u
 
 static const struct torture_profile profiles[] = {
-    {.name = "mixed", .start = 350, .release = 250, .use = 200, .revoke = 30, .sweep = 20, .shut = 10,
-     .fork = 15, .finish = 10, .paths = 6, .favourite = 2, .serve_in = 3},
-    {.name = "hand-over", .start = 400, .release = 350, .use = 50, .revoke = 5, .sweep = 2, .shut = 5,
-     .fork = 5, .finish = 10, .paths = 1, .favourite = 1, .serve_in = 20},
-    {.name = "sticky", .start = 400, .release = 300, .use = 30, .revoke = 30, .sweep = 20, .shut = 5,
-     .fork = 5, .finish = 10, .paths = 2, .favourite = 1, .serve_in = 20, .only_sticky = true},
-    {.name = "ends", .start = 400, .release = 100, .use = 30, .revoke = 10, .sweep = 5, .shut = 10,
-     .fork = 250, .finish = 60, .paths = 4, .favourite = 1, .serve_in = 10},
+    {.name = "mixed",
+     .start = 350,
+     .release = 250,
+     .use = 200,
+     .revoke = 30,
+     .sweep = 20,
+     .shut = 10,
+     .fork = 15,
+     .finish = 10,
+     .paths = 6,
+     .favourite = 2,
+     .serve_in = 3},
+    {.name = "hand-over",
+     .start = 400,
+     .release = 350,
+     .use = 50,
+     .revoke = 5,
+     .sweep = 2,
+     .shut = 5,
+     .fork = 5,
+     .finish = 10,
+     .paths = 1,
+     .favourite = 1,
+     .serve_in = 20},
+    {.name = "sticky",
+     .start = 400,
+     .release = 300,
+     .use = 30,
+     .revoke = 30,
+     .sweep = 20,
+     .shut = 5,
+     .fork = 5,
+     .finish = 10,
+     .paths = 2,
+     .favourite = 1,
+     .serve_in = 20,
+     .only_sticky = true},
+    {.name = "ends",
+     .start = 400,
+     .release = 100,
+     .use = 30,
+     .revoke = 10,
+     .sweep = 5,
+     .shut = 10,
+     .fork = 250,
+     .finish = 60,
+     .paths = 4,
+     .favourite = 1,
+     .serve_in = 10},
 };
 #define PROFILES (sizeof profiles / sizeof *profiles)
 
@@ -213,10 +255,11 @@ static void show_stacks(pid_t pid)
 {
     char command[300];
 
-    snprintf(command, sizeof command,
-             "(head -3 /proc/%d/task/*/status; cat /proc/%d/task/*/wchan; timeout 20 gdb -p %d -batch "
-             "-ex 'thread apply all bt' 2>/dev/null | grep -a '^[#T]') >&2",
-             (int)pid, (int)pid, (int)pid);
+    snprintf(
+        command, sizeof command,
+        "(head -3 /proc/%d/task/*/status; cat /proc/%d/task/*/wchan; timeout 20 gdb -p %d -batch "
+        "-ex 'thread apply all bt' 2>/dev/null | grep -a '^[#T]') >&2",
+        (int)pid, (int)pid, (int)pid);
     if (system(command) != 0)
         fputs("torture: no stacks\n", stderr);
 }
@@ -444,7 +487,8 @@ static bool is_over(uint64_t kills, unsigned wanted, uint64_t deadline)
 
 int main(int argc, char **argv)
 {
-    uint64_t kills = argc > 1 ? strtoull(argv[1], NULL, 10) : 0, since = crash_now(), deadline, seconds;
+    uint64_t kills = argc > 1 ? strtoull(argv[1], NULL, 10) : 0, since = crash_now(), deadline,
+             seconds;
     unsigned wanted = (unsigned)number_from("MIN", kills / 400);
     uint32_t round = (uint32_t)number_from("ROUND", 0);
     bool same_round = getenv("ROUND") && getenv("ROUND")[0], well;
@@ -467,7 +511,8 @@ int main(int argc, char **argv)
     sigaddset(&child, SIGCHLD);
     sigprocmask(SIG_BLOCK, &child, &old_mask);
     arenas_choose();
-    if (arenas_count == 0 || !arena_make_directory(run_dir, getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp"))
+    if (arenas_count == 0 ||
+        !arena_make_directory(run_dir, getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp"))
         give_up("no directory: %s", strerror(errno));
     copy_guard(argv[2]);
     make_table(argv[2], wanted);

@@ -1,6 +1,6 @@
 /*
- * A worker: starts, joins, uses, serves, releases and hands over names at random, and checks what it is
- * promised meanwhile. It is killed at any of the crash points.
+ * A worker: starts, joins, uses, serves, releases and hands over names at random, and checks what
+ * it is promised meanwhile. It is killed at any of the crash points.
  */
 #include "torture/worker.h"
 
@@ -44,7 +44,9 @@ static bool is_allowed(int status, const struct torture_path *path, bool exclusi
     if (path->class == ALONE)
         return status == SOCKREF_EBUSY;
     if (path->class == FOREIGN)
-        return status == SOCKREF_EFOREIGN || status == -EADDRINUSE;
+        return status == SOCKREF_EFOREIGN || status == -EADDRINUSE ||
+               /* the foreigner may replace and remove what is just being started there */
+               (path->sticky && (status == SOCKREF_EBUSY || status == -ENOENT));
     return false;
 }
 
@@ -69,7 +71,8 @@ static void start(int registry, int index)
     const struct torture_path *path = &torture_paths[index];
     struct hold *hold = holds[registry][index];
     sockref_options *options = sockref_options_new();
-    bool exclusive = draw(40) == 0, serves = draw(torture_profile->serve_in) == 0, delays = draw(40) == 0;
+    bool exclusive = draw(40) == 0, serves = draw(torture_profile->serve_in) == 0,
+         delays = draw(40) == 0;
     sockref *ref = NULL;
     uint64_t since;
     int status;
@@ -194,14 +197,15 @@ static void sweep(int registry)
     char directory[200];
     int status;
 
-    snprintf(directory, sizeof directory, "%s", torture_paths[draw((uint32_t)torture_paths_count)].text);
+    snprintf(directory, sizeof directory, "%s",
+             torture_paths[draw((uint32_t)torture_paths_count)].text);
     *strrchr(directory, '/') = '\0';
     beat(SWEEPING, -1);
     status = sockref_registry_sweep(registries[registry], directory, NULL);
     crash_count(COUNT_sweeps);
     if (status < 0)
-        crash_wrong(COUNT_failed_starts, "%s: sweep: %s (%s)", directory, sockref_status_name(status),
-                    sockref_last_error()->message);
+        crash_wrong(COUNT_failed_starts, "%s: sweep: %s (%s)", directory,
+                    sockref_status_name(status), sockref_last_error()->message);
 }
 
 static void shut(int registry)

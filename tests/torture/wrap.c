@@ -1,6 +1,6 @@
 /*
- * The wrapped system calls: one wrapper for each member of the table of system calls, with a crash point
- * before it, and one after it if it changes something for others.
+ * The wrapped system calls: one wrapper for each member of the table of system calls, with a crash
+ * point before it, and one after it if it changes something for others.
  */
 #include "torture/crash.h"
 
@@ -219,8 +219,10 @@ static void note(unsigned member, int64_t result)
         return;
     if (image == CRASH_GUARD && member == MEMBER_unlinkat && result == 0)
         crash_count(COUNT_guard_removals);
-    if (member == MEMBER_close && result < 0 && errno == EBADF) { /* the next time it is another one's */
-        crash_wrong(COUNT_bad_closes, "descriptor closed twice, here by %s", place());
+    if (member == MEMBER_close && result < 0 &&
+        errno == EBADF) { /* the next time it is another one's */
+        crash_wrong(COUNT_bad_closes, "descriptor closed twice, here by %s%s", place(),
+                    crash_is_ending() ? ", while the process ends" : "");
         errno = EBADF;
     }
 }
