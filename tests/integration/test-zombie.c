@@ -121,17 +121,20 @@ static int live_on(void *user)
 
 static int fork_and_wait(const char *name)
 {
-    int pipes[2];
+    int pipes[2], descriptors;
     sockref *ref;
     pid_t pid;
 
-    if (pipe(pipes) < 0 || sockref_registry_listen(NULL, name, NULL, &ref) < 0)
+    if (pipe(pipes) < 0)
+        return 3;
+    descriptors = count_fds();
+    if (sockref_registry_listen(NULL, name, NULL, &ref) < 0)
         return 3;
     pid = fork();
     if (pid == 0) {
-        close(pipes[1]);
         alarm(200);
-        say('c');
+        say(count_fds() == descriptors ? 'c' : 'd');
+        close(pipes[1]);
         _exit(live_on(pipes));
     }
     hear(); /* until it is killed */
