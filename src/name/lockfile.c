@@ -247,13 +247,15 @@ static int open_file(const struct sr_place *place, const char *path, const char 
     return check_opened(out, path, name);
 }
 
-static bool leads_here(const struct sr_lockfile *self, const struct sr_place *place,
-                       const char *name)
+/* Returns 1, 0, or -errno where it can't be told. */
+static int leads_here(const struct sr_lockfile *self, const struct sr_place *place,
+                      const char *name)
 {
     struct stat info;
 
-    return sr_sys.fstatat(place->dir, name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
-           info.st_dev == self->device && info.st_ino == self->inode;
+    if (sr_sys.fstatat(place->dir, name, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    return info.st_dev == self->device && info.st_ino == self->inode;
 }
 
 bool sr_lockfile_is_current(const struct sr_lockfile *self, const struct sr_place *place,
@@ -262,7 +264,7 @@ bool sr_lockfile_is_current(const struct sr_lockfile *self, const struct sr_plac
     char name[SR_LOCKFILE_NAME_MAX];
 
     sr_lockfile_name(sr_path_leaf(path), ".srlock", name);
-    return leads_here(self, place, name);
+    return leads_here(self, place, name) != 0;
 }
 
 int sr_lockfile_unlink(const struct sr_lockfile *self, const struct sr_place *place,
@@ -318,7 +320,7 @@ int sr_lockfile_enter(const struct sr_place *place, const char *path, bool creat
 {
     struct sr_lockfile self = {.fd = -1};
     char name[SR_LOCKFILE_NAME_MAX];
-    int status;
+    int status, here;
 
     sr_lockfile_name(sr_path_leaf(path), ".srlock", name);
     for (int i = 0; i < MOST_REOPEN; i++) {
@@ -327,9 +329,15 @@ int sr_lockfile_enter(const struct sr_place *place, const char *path, bool creat
             status = sr_lockfile_take(&self, path, SR_BYTE_CHANGE);
         if (status < 0 && self.fd >= 0 && create)
             abandon(&self, place, path);
-        if (status == 0 && leads_here(&self, place, name)) {
+        here = status == 0 ? leads_here(&self, place, name) : 0;
+        if (here > 0) {
             *out = self;
             return 0;
+        }
+        if (here < 0) {
+            status = sr_error_system(-here, "fstatat", path);
+            if (create)
+                abandon(&self, place, path);
         }
         sr_lockfile_close(&self);
         if (status != 0)

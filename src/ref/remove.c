@@ -427,6 +427,8 @@ static int revoke_joined(sockref *entry, bool wait)
 
     if (status == WAITS)
         return status;
+    if (status < 0)
+        log_failure(entry, status);
     drop_kept(life);
     sr_joint_close(life);
     sr_mutex_lock(&self->mutex);

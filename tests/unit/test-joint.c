@@ -109,8 +109,7 @@ END_TEST
 
 static const struct loss {
     bool socket, lock, control;
-} losses[] = {
-    {true, false, false}, {false, true, false}, {false, false, true}, {true, true, true}};
+} losses[] = {{true, false, false}, {false, true, false}, {false, false, true}, {true, true, true}};
 
 /* U7: a cleaner of old files, or a person. */
 START_TEST(what_was_removed_is_made_again)

@@ -202,8 +202,8 @@ START_TEST(without_memory_nothing_is_taken)
     struct watcher old = {0}, watcher = {0};
     bool struck = true;
 
+    faults_install(); /* before there is a thread */
     harness_assert_ok(sockref_set_watch(ref, note, &old, note_free));
-    faults_install();
     for (uint64_t nth = 1; struck; nth++) {
         faults_arm(FAULTS_ALLOCATIONS, nth, ENOMEM);
         struck = sockref_set_watch(ref, note, &watcher, note_free) < 0;
