@@ -94,13 +94,14 @@ static int mend_control(struct sr_share *share, const struct sr_place *place)
     return status;
 }
 
-static int write_down(struct sr_share *share, const struct sr_sockfile *file)
+static int write_down(struct sr_share *share, const struct sr_sockfile *file,
+                      enum sr_record_state state)
 {
     struct sr_record record;
     int status;
 
     sr_record_of_self(&record);
-    record.state = SR_RECORD_LIVE;
+    record.state = state;
     record.life = share->life;
     record.generation = ++share->generation;
     record.device = file->device;
@@ -120,28 +121,44 @@ static void read_birth(struct sr_share *share, const struct sr_sockfile *file)
     sr_fd_close(inode);
 }
 
+/* As in a start, the record tells of what is to come: a kill may come before the guard's pin. */
+static int mend_socket(struct sr_share *share, struct sr_sockfile *file, int backlog, int *out_fd)
+{
+    bool shared = sr_share_is_shared(share);
+    struct sr_sockfile fresh;
+    int status = shared ? write_down(share, file, SR_RECORD_BINDING) : 0;
+
+    if (status == 0)
+        status = bind_again(file, share->path, backlog, &fresh);
+    if (status < 0) {
+        struct sr_error *error = sr_error_take();
+
+        if (shared)
+            write_down(share, file, SR_RECORD_LIVE);
+        sr_error_give(error);
+        return status;
+    }
+    sr_place_close(&fresh.place);
+    sr_guard_unpin(&share->guarded);
+    sr_guard_pin(&share->guarded, fresh.device, fresh.inode);
+    file->device = fresh.device;
+    file->inode = fresh.inode;
+    *out_fd = fresh.fd;
+    read_birth(share, file);
+    return 0;
+}
+
 static int mend_entered(struct sr_share *share, struct sr_sockfile *file, int backlog, int *out_fd)
 {
-    struct sr_sockfile fresh;
     int status = 0;
 
-    if (is_missing(&file->place, sr_path_leaf(share->path))) {
-        status = bind_again(file, share->path, backlog, &fresh);
-        if (status < 0)
-            return status;
-        sr_place_close(&fresh.place);
-        sr_guard_unpin(&share->guarded);
-        sr_guard_pin(&share->guarded, fresh.device, fresh.inode);
-        file->device = fresh.device;
-        file->inode = fresh.inode;
-        *out_fd = fresh.fd;
-        read_birth(share, file);
-    }
-    if (!sr_share_is_shared(share))
-        return 0;
+    if (is_missing(&file->place, sr_path_leaf(share->path)))
+        status = mend_socket(share, file, backlog, out_fd);
+    if (status < 0 || !sr_share_is_shared(share))
+        return status;
     status = mend_control(share, &file->place);
     if (status == 0)
-        status = write_down(share, file);
+        status = write_down(share, file, SR_RECORD_LIVE);
     return status;
 }
 

@@ -80,11 +80,11 @@ static const char *kind_of(mode_t mode)
 static int judge_dead(const struct relic *relic, enum proof proof, const struct stat *info,
                       bool *out_remove)
 {
-    if (relic->is_control || proof != NONE || relic->record->state == SR_RECORD_BINDING) {
+    if (relic->is_control || proof != NONE) {
         *out_remove = true;
         return 0;
     }
-    if (needs_proof(relic))
+    if (needs_proof(relic) && relic->record->state != SR_RECORD_BINDING)
         return 0;
     if (sr_probe_is_fresh(info))
         return SR_RECOVER_ALIVE;
