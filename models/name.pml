@@ -6,7 +6,7 @@
  * One step is one system call that others can see, or that a kill before or after it makes a
  * difference to. Each step of a worker is written as S(...): it is taken, or the worker is killed.
  *
- * Sizes: N workers, R rounds each, KILLS of them are killed, GKILLS guards. What the last reference
+ * Sizes: N workers, R rounds each, KILLS of the first MORTALS are killed, and GKILLS guards. What the last reference
  * of an owner does while others hold: LINGER, LOSS, HANDOVER; one of them is chosen at each end.
  * Surroundings: FOREIGN sockets of somebody else, CLONE. STAY: a joiner leaves only when it has to.
  * Each other name in the table of mutants takes one safeguard away.
@@ -19,6 +19,9 @@
 #endif
 #ifndef KILLS
 #define KILLS 0
+#endif
+#ifndef MORTALS
+#define MORTALS N
 #endif
 #ifndef GKILLS
 #define GKILLS 0
@@ -184,7 +187,7 @@ inline new_socket(who, is_foreign, out) {
         bound[i] = BIT(who);
         foreign[i] = is_foreign;
         path = i;
-#ifndef NO_BIRTH_TIME
+#ifndef MUTANT_NO_BIRTH_TIME
         t = 1;
         do
         :: t <= LOCKS -> if :: recorded[t] == i -> recorded[t] = 0 :: else fi; t++
@@ -193,7 +196,7 @@ inline new_socket(who, is_foreign, out) {
 #endif
         t = 0;
         do
-        :: t < W -> if :: joined[t] == i -> joined[t] = 0 :: else fi; t++
+        :: t < W -> if :: joined[t] == i -> joined[t] = 0 :: else fi; if :: conn[t] == i -> conn[t] = 0 :: else fi; t++
         :: else -> break
         od;
         i = 0;
@@ -248,7 +251,8 @@ inline accept_all(w) {
 }
 
 /* I2: a foreign socket that lives is removed by nobody, the one of a live owner by that one alone. */
-#define IS_IN_USE(s, by) (responsible != 0 && responsible != by && !dying[responsible - 1] && sock[responsible - 1] == s)
+#define IS_IN_USE(s, by) \
+    (responsible != 0 && responsible != by && !dying[responsible - 1] && sock[responsible - 1] == s)
 inline remove(by) {
     CHECK(!(foreign[path] && (ALIVE(path) || fresh == path)), foreign_removed);
     CHECK(!IS_IN_USE(path, by), path_lost);
@@ -276,24 +280,24 @@ inline publish(w) {
 
 /* --- what is found under byte 0 --- */
 
-#ifdef NO_IDENTITY
+#ifdef MUTANT_NO_IDENTITY
 #define IS_PROVEN(l, pinned) (path != 0)
 #define IS_MINE(w) (path != 0)
 #else
 #define IS_PROVEN(l, pinned) (path != 0 && (state[l] == LIVE && recorded[l] == path || pinned == path))
 #define IS_MINE(w) (path != 0 && path == sock[w])
 #endif
-#ifdef NO_WAIT
+#ifdef MUTANT_NO_WAIT
 #define MAY_BE_OURS(l, pinned) false
 #else
 #define MAY_BE_OURS(l, pinned) (IS_PROVEN(l, pinned) || state[l] == BINDING)
 #endif
-#ifdef NO_FRESH
+#ifdef MUTANT_NO_FRESH
 #define IS_FRESH false
 #else
 #define IS_FRESH (fresh != 0 && fresh == path)
 #endif
-#ifdef FRESH_BINDING
+#ifdef MUTANT_FRESH_BINDING
 #define IS_SURE(l, pinned) (IS_PROVEN(l, pinned) || state[l] == BINDING)
 #else
 #define IS_SURE(l, pinned) IS_PROVEN(l, pinned)
@@ -329,10 +333,15 @@ inline recover_socket(l, by, is_start, pinned, out) {
  * Whatever stands at the path, what stands at the control socket's name is sockref's; nobody but who
  * looks into the lock file knows of it.
  */
-#ifdef EARLY_EFOREIGN
-#define IS_CONTROL_SEEN_TO(verdict) (ctl != 0 && (verdict != EFOREIGN || listens[ctl] == 0))
-#else
+#if defined(MUTANT_EARLY_EFOREIGN)
+#define IS_CONTROL_SEEN_TO(verdict) (ctl != 0 && verdict == CLEAR)
+#elif defined(MUTANT_CONTROL_IGNORED)
+#define IS_CONTROL_SEEN_TO(verdict) \
+    (ctl != 0 && (verdict == CLEAR || verdict == EFOREIGN && (listens[ctl] == 0 || IS_PROVEN_DEAD(l))))
+#elif defined(MUTANT_CONTROL_ALWAYS)
 #define IS_CONTROL_SEEN_TO(verdict) (ctl != 0)
+#else
+#define IS_CONTROL_SEEN_TO(verdict) (ctl != 0 && verdict != LATER)
 #endif
 inline recover_control(l, by, out) {
     d_step {
@@ -350,12 +359,12 @@ inline recover_control(l, by, out) {
 inline write_record(l, what, who, which) { state[l] = what; owner[l] = who; recorded[l] = which }
 
 /* Byte 1 is held: is that by somebody who can be joined? */
-#ifdef NO_PROOF
+#ifdef MUTANT_NO_PROOF
 #define IS_JOINABLE(l) (state[l] == LIVE && path != 0 && recorded[l] == path && ALIVE(path))
 #else
 #define IS_JOINABLE(l) (state[l] == LIVE && path != 0 && recorded[l] == path && ALIVE(path) && !IS_PROVEN_DEAD(l))
 #endif
-#ifdef NO_RETIRE
+#ifdef MUTANT_NO_RETIRE
 #define IS_ZOMBIE(l) false
 #else
 #define IS_ZOMBIE(l) IS_PROVEN_DEAD(l)
@@ -368,11 +377,11 @@ inline write_record(l, what, who, which) { state[l] = what; owner[l] = who; reco
 #define S(...)                                    \
     if                                            \
     :: atomic { __VA_ARGS__ }                     \
-    :: atomic { MORTAL(w) -> goto killed }        \
+    :: atomic { MORTAL(w) -> kills++; goto killed }        \
     fi
-#define MORTAL(w) (w < N && kills < KILLS)
+#define MORTAL(w) (w < MORTALS && kills < KILLS)
 #define MY lock[w]
-#ifdef NO_CURRENT
+#ifdef MUTANT_NO_CURRENT
 #define IS_CURRENT(w) true
 #else
 #define IS_CURRENT(w) (lock_name == MY)
@@ -385,14 +394,22 @@ bool starting[W];
 #define STARTING(w, x) skip
 #endif
 /* A try had to give up; until then the next one would have the same outcome. */
-#define IS_SOCKET_UNSURE(l) (path != 0 && (ALIVE(path) && MAY_BE_OURS(l, 0) && !(IS_PROVEN(l, 0) && IS_PROVEN_DEAD(l)) || !ALIVE(path) && !IS_PROVEN(l, 0) && IS_FRESH))
+#define IS_SOCKET_UNSURE(l) \
+    (path != 0 && (ALIVE(path) && MAY_BE_OURS(l, 0) && !(IS_PROVEN(l, 0) && IS_PROVEN_DEAD(l)) || \
+                   !ALIVE(path) && !IS_PROVEN(l, 0) && IS_FRESH))
 #define IS_CONTROL_UNSURE(l) (IS_REACHABLE && !IS_PROVEN_DEAD(l))
 #define IS_UNSURE(l) (IS_SOCKET_UNSURE(l) || IS_CONTROL_UNSURE(l))
 #define FORGET watched[w] = false; pin[w] = 0
-#ifdef WATCH_LATE
+#ifdef MUTANT_WATCH_LATE
 #define WATCH skip
 #else
 #define WATCH watched[w] = true
+#endif
+
+#ifdef MUTANT_PIN_KEPT
+#define UNPIN skip
+#else
+#define UNPIN pin[w] = 0
 #endif
 
 proctype worker(byte w) {
@@ -409,35 +426,36 @@ start:
     S(WATCH; STARTING(w, true); open_lock(lock[w]));
 locking:
     if
-#ifdef NO_RECHECK
+#ifdef MUTANT_NO_RECHECK
     :: atomic { byte0[MY] == 0 -> byte0[MY] = w + 1 }
 #else
     :: atomic { byte0[MY] == 0 && lock_name == MY -> byte0[MY] = w + 1 }
     :: atomic { byte0[MY] == 0 && lock_name != MY -> close_lock(w); goto start }
 #endif
     :: atomic { byte0[MY] != 0 -> close_lock(w); FORGET; goto later }
-    :: atomic { MORTAL(w) -> goto killed }
+    :: atomic { MORTAL(w) -> kills++; goto killed }
     fi;
     S(if
-#ifdef NO_BYTE1
+#ifdef MUTANT_NO_BYTE1
       :: true
 #endif
       :: byte1[MY] == 0 -> byte1[MY] = w + 1
       :: else -> goto join
       fi);
 
-    /* Bytes 0 and 1 are ours: recover, then own. */
-#ifdef BYTE0_EARLY
+    /* Bytes 0 and 1 are ours, so nobody owns the name: recover, then own. */
+    atomic { CHECK(published == 0, two_owners) };
+#ifdef MUTANT_BYTE0_EARLY
     S(byte0[MY] = 0);
 #endif
     S(recover_socket(MY, w + 1, true, 0, verdict));
     S(recover_control(MY, w + 1, verdict));
     if
     :: atomic { verdict == CLEAR -> skip }
-    :: atomic { verdict == LATER -> verdict = CLEAR; close_lock(w); FORGET; goto unsure }
-    :: atomic { verdict == EFOREIGN -> verdict = CLEAR; goto fail }
+    :: atomic { verdict == LATER -> verdict = CLEAR; goto put_off }
+    :: atomic { verdict == EFOREIGN -> verdict = CLEAR; goto clear }
     fi;
-#ifdef NO_BINDING
+#ifdef MUTANT_NO_BINDING
     S(write_record(MY, NONE, 0, 0));
 #else
     S(write_record(MY, BINDING, w + 1, 0));
@@ -450,38 +468,45 @@ locking:
       :: else -> goto clear
       fi);
     S(
-#ifdef WATCH_LATE
+#ifdef MUTANT_WATCH_LATE
       watched[w] = true;
 #endif
       if :: path == sock[w] -> pin[w] = sock[w] :: else fi);
     S(if
       :: path == sock[w] -> assert(ctl == 0); ctl = sock[w]; listens[ctl] = BIT(w)
-      :: else -> close_socket(w); responsible = 0; goto clear
+      :: else -> UNPIN; close_socket(w); responsible = 0; goto clear
       fi);
     S(slots[MY] = slots[MY] | BIT(w); write_record(MY, LIVE, w + 1, sock[w]);
       publish(w); STARTING(w, false);
       byte0[MY] = 0);
     goto owning;
 
+    /* EFOREIGN, or EADDRINUSE: somebody was faster. Nothing of a dead owner is left. */
 clear:
     S(write_record(MY, NONE, 0, 0));
-    /* EFOREIGN, or EADDRINUSE: somebody was faster. */
-fail:
     S(if :: slots[MY] == 0 -> unlink_lock(MY) :: else fi);
     S(close_lock(w));
     S(FORGET; STARTING(w, false); goto again);
 
+    /* LATER. What this try has made does not stay behind; what tells of a dead owner does. */
+put_off:
+#ifndef MUTANT_LATER_KEEPS
+    S(if :: slots[MY] == 0 && state[MY] == NONE -> unlink_lock(MY) :: else fi);
+#endif
+    S(close_lock(w));
+    S(FORGET; goto unsure);
+
 join:
     S(if
-#ifdef JOIN_DYING
+#ifdef MUTANT_JOIN_DYING
       :: true ->
 #else
       :: IS_JOINABLE(MY) && IS_REACHABLE ->
 #endif
-#ifndef JOIN_DYING
+#ifndef MUTANT_JOIN_DYING
         CHECK(!dead[owner[MY] - 1], stray_joiner); /* I4 */
 #endif
-        CHECK(lock_name == MY, stray_joiner);
+        CHECK(lock_name == MY && path != 0 && path == recorded[MY] && ALIVE(path), stray_joiner);
         joined[w] = recorded[MY];
         conn[w] = (IS_REACHABLE -> ctl : 0);
         slots[MY] = slots[MY] | BIT(w)
@@ -497,7 +522,7 @@ join:
 
     /* Retire the lock file: the next look at its name leads everybody to a new one. */
 retire:
-#ifndef NO_TURN
+#ifndef MUTANT_NO_TURN
     S(if
       :: byte2[MY] == 0 && IS_ZOMBIE(MY) -> byte2[MY] = w + 1
       :: else -> close_lock(w); FORGET; goto later
@@ -505,8 +530,11 @@ retire:
 #endif
     S(recover_socket(MY, w + 1, false, 0, verdict));
     S(recover_control(MY, w + 1, verdict));
-    assert(verdict == CLEAR);
-#ifdef RETIRE_CLEARS
+    if
+    :: atomic { verdict == CLEAR -> skip }
+    :: atomic { else -> verdict = CLEAR; goto put_off }
+    fi;
+#ifdef MUTANT_RETIRE_CLEARS
     S(write_record(MY, NONE, 0, 0));
 #endif
     S(unlink_lock(MY));
@@ -516,7 +544,8 @@ retire:
 later:
     S(lock_name == 0 || byte0[lock_name] == 0 -> goto start);
 dying_owner:
-    S(lock_name == 0 || byte1[lock_name] == 0 || IS_JOINABLE(lock_name) && IS_REACHABLE || IS_ZOMBIE(lock_name) || IS_HIDDEN(lock_name) -> goto later);
+    S(lock_name == 0 || byte1[lock_name] == 0 || IS_JOINABLE(lock_name) && IS_REACHABLE ||
+      IS_ZOMBIE(lock_name) || IS_HIDDEN(lock_name) -> goto later);
 unsure:
     S(lock_name == 0 || byte1[lock_name] != 0 || !IS_UNSURE(lock_name) -> goto later);
 displaced:
@@ -535,7 +564,7 @@ waiting:
 #else
     :: atomic { true -> goto let_go }
 #endif
-    :: atomic { MORTAL(w) -> goto killed }
+    :: atomic { MORTAL(w) -> kills++; goto killed }
     fi;
 
 find_out:
@@ -547,32 +576,32 @@ compare:
     if
     :: atomic { !IS_CURRENT(w) -> goto let_go } /* LOST */
     :: atomic { IS_CURRENT(w) && state[MY] == LIVE && recorded[MY] != joined[w] -> goto let_go } /* LOST */
-    :: atomic { IS_CURRENT(w) && state[MY] == LIVE && recorded[MY] == joined[w] -> goto waiting }
-#ifdef FOLLOW_SLEEPS
+    :: atomic { IS_CURRENT(w) && state[MY] == LIVE && recorded[MY] == joined[w] ->
+        CHECK(responsible == 0 || lock[responsible - 1] == 0 || lock[responsible - 1] == MY, stray_joiner);
+        goto waiting }
+#ifdef MUTANT_FOLLOW_SLEEPS
     :: atomic { IS_CURRENT(w) && state[MY] != LIVE -> goto waiting }
 #else
     :: atomic { offer[w] != 0 -> goto taking }
     :: atomic { HAS_ENDED(w) -> conn[w] = 0; goto find_out }
 #endif
-    :: atomic { MORTAL(w) -> goto killed }
+    :: atomic { MORTAL(w) -> kills++; goto killed }
     fi;
 look:
     if
     :: atomic { !IS_CURRENT(w) -> goto let_go } /* LOST */
     :: atomic { IS_CURRENT(w) && byte1[MY] == 0 && byte0[MY] == 0 -> goto let_go } /* LOST */
     :: atomic { IS_CURRENT(w) && IS_REACHABLE -> goto find_out }
-    :: atomic { MORTAL(w) -> goto killed }
+    :: atomic { MORTAL(w) -> kills++; goto killed }
     fi;
 
 let_go:
     S(slots[MY] = slots[MY] & NOT(w); hang_up_own(w); joined[w] = 0);
-#ifndef NO_POKE
     S(if :: byte1[MY] == 0 -> goto tidy :: else fi);
-#ifdef TRUST_BYTE1
+#ifdef MUTANT_TRUST_BYTE1
     S(goto let_went);
 #else
     S(if :: IS_REACHABLE -> goto let_went :: else fi);
-#endif
 #endif
 tidy:
     S(byte0[MY] == 0 ->
@@ -584,7 +613,7 @@ tidy:
       :: byte1[MY] == 0 -> byte1[MY] = w + 1
       :: else -> goto let_went
       fi);
-#ifndef NO_JOINER_RECOVERS
+#ifndef MUTANT_NO_JOINER_RECOVERS
     S(recover_socket(MY, w + 1, false, 0, verdict));
     S(recover_control(MY, w + 1, verdict));
     if
@@ -602,7 +631,7 @@ let_went:
 taking:
     S(sock[w] = offer[w]; offer[w] = 0;
       if
-#ifdef NO_TURN
+#ifdef MUTANT_NO_TURN
       :: byte1[MY] == 0 -> byte1[MY] = w + 1
 #else
       :: byte1[MY] == 0 && byte2[MY] == 0 -> byte1[MY] = w + 1; byte2[MY] = w + 1
@@ -610,7 +639,7 @@ taking:
       :: else -> goto decline
       fi);
     S(if :: path == joined[w] -> pin[w] = path :: else fi);
-#ifndef TAKE_UNSEEN
+#ifndef MUTANT_TAKE_UNSEEN
     S(if :: lock_name == MY :: else -> goto decline fi);
     S(if :: path != 0 && path == joined[w] :: else -> goto decline fi);
 #endif
@@ -618,7 +647,7 @@ taking:
     S(byte2[MY] = 0; answer[w] = TAKEN; conn[w] = 0; joined[w] = 0; goto owning);
 decline:
     S(if :: byte1[MY] == w + 1 -> byte1[MY] = 0; byte2[MY] = 0 :: else fi);
-    S(close_control(w); close_socket(w); answer[w] = DECLINED; goto waiting);
+    S(UNPIN; close_control(w); close_socket(w); answer[w] = DECLINED; goto waiting);
 
     /* --- the owner --- */
 owning:
@@ -638,7 +667,7 @@ look_again:
 #ifdef HANDOVER
     :: atomic { slots[MY] != 0 -> accept_all(w); goto hand_over }
 #endif
-    :: atomic { MORTAL(w) -> goto killed }
+    :: atomic { MORTAL(w) -> kills++; goto killed }
     fi;
 
 #ifdef LINGER
@@ -648,13 +677,14 @@ linger:
 #endif
 
 last:
-#ifdef CLOSE_FIRST
-    S(bound[sock[w]] = bound[sock[w]] & NOT(w); responsible = 0; unpublish(w));
+#ifdef MUTANT_CLOSE_FIRST
+    S(unpublish(w); remove_control(w + 1); close_control(w); hang_up(w);
+      bound[sock[w]] = bound[sock[w]] & NOT(w); responsible = 0);
     S(if :: IS_MINE(w) -> remove(w + 1) :: else fi);
 #else
     S(unpublish(w); if :: IS_MINE(w) -> remove(w + 1) :: else fi);
-#endif
     S(if :: ctl != 0 -> remove_control(w + 1) :: else fi; close_control(w); hang_up(w); responsible = 0);
+#endif
     S(if
       :: slots[MY] != 0 -> write_record(MY, NONE, 0, 0)
       :: else -> unlink_lock(MY)
@@ -681,17 +711,21 @@ hand_over:
         bound[sock[w]] = bound[sock[w]] | BIT(j); listens[sock[w]] = listens[sock[w]] | BIT(j)
       :: else
       fi);
-#ifdef HANDOVER_EARLY
+#ifdef MUTANT_HANDOVER_EARLY
     S(byte0[MY] = 0);
 #endif
     if
     :: atomic { answer[j] == TAKEN -> goto handed }
     :: atomic { answer[j] != TAKEN -> skip } /* it declined, or has gone, or is too slow */
-    :: atomic { MORTAL(w) -> goto killed }
+    :: atomic { MORTAL(w) -> kills++; goto killed }
     fi;
     S(if
-      :: byte1[MY] == 0 -> byte1[MY] = w + 1; publish(w); goto hand_over
+      :: byte1[MY] == 0 -> byte1[MY] = w + 1; responsible = w + 1; publish(w); goto hand_over
+#ifdef MUTANT_HANDOVER_BUSY
       :: else -> goto handed
+#else
+      :: byte1[MY] != 0 && owner[MY] != w + 1 -> goto handed
+#endif
       fi);
 handed:
     S(answer[j] = 0; j = 0; tried = 0; if :: responsible == w + 1 -> responsible = 0 :: else fi; close_lock(w));
@@ -702,7 +736,6 @@ handed:
     /* The kernel closes one descriptor after the other; then all can see that the process is dead. */
 killed:
     atomic {
-        kills++;
         dying[w] = true; unpublish(w); STARTING(w, false); answer[w] = 0; joined[w] = 0; j = 0; tried = 0;
         round = 0; verdict = CLEAR;
         hang_up_own(w);
@@ -733,18 +766,13 @@ over:
 #define G(...)                                                \
     if                                                        \
     :: atomic { __VA_ARGS__ }                                 \
-    :: atomic { w < N && guard_kills < GKILLS -> goto killed }         \
+    :: atomic { w < N && guard_kills < GKILLS -> guard_kills++; goto killed }         \
     fi
 #else
 #define G(...) atomic { __VA_ARGS__ }
 #endif
 #define ID (W + w + 1)
 #define NOBODY_IS_DYING (dying[0] == dead[0] && dying[1] == dead[1] && dying[N - 1] == dead[N - 1])
-#ifdef NO_PIN
-#define PIN(w) 0
-#else
-#define PIN(w) pin[w]
-#endif
 
 /* That of worker w; of the last one, the sweep. */
 proctype guard(byte w) {
@@ -773,7 +801,7 @@ idle:
     :: atomic { dying[w] && watched[w] && !gone[w] -> break }
     :: atomic { dead[w] && (!watched[w] || gone[w]) -> goto end }
     od;
-#ifdef NO_GUARD
+#ifdef MUTANT_NO_GUARD
     goto end;
 #endif
 
@@ -788,7 +816,7 @@ enter:
         fi
       fi);
     if
-#ifdef NO_RECHECK
+#ifdef MUTANT_NO_RECHECK
     :: atomic { byte0[g] == 0 -> byte0[g] = ID }
 #else
     :: atomic { byte0[g] == 0 && lock_name == g -> byte0[g] = ID }
@@ -796,15 +824,16 @@ enter:
 #endif
     :: atomic { STUCK(g) -> lost = true; opens[g]--; g = 0; goto end }
 #if GKILLS > 0
-    :: atomic { w < N && guard_kills < GKILLS -> goto killed }
+    :: atomic { w < N && guard_kills < GKILLS -> guard_kills++; goto killed }
 #endif
     fi;
-#ifdef GUARD_NO_BYTE1
+#ifdef MUTANT_GUARD_NO_BYTE1
     G(skip);
 #else
     G(if
       :: byte1[g] == 0 -> byte1[g] = ID
       :: else ->
+        CHECK(!(byte1[g] == 1 && dead[0] && byte2[g] == 0 && state[g] == NONE), blocked); /* nobody could retire it */
         t = byte2[g];
         free_bytes(g, ID, 255); opens[g]--; settle(g); g = 0;
         if
@@ -813,7 +842,7 @@ enter:
         fi
       fi);
 #endif
-    G(t = path; recover_socket(g, 0, false, PIN(w), verdict); removed = (t != path); t = 0);
+    G(t = path; recover_socket(g, 0, false, pin[w], verdict); removed = (t != path); t = 0);
     G(t = ctl; recover_control(g, 0, verdict); removed = removed || t != ctl; t = 0);
     if
     :: atomic { verdict == CLEAR -> skip }
@@ -823,11 +852,7 @@ enter:
         goto unsure }
     fi;
     G(if :: state[g] != NONE -> write_record(g, NONE, 0, 0) :: else fi);
-#ifndef GUARD_NO_SLOTS
     G(if :: slots[g] == 0 -> unlink_lock(g) :: else fi; removed = removed || IS_DONE);
-#else
-    G(unlink_lock(g); removed = true);
-#endif
     G(free_bytes(g, ID, 255); opens[g]--; settle(g); g = 0;
       if
       :: removed -> removed = false
@@ -852,7 +877,6 @@ unsure:
 #if GKILLS > 0
 killed:
     atomic {
-        guard_kills++;
         lost = true;
         if :: g != 0 -> free_bytes(g, ID, 255); opens[g]--; settle(g) :: else fi
     };
@@ -902,14 +926,17 @@ proctype stranger() {
 proctype child() {
     if
     :: atomic { !dying[0] && lock[0] != 0 ->
-#ifdef CHILD_UNLOCKS
+#ifdef MUTANT_CHILD_UNLOCKS
         t = lock[0]; free_bytes(t, 1, NOT(0)); t = 0; goto end
 #else
         inherited = true; child_lock = lock[0]; child_sock = sock[0];
         if
         :: child_sock != 0 ->
             bound[child_sock] = bound[child_sock] | BIT(CHILD);
-            if :: (listens[child_sock] & BIT(0)) != 0 -> listens[child_sock] = listens[child_sock] | BIT(CHILD) :: else fi
+            if
+            :: (listens[child_sock] & BIT(0)) != 0 -> listens[child_sock] = listens[child_sock] | BIT(CHILD)
+            :: else
+            fi
         :: else
         fi
 #endif
@@ -917,16 +944,20 @@ proctype child() {
     :: atomic { true -> goto end }
     fi;
     if
+    :: atomic { true -> goto leave }
     :: atomic { true -> skip }
+    fi;
     /* It stays until nothing else can go on: no start may wait for it, but for byte 0. */
-    :: atomic { timeout ->
+    atomic {
+        timeout;
         t = 0;
         do
         :: t < W -> CHECK(!starting[t] || STUCK(child_lock), blocked); t++
         :: else -> break
         od;
-        t = 0 }
-    fi;
+        t = 0
+    };
+leave:
     atomic {
         if
         :: inherited && lock[0] != 0
