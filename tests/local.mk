@@ -4,7 +4,6 @@ unit_suites = \
 	tests/unit/test-cleanup \
 	tests/unit/test-conn \
 	tests/unit/test-error \
-	tests/unit/test-faults \
 	tests/unit/test-fd \
 	tests/unit/test-fdwatch \
 	tests/unit/test-fork \
@@ -40,7 +39,6 @@ integration_suites = \
 	tests/integration/test-defects-names \
 	tests/integration/test-defects-processes \
 	tests/integration/test-disk \
-	tests/integration/test-foreign \
 	tests/integration/test-handover \
 	tests/integration/test-lifecycle-ends \
 	tests/integration/test-lifecycle-errors \
@@ -61,10 +59,24 @@ test_headers = \
 	tests/integration/interpose.h \
 	tests/integration/util.h \
 	tests/unit/test-loop-helpers.h
-c_suites = $(unit_suites) $(integration_suites)
+# Long ones that have no loop.
+long_unit_suites = tests/unit/test-faults
+long_integration_suites = tests/integration/test-foreign
+c_suites = $(unit_suites) $(integration_suites) $(long_unit_suites) $(long_integration_suites)
 
-# Each suite runs a second time with poll in place of epoll.
-poll_suites = $(c_suites:=-poll)
+# Each suite with a loop runs a second time with poll in place of epoll.
+poll_suites = $(unit_suites:=-poll) $(integration_suites:=-poll)
+# Where a thread of the backend can be at odds with others.
+poll_suites_with_threads = \
+	tests/unit/test-conn-poll \
+	tests/unit/test-fdwatch-poll \
+	tests/unit/test-joint-poll \
+	tests/unit/test-listener-poll \
+	tests/unit/test-loop-poll \
+	tests/unit/test-reactor-poll \
+	tests/unit/test-service-poll \
+	tests/unit/test-start-poll \
+	tests/unit/test-timer-poll
 
 if HAVE_CHECK
 check_LTLIBRARIES += tests/libharness.la
@@ -76,8 +88,8 @@ AM_CPPFLAGS += $(CHECK_CFLAGS) -I$(top_srcdir)/tests
 LDADD = tests/libharness.la libsockref_internal.la $(CHECK_LIBS)
 
 # These use nothing but the public interface.
-$(integration_suites): LDADD = libsockref.la $(CHECK_LIBS)
-$(integration_suites): libsockref.la
+$(integration_suites) $(long_integration_suites): LDADD = libsockref.la $(CHECK_LIBS)
+$(integration_suites) $(long_integration_suites): libsockref.la
 
 # Owner and joiner in two languages; tests/pairs/agent.c has the protocol.
 check_PROGRAMS += tests/pairs/agent
