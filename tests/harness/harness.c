@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "harness/faults.h"
 #include "name/guard.h"
+#include "ref/hooks.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -298,6 +299,8 @@ static void forget(void)
 {
     struct text *next;
 
+    sr_hooks.drain(
+        sr_clock_after_ms(HARNESS_PATIENCE_MS)); /* its threads end before, not just seem so */
     faults_clear();
     sockref_set_log(NULL, NULL, NULL);
     remove_tree(case_dir);
