@@ -223,7 +223,9 @@ START_TEST(nothing_foreign_is_destroyed_by_a_removal)
     end_foreign(rounds);
     fprintf(stderr, "%s: %d replacements, %d of them meanwhile\n", scenes[_i].name, rounds,
             meanwhile);
+#ifndef __SANITIZE_THREAD__                   /* which changes who runs when */
     ck_assert(meanwhile > 0 || rounds < 100); /* the moments are not all too late */
+#endif
     remove_shared_directory();
 }
 END_TEST

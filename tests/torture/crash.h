@@ -30,18 +30,16 @@ enum crash_image {
 };
 
 /* What a run counts. Those from FIRST_WRONG on must be 0. */
+/* clang-format off */
 #define CRASH_COUNTERS(X)                                                                          \
-    X(kills)                                                                                       \
-    X(point_kills)                                                                                 \
-    X(group_kills)                                                                                 \
-    X(guard_kills)                                                                                 \
-    X(agent_kills) X(guard_stops) X(owners) X(joins) X(hand_overs) X(losses) X(uses) X(releases)   \
-        X(cleanups) X(sweeps) X(shutdowns) X(exits) X(guard_removals) X(guards) X(workers)         \
-            X(agents) X(foreign_binds) X(foreign_checks) X(refused_starts) X(rounds)               \
-                X(wrong_rounds) X(left_alone) X(two_owners) X(foreign_removed) X(lost_paths)       \
-                    X(stale_holders) X(failed_joins) X(failed_starts) X(slow_starts) X(no_answers) \
-                        X(left_files) X(left_locks) X(left_descriptors) X(bad_closes)              \
-                            X(left_processes) X(stuck) X(crashes)
+    X(kills) X(point_kills) X(group_kills) X(guard_kills) X(agent_kills) X(guard_stops)            \
+    X(owners) X(joins) X(hand_overs) X(losses) X(uses) X(releases) X(cleanups) X(sweeps)           \
+    X(shutdowns) X(exits) X(guard_removals) X(guards) X(workers) X(agents) X(foreign_binds)        \
+    X(foreign_checks) X(refused_starts) X(rounds) X(wrong_rounds) X(left_alone) X(two_owners)      \
+    X(foreign_removed) X(lost_paths) X(stale_holders) X(failed_joins) X(failed_starts)             \
+    X(slow_starts) X(no_answers) X(left_files) X(left_locks) X(left_descriptors) X(bad_closes)     \
+    X(left_processes) X(stuck) X(crashes)
+/* clang-format on */
 
 enum crash_counter {
 #define X(name) COUNT_##name,
