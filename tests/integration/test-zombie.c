@@ -185,7 +185,7 @@ START_TEST(two_registries_of_one_process_join_and_hand_over)
     first = start(registries[0], path);
     ck_assert(!sockref_is_owner(first));
     sockref_release(first);
-    ck_assert(sockref_is_active(second) && is_connectable(path));
+    ck_assert(sockref_is_active(second) && inode_of(path) == inode); /* its queue may be full */
     sockref_release(second);
     WAIT_UNTIL(is_empty());
     for (int i = 0; i < 2; i++) {
