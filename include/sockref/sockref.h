@@ -40,15 +40,6 @@
 #define SOCKREF_API
 #endif
 
-/* Called so often that the jump through the linkage table shows. */
-#define SOCKREF_NO_PLT
-#if !defined(SWIG) && defined(__has_attribute)
-#if __has_attribute(noplt)
-#undef SOCKREF_NO_PLT
-#define SOCKREF_NO_PLT __attribute__((noplt))
-#endif
-#endif
-
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -647,7 +638,7 @@ SOCKREF_API int sockref_registry_shutdown(sockref_registry *self, int timeout_ms
  * NULL.
  * @since 0.1
  */
-SOCKREF_API sockref *sockref_acquire(sockref *self) SOCKREF_NO_PLT;
+SOCKREF_API sockref *sockref_acquire(sockref *self);
 
 /**
  * @brief Give one reference back.
@@ -661,7 +652,7 @@ SOCKREF_API sockref *sockref_acquire(sockref *self) SOCKREF_NO_PLT;
  * @param self  the reference, or NULL.
  * @since 0.1
  */
-SOCKREF_API void sockref_release(sockref *self) SOCKREF_NO_PLT;
+SOCKREF_API void sockref_release(sockref *self);
 
 /**
  * @brief Tell the name as the caller who began this life of it spelled it.
