@@ -96,7 +96,7 @@ struct crash_table {
     atomic_bool stop;         /* workers are to end */
     _Atomic uint64_t passes;
     _Atomic uint64_t counters[CRASH_COUNTS];
-    _Atomic uint64_t worst_start_ns, worst_recovery_ns, worst_quiet_ns;
+    _Atomic uint64_t worst_start_ns, worst_quiet_ns;
     _Atomic uint32_t points_count, points_lost, next_guard;
     /* Wrappers within the library: a call belongs to their callers. */
     struct crash_range thin[CRASH_IMAGES][CRASH_THIN];

@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #define SITES_MOST  1024
-#define NTH_MOST    10 /* of one site; later ones are of a loop that waits */
+#define NTH_MOST    12 /* of one site; later ones are of a loop that waits */
 #define RUN_SECONDS 60
 #define LEAST       10000
 #define TOLD_MOST   20

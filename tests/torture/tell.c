@@ -95,9 +95,8 @@ static void tell_summary(unsigned wanted, const struct tell_points *points, doub
         points->count, points->least, wanted, points->under, points->rare);
     for (int i = COUNT_kills + 1; i < CRASH_COUNTS; i++)
         printf("\t%s=%llu", crash_counter_names[i], (unsigned long long)count(i));
-    printf("\tworst_start_ms=%.0f\tworst_recovery_ms=%.0f\tworst_end_of_guards_ms=%.0f\ton=",
+    printf("\tworst_start_ms=%.0f\tworst_end_of_guards_ms=%.0f\ton=",
            (double)atomic_load(&crash_table->worst_start_ns) / 1e6,
-           (double)atomic_load(&crash_table->worst_recovery_ns) / 1e6,
            (double)atomic_load(&crash_table->worst_quiet_ns) / 1e6);
     for (int i = 0; i < arenas_count; i++)
         printf("%s%s", i ? "," : "", arenas[i].name);
