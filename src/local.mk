@@ -18,6 +18,8 @@ libsockref_internal_la_SOURCES = \
 	src/base/map.h \
 	src/base/mutex.c \
 	src/base/mutex.h \
+	src/base/random.c \
+	src/base/random.h \
 	src/base/spawn.c \
 	src/base/spawn.h \
 	src/base/status.c \

@@ -1,10 +1,9 @@
 /* The process's hash key. */
 #include "base/hash.h"
 
-#include "base/clock.h"
+#include "base/random.h"
 
 #include <stdatomic.h>
-#include <sys/random.h>
 
 uint64_t sr_hash_seed(void)
 {
@@ -14,9 +13,7 @@ uint64_t sr_hash_seed(void)
     fresh = atomic_load_explicit(&seed, memory_order_relaxed);
     if (fresh)
         return fresh;
-    if (getrandom(&fresh, sizeof fresh, GRND_NONBLOCK) != (ssize_t)sizeof fresh)
-        fresh = sr_clock_ns() ^ (uint64_t)(uintptr_t)&none;
-    fresh |= 1;
+    fresh = sr_random() | 1;
     if (atomic_compare_exchange_strong(&seed, &none, fresh))
         return fresh;
     return none;

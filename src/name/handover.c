@@ -11,11 +11,9 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/sys.h"
 #include "name/path.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <time.h>
 
 #define ANSWER_WITHIN_NS 300000000u
@@ -91,10 +89,8 @@ bool sr_share_hand_over(struct sr_share *self, struct sr_sockfile *file, uint64_
 /* Whether the socket that was joined still stands at the path. */
 static bool has_socket(const struct sr_share *self, const struct sr_place *place)
 {
-    struct stat info;
-
-    return sr_sys.fstatat(place->dir, sr_path_leaf(self->path), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
-           info.st_dev == self->socket.device && info.st_ino == self->socket.inode;
+    return sr_place_leads_to(place, sr_path_leaf(self->path), self->socket.device,
+                             self->socket.inode) > 0;
 }
 
 void sr_share_decline(struct sr_share *self, int offer[SR_CONTROL_FDS])
@@ -116,7 +112,7 @@ static void learn_socket(struct sr_share *self, const struct sr_record *record)
  */
 static bool succeed(struct sr_share *self, const struct sr_place *place)
 {
-    struct sr_record record, before;
+    struct sr_record before;
 
     if (sr_lockfile_take(&self->lock, self->path, SR_BYTE_OWNER) != 0)
         return false;
@@ -125,16 +121,10 @@ static bool succeed(struct sr_share *self, const struct sr_place *place)
         learn_socket(self, &before);
         self->generation = before.generation;
     }
-    sr_record_of_self(&record);
-    record.state = SR_RECORD_LIVE;
-    record.life = self->life;
-    record.generation = ++self->generation;
-    record.device = self->socket.device;
-    record.inode = self->socket.inode;
-    record.born_ns = self->socket.born_ns;
+    self->generation++;
     sr_guard_pin(&self->guarded, self->socket.device, self->socket.inode);
     if (sr_lockfile_is_current(&self->lock, place, self->path) && has_socket(self, place) &&
-        sr_record_write(self->lock.fd, &record) == 0)
+        sr_share_write_record(self, SR_RECORD_LIVE) == 0)
         return true;
     sr_lockfile_free(&self->lock, SR_BYTE_OWNER);
     sr_guard_unpin(&self->guarded);

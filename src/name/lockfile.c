@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/sys.h"
 #include "name/path.h"
 #include "name/record.h"
@@ -15,7 +16,6 @@
 #include <sockref/sockref.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #define LEAF_MOST   80 /* a longer one is known by its hash, so that /proc/self/fd/N/... fits */
@@ -87,16 +87,14 @@ void sr_lockfile_leave(struct sr_lockfile *self)
 
 int64_t sr_lockfile_take_slot(struct sr_lockfile *self, const char *path)
 {
-    uint64_t random;
+    int64_t slot;
     int status;
 
     for (int i = 0; i < SLOT_TRIES; i++) {
-        if (getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random)
-            random = (uint64_t)getpid() * 1000003u + (uint64_t)(self->fd + i);
-        random = SR_BYTE_SLOTS + random % SLOT_RANGE;
-        status = sr_lockfile_take(self, path, (int64_t)random);
+        slot = (int64_t)(SR_BYTE_SLOTS + sr_random() % SLOT_RANGE);
+        status = sr_lockfile_take(self, path, slot);
         if (status == 0)
-            return (int64_t)random;
+            return slot;
         if (status < 0)
             return status;
     }

@@ -13,16 +13,8 @@
 #include "name/record.h"
 
 #include <errno.h>
-#include <fcntl.h>
 
 #define LOCK_WITHIN_MS 100
-
-static bool is_missing(const struct sr_place *place, const char *leaf)
-{
-    struct stat info;
-
-    return sr_sys.fstatat(place->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
-}
 
 static bool is_beside_missing(const struct sr_share *share, const struct sr_place *place,
                               const char *suffix)
@@ -30,7 +22,7 @@ static bool is_beside_missing(const struct sr_share *share, const struct sr_plac
     char name[SR_LOCKFILE_NAME_MAX];
 
     sr_lockfile_name(sr_path_leaf(share->path), suffix, name);
-    return is_missing(place, name);
+    return sr_place_lacks(place, name);
 }
 
 /* Another lock file, with the bytes of an owner and holder, under the number of the old one. */
@@ -94,31 +86,11 @@ static int mend_control(struct sr_share *share, const struct sr_place *place)
     return status;
 }
 
-static int write_down(struct sr_share *share, const struct sr_sockfile *file,
-                      enum sr_record_state state)
+/* Holders see by the generation that something has changed. */
+static int write_down(struct sr_share *share, enum sr_record_state state)
 {
-    struct sr_record record;
-    int status;
-
-    sr_record_of_self(&record);
-    record.state = state;
-    record.life = share->life;
-    record.generation = ++share->generation;
-    record.device = file->device;
-    record.inode = file->inode;
-    record.born_ns = share->socket.born_ns;
-    status = sr_record_write(share->lock.fd, &record);
-    return status < 0 ? sr_error_system(-status, "pwrite", share->path) : 0;
-}
-
-static void read_birth(struct sr_share *share, const struct sr_sockfile *file)
-{
-    int inode = sr_fd_open(file->place.dir, sr_path_leaf(share->path), O_PATH | O_NOFOLLOW);
-
-    share->socket = (struct sr_identity){true, file->device, file->inode, 0};
-    if (inode >= 0 && sr_sys.birth(inode, &share->socket.born_ns) < 0)
-        share->socket.born_ns = 0;
-    sr_fd_close(inode);
+    share->generation++;
+    return sr_share_write_record(share, state);
 }
 
 /* As in a start, the record tells of what is to come: a kill may come before the guard's pin. */
@@ -126,7 +98,7 @@ static int mend_socket(struct sr_share *share, struct sr_sockfile *file, int bac
 {
     bool shared = sr_share_is_shared(share);
     struct sr_sockfile fresh;
-    int status = shared ? write_down(share, file, SR_RECORD_BINDING) : 0;
+    int status = shared ? write_down(share, SR_RECORD_BINDING) : 0;
 
     if (status == 0)
         status = bind_again(file, share->path, backlog, &fresh);
@@ -134,7 +106,7 @@ static int mend_socket(struct sr_share *share, struct sr_sockfile *file, int bac
         struct sr_error *error = sr_error_take();
 
         if (shared)
-            write_down(share, file, SR_RECORD_LIVE);
+            write_down(share, SR_RECORD_LIVE);
         sr_error_give(error);
         return status;
     }
@@ -144,7 +116,7 @@ static int mend_socket(struct sr_share *share, struct sr_sockfile *file, int bac
     file->device = fresh.device;
     file->inode = fresh.inode;
     *out_fd = fresh.fd;
-    read_birth(share, file);
+    (void)sr_share_identify(share, file); /* what replaces it by now is seen at the next look */
     return 0;
 }
 
@@ -152,13 +124,13 @@ static int mend_entered(struct sr_share *share, struct sr_sockfile *file, int ba
 {
     int status = 0;
 
-    if (is_missing(&file->place, sr_path_leaf(share->path)))
+    if (sr_place_lacks(&file->place, sr_path_leaf(share->path)))
         status = mend_socket(share, file, backlog, out_fd);
     if (status < 0 || !sr_share_is_shared(share))
         return status;
     status = mend_control(share, &file->place);
     if (status == 0)
-        status = write_down(share, file, SR_RECORD_LIVE);
+        status = write_down(share, SR_RECORD_LIVE);
     return status;
 }
 

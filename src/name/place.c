@@ -126,6 +126,22 @@ int sr_place_find(const char *path, dev_t *out_device, ino_t *out_inode)
     return 0;
 }
 
+int sr_place_leads_to(const struct sr_place *self, const char *leaf, dev_t device, ino_t inode)
+{
+    struct stat info;
+
+    if (sr_sys.fstatat(self->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    return info.st_dev == device && info.st_ino == inode;
+}
+
+bool sr_place_lacks(const struct sr_place *self, const char *leaf)
+{
+    struct stat info;
+
+    return sr_sys.fstatat(self->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
 /* Whether a directory exists, or could be made, that is ours alone, writable and short enough. */
 static bool is_home(const char *directory)
 {

@@ -23,6 +23,11 @@ void sr_place_close(struct sr_place *self);
 /* Only look where the directory of a checked path is now: 0 or -errno, nothing described. */
 int sr_place_find(const char *path, dev_t *out_device, ino_t *out_inode);
 
+/* Whether a leaf leads to an inode: 1, 0, or -errno where that can't be told. */
+int sr_place_leads_to(const struct sr_place *self, const char *leaf, dev_t device, ino_t inode);
+/* Whether it is sure that nothing stands there. */
+bool sr_place_lacks(const struct sr_place *self, const char *leaf);
+
 /*
  * The default directory, made if it is missing: the first of preferred (may be NULL), $SOCKREF_DIR,
  * $XDG_RUNTIME_DIR/sockref, /run/user/UID/sockref, $TMPDIR/sockref-UID, /tmp/sockref-UID that is

@@ -222,11 +222,8 @@ int sr_recover(const struct sr_lockfile *lock, const struct sr_place *place, con
 static bool is_stranded(const struct sr_place *place, const char *path,
                         const struct sr_identity *pinned)
 {
-    struct stat info;
-
     return pinned && pinned->is_known &&
-           sr_sys.fstatat(place->dir, sr_path_leaf(path), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
-           info.st_dev == pinned->device && info.st_ino == pinned->inode;
+           sr_place_leads_to(place, sr_path_leaf(path), pinned->device, pinned->inode) > 0;
 }
 
 int sr_recover_entered(struct sr_lockfile *lock, const struct sr_place *place, const char *path,

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/sys.h"
 #include "name/control.h"
 #include "name/path.h"
@@ -27,9 +28,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
-#include <unistd.h>
 
 #define ZOMBIE_AFTER_NS 100000000u /* how long a dead owner's byte may stay busy */
 
@@ -221,39 +220,37 @@ static int join(struct try *try)
     return SR_SHARE_JOINED;
 }
 
-static int write_record(struct try *try, enum sr_record_state state)
+int sr_share_write_record(struct sr_share *self, enum sr_record_state state)
 {
     struct sr_record record;
     int status;
 
     sr_record_of_self(&record);
     record.state = state;
-    record.life = try->share->life;
-    record.generation = try->record.generation + 1;
-    try->share->generation = record.generation;
-    record.device = try->file.device;
-    record.inode = try->file.inode;
-    record.born_ns = try->share->socket.born_ns;
-    status = sr_record_write(try->share->lock.fd, &record);
-    return status < 0 ? sr_error_system(-status, "pwrite", try->path) : 0;
+    record.life = self->life;
+    record.generation = self->generation;
+    record.device = self->socket.device;
+    record.inode = self->socket.inode;
+    record.born_ns = self->socket.born_ns;
+    status = sr_record_write(self->lock.fd, &record);
+    return status < 0 ? sr_error_system(-status, "pwrite", self->path) : 0;
 }
 
-/* The identity of what was bound, for record and guard; it is found by the pinned directory. */
-static int identify(struct try *try)
+int sr_share_identify(struct sr_share *self, const struct sr_sockfile *file)
 {
-    struct sr_identity *socket = &try->share->socket;
+    int inode = sr_fd_open(file->place.dir, sr_path_leaf(self->path), O_PATH | O_NOFOLLOW);
+    struct sr_identity *socket = &self->socket;
     struct stat info;
     int status = 0;
-    int inode = sr_fd_open(try->file.place.dir, sr_path_leaf(try->path), O_PATH | O_NOFOLLOW);
 
+    *socket = (struct sr_identity){true, file->device, file->inode, 0};
     if (inode < 0)
-        return sr_error_system(-inode, "open", try->path);
+        return sr_error_system(-inode, "open", self->path);
     if (sr_sys.fstat(inode, &info) < 0)
-        status = sr_error_system(errno, "fstat", try->path);
-    else if (info.st_dev != try->file.device || info.st_ino != try->file.inode)
+        status = sr_error_system(errno, "fstat", self->path);
+    else if (info.st_dev != file->device || info.st_ino != file->inode)
         status =
-            sr_error_set(SOCKREF_EFOREIGN, try->path, "the socket was replaced while it started");
-    *socket = (struct sr_identity){true, try->file.device, try->file.inode, 0};
+            sr_error_set(SOCKREF_EFOREIGN, self->path, "the socket was replaced while it started");
     if (status == 0 && sr_sys.birth(inode, &socket->born_ns) < 0)
         socket->born_ns = 0;
     sr_fd_close(inode);
@@ -289,15 +286,6 @@ static int unbind(struct try *try)
     return status;
 }
 
-static uint64_t draw_life(void)
-{
-    uint64_t life;
-
-    if (getrandom(&life, sizeof life, GRND_NONBLOCK) != (ssize_t)sizeof life)
-        life = sr_clock_ns() ^ (uint64_t)getpid() << 40;
-    return life;
-}
-
 /* With bytes 0 and 1 held, and nothing at the name. */
 static int own(struct try *try)
 {
@@ -305,20 +293,21 @@ static int own(struct try *try)
     struct sr_share *share = try->share;
     int status;
 
-    share->life = draw_life();
-    status = write_record(try, SR_RECORD_BINDING);
+    share->life = sr_random();
+    share->generation = try->record.generation + 1;
+    status = sr_share_write_record(share, SR_RECORD_BINDING);
     if (status == 0)
         status = bind_or_adopt(try);
     if (status < 0)
         goto clear;
     sr_guard_pin(&share->guarded, try->file.device, try->file.inode);
-    status = identify(try);
+    status = sr_share_identify(share, &try->file);
     if (status == 0)
         status = sr_control_listen(&try->file.place, try->path, &share->control);
     if (status == 0)
         status = sr_share_take_slot(share);
     if (status == 0)
-        status = write_record(try, SR_RECORD_LIVE);
+        status = sr_share_write_record(share, SR_RECORD_LIVE);
     if (status < 0)
         goto unbind;
     share->is_owner = true;

@@ -92,6 +92,14 @@ int sr_share_let_go(struct sr_share *self, const struct sr_place *place);
 /* Unlock, close and have the guard forget: nothing is left. Nothing happens the second time. */
 void sr_share_close(struct sr_share *self);
 
+/* Write down in the lock file who this is and what it has; it owns the name. 0 or described. */
+int sr_share_write_record(struct sr_share *self, enum sr_record_state state);
+/*
+ * What was bound becomes the name's identity, for record and guard; it is looked for by the pinned
+ * directory. 0 or a described status.
+ */
+int sr_share_identify(struct sr_share *self, const struct sr_sockfile *file);
+
 /* ---- handover.c ---- */
 
 /*

@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/sys.h"
 #include "name/bound.h"
 #include "name/lockfile.h"
@@ -27,7 +28,6 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -352,11 +352,7 @@ int sr_sockfile_restore(const struct sr_place *place, const char *leaf, const ch
 
 static void name_at_random(char out[SR_LOCKFILE_NAME_MAX])
 {
-    uint64_t random;
-
-    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random)
-        random = (uint64_t)getpid();
-    snprintf(out, SR_LOCKFILE_NAME_MAX, ".sockref-kept-%016llx", (unsigned long long)random);
+    snprintf(out, SR_LOCKFILE_NAME_MAX, ".sockref-kept-%016llx", (unsigned long long)sr_random());
 }
 
 void sr_sockfile_keep(const struct sr_place *place, const char *aside, const char *path)

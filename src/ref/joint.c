@@ -280,36 +280,21 @@ int sr_joint_begin(struct sr_life *life)
 
 /* ---- an owner whose watch wants to know what becomes of the files ---- */
 
-static bool leads_to(const struct sr_place *place, const char *leaf, dev_t device, ino_t inode)
-{
-    struct stat info;
-
-    if (sr_sys.fstatat(place->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno != ENOENT; /* can't be told */
-    return info.st_dev == device && info.st_ino == inode;
-}
-
-static bool is_missing(const struct sr_place *place, const char *leaf)
-{
-    struct stat info;
-
-    return sr_sys.fstatat(place->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
-}
-
+/* What can't be told is no loss. */
 static bool is_displaced(const struct sr_joint *self)
 {
     const struct sr_sockfile *file = &self->life->file;
     char beside[SR_LOCKFILE_NAME_MAX];
 
-    if (!leads_to(&file->place, self->leaf, file->device, file->inode))
+    if (sr_place_leads_to(&file->place, self->leaf, file->device, file->inode) == 0)
         return true;
     if (self->lock_inode == 0)
         return false;
     sr_lockfile_name(self->leaf, ".srlock", beside);
-    if (!leads_to(&file->place, beside, self->lock_device, self->lock_inode))
+    if (sr_place_leads_to(&file->place, beside, self->lock_device, self->lock_inode) == 0)
         return true;
     sr_lockfile_name(self->leaf, ".srctl", beside);
-    return is_missing(&file->place, beside);
+    return sr_place_lacks(&file->place, beside);
 }
 
 /* Put another socket in the place of the one whose file is gone. */
