@@ -34,8 +34,8 @@ static int renew_lock(struct sr_share *share, const struct sr_place *place)
     if (status != 0)
         return status;
     status = sr_lockfile_take(&fresh, share->path, SR_BYTE_OWNER);
-    if (status == 0)
-        status = sr_fd_replace(fresh.fd, share->lock.fd);
+    if (status == 0 && (status = sr_fd_replace(fresh.fd, share->lock.fd)) < 0)
+        status = sr_error_system(-status, "dup3", share->path);
     if (status != 0) {
         sr_lockfile_close(&fresh);
         return status;
@@ -43,7 +43,10 @@ static int renew_lock(struct sr_share *share, const struct sr_place *place)
     share->lock.device = fresh.device;
     share->lock.inode = fresh.inode;
     share->slot = 0;
-    return sr_share_take_slot(share);
+    status = sr_share_take_slot(share);
+    if (status < 0)
+        sr_lockfile_leave(&share->lock);
+    return status;
 }
 
 static int enter(struct sr_share *share, const struct sr_place *place)
