@@ -1,6 +1,6 @@
 /**
  * @file net.h
- * @brief Loops and connections: how a listener is served.
+ * @brief Loops, and how a listener is served. Connections are in conn.h, which this includes.
  *
  * A loop runs callbacks. The library has one of its own, driven by its service thread; a host that
  * has a loop makes one with sockref_loop_new(), waits for sockref_loop_fd() to be readable and
@@ -18,50 +18,15 @@
 #ifndef SOCKREF_NET_H
 #define SOCKREF_NET_H
 
+#include <sockref/conn.h>
 #include <sockref/sockref.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/** Runs callbacks: timers, wakes and sockets behind one descriptor. */
-typedef struct sockref_loop sockref_loop;
-/** One connection; a handle is counted, its life ends with on_close. */
-typedef struct sockref_conn sockref_conn;
-
-/** sockref_conn_write() took everything, and asks to stop until on_drain. */
-#define SOCKREF_WRITE_FULL 1
-
-/**
- * @brief What a served name calls.
- *
- * Set size to sizeof(sockref_handlers); every function may be NULL. All run on the loop thread,
- * with no lock held. In any of them any function of this library may be called but drain, shutdown,
- * registry_free, loop_free and loop_dispatch of the own loop; destroying any connection in any of
- * them is safe.
- *
- * Order for one connection: on_connection first; on_data any number of times; on_end at most once;
- * on_close exactly once and last, right after on_error if there was an error. After
- * sockref_conn_destroy() nothing but on_close comes.
- */
-typedef struct sockref_handlers {
-    /** sizeof(sockref_handlers), as the caller knows it. */
-    size_t size;
-    /** A peer connected. @p conn is borrowed until its on_close returns; acquire it to keep it. */
-    void (*on_connection)(sockref_conn *conn, void *user);
-    /** Bytes came. @p data is lent until this returns. */
-    void (*on_data)(sockref_conn *conn, const void *data, size_t length, void *user);
-    /** The peer sends no more. Without this handler our side is ended too when all is written. */
-    void (*on_end)(sockref_conn *conn, void *user);
-    /** What was queued is written, after a write that told SOCKREF_WRITE_FULL. */
-    void (*on_drain)(sockref_conn *conn, void *user);
-    /** It failed with @p status; on_close follows. */
-    void (*on_error)(sockref_conn *conn, int status, void *user);
-    /** It is over; its descriptor is closed. */
-    void (*on_close)(sockref_conn *conn, bool had_error, void *user);
-    /** Nothing of this service comes any more: @p user may be freed. */
-    void (*on_stop)(void *user);
-} sockref_handlers;
+/** What sockref_loop_post() runs: on the loop thread, with 0 or SOCKREF_ECANCELED. */
+typedef void (*sockref_post_fn)(int status, void *user);
 
 /**
  * @brief Make a loop that the host drives.
@@ -133,6 +98,41 @@ SOCKREF_API int sockref_loop_dispatch(sockref_loop *self, int timeout_ms);
  * @since 0.1
  */
 SOCKREF_API void sockref_loop_wake(sockref_loop *self);
+
+/**
+ * @brief Have a function run on the loop thread, in the loop's next turn.
+ *
+ * The way to a connection from another thread. It comes exactly once for each call that returned
+ * 0: with status 0, or with SOCKREF_ECANCELED while the loop is freed.
+ *
+ * Owner: borrowed; @p user must live until @p fn has run. Threads: any; never blocks.
+ *
+ * @param self  the loop; NULL: the library's own.
+ * @param fn    what to run; any function that a handler may call may be called in it.
+ * @param user  given to it.
+ * @return 0, or
+ *   - -EINVAL: @p fn is NULL
+ *   - SOCKREF_ECLOSED: @p self is being freed
+ *   - SOCKREF_EFORKED, -ENOMEM
+ *   - -EAGAIN: the service thread could not be started
+ * @since 0.1
+ */
+SOCKREF_API int sockref_loop_post(sockref_loop *self, sockref_post_fn fn, void *user);
+
+/**
+ * @brief Tell how many services and connections hold a loop.
+ *
+ * A program that has nothing else to do may dispatch while this is not 0 and then end. Each service
+ * and each connection holds its loop until its end, unless SOCKREF_CONN_UNHELD or
+ * sockref_conn_hold() says otherwise.
+ *
+ * Owner: none. Threads: any.
+ *
+ * @param self  the loop; NULL: 0.
+ * @return the number.
+ * @since 0.1
+ */
+SOCKREF_API uint64_t sockref_loop_hold_count(const sockref_loop *self);
 
 /**
  * @brief Say on which loop the on_start of a start, and the handlers of its options, run.
@@ -207,6 +207,70 @@ SOCKREF_API int sockref_serve_on(sockref *self, sockref_loop *loop,
 SOCKREF_API int sockref_serve(sockref *self, const sockref_handlers *handlers, void *user);
 
 /**
+ * @brief Serve a listener no more; it stays active, and may be served anew.
+ *
+ * It accepts no more from now on. on_stop comes when its last connection is over.
+ *
+ * Owner: none. Threads: any.
+ *
+ * @param self     a reference to a name that is served here.
+ * @param destroy  true: its connections are destroyed; false: they go on until they end.
+ * @return 0, or
+ *   - -EINVAL: @p self is NULL
+ *   - SOCKREF_ENOTFOUND: it is not served
+ *   - SOCKREF_ECLOSED: it is not listening here, or was revoked
+ *   - SOCKREF_EFORKED
+ * @since 0.1
+ */
+SOCKREF_API int sockref_unserve(sockref *self, bool destroy);
+
+/**
+ * @brief Change how many connections a name may have at once; SOCKREF_OPT_MAX_CONNECTIONS is what
+ * it begins with.
+ *
+ * Those that are there stay. What comes beyond the limit waits in the kernel's queue, or, where the
+ * handlers have on_drop, is closed.
+ *
+ * Owner: none. Threads: any.
+ *
+ * @param self  a reference to a name that this registry listens on.
+ * @param most  the number; 0: no limit.
+ * @return 0, or
+ *   - -EINVAL: @p self is NULL
+ *   - SOCKREF_ECLOSED: it is not listening here, or was revoked
+ *   - SOCKREF_EFORKED
+ * @since 0.1
+ */
+SOCKREF_API int sockref_set_max_connections(sockref *self, uint64_t most);
+
+/**
+ * @brief Tell how many connections a name has that its service has accepted.
+ *
+ * Owner: none. Threads: any.
+ *
+ * @param self  the reference; NULL: 0.
+ * @return the number; 0 where it is not served here.
+ * @since 0.1
+ */
+SOCKREF_API uint64_t sockref_connection_count(const sockref *self);
+
+/**
+ * @brief Tell the address that a listener is bound to.
+ *
+ * Owner: none; the address is filled in. Threads: any.
+ *
+ * @param self              a reference to a name that this registry listens on.
+ * @param[out] out_address  its size must be set; what the caller does not know of is left out.
+ * @return 0, or
+ *   - -EINVAL: an argument is NULL, or the size is 0 or larger than this library knows
+ *   - SOCKREF_ECLOSED: it is not listening here, or was revoked
+ *   - SOCKREF_EFORKED
+ *   - -errno: of the system call that refused
+ * @since 0.1
+ */
+SOCKREF_API int sockref_local_address(const sockref *self, sockref_address *out_address);
+
+/**
  * @brief Lend the handlers of a small echo service, for demonstrations, benchmarks and probes.
  *
  * What a peer sends comes back; when it ends, so do we. They need no user.
@@ -217,121 +281,6 @@ SOCKREF_API int sockref_serve(sockref *self, const sockref_handlers *handlers, v
  * @since 0.1
  */
 SOCKREF_API const sockref_handlers *sockref_echo_handlers(void);
-
-/**
- * @brief Count one more handle on a connection; it keeps the memory, not the connection.
- *
- * Owner: the caller owns one handle and gives it back with sockref_conn_release(). Threads: any.
- *
- * @param self  the connection, or NULL.
- * @return self; NULL for NULL.
- * @since 0.1
- */
-SOCKREF_API sockref_conn *sockref_conn_acquire(sockref_conn *self);
-
-/**
- * @brief Give a handle on a connection back; the connection itself goes on.
- *
- * Owner: takes one handle. Threads: any; waits for nobody.
- *
- * @param self  the connection, or NULL.
- * @since 0.1
- */
-SOCKREF_API void sockref_conn_release(sockref_conn *self);
-
-/**
- * @brief Keep a pointer of the host's with a connection.
- *
- * Owner: borrowed; the library never looks at @p data. Threads: the loop thread.
- *
- * @param self  the connection.
- * @param data  anything.
- * @since 0.1
- */
-SOCKREF_API void sockref_conn_set_data(sockref_conn *self, void *data);
-
-/**
- * @brief Give the pointer back that sockref_conn_set_data() kept.
- *
- * Owner: borrowed. Threads: the loop thread.
- *
- * @param self  the connection.
- * @return the pointer, or NULL.
- * @since 0.1
- */
-SOCKREF_API void *sockref_conn_data(const sockref_conn *self);
-
-/**
- * @brief Write bytes: the socket is tried first, what is left is copied and queued.
- *
- * The first write of a turn goes out at once, further ones of the same turn in one system call at
- * its end.
- *
- * Owner: @p data is borrowed for the call. Threads: the loop thread.
- *
- * @param self    the connection.
- * @param data    the bytes; may hold anything.
- * @param length  how many; 0 is allowed.
- * @return 0, or SOCKREF_WRITE_FULL: all is taken, but stop until on_drain; or
- *   - -EINVAL: @p self is NULL, or @p data is NULL with a length
- *   - SOCKREF_ECLOSED: ended or destroyed
- *   - SOCKREF_ELIMIT: more than SOCKREF_OPT_MAX_BUFFERED would be queued; nothing was taken
- *   - SOCKREF_EFORKED, -ENOMEM; a broken connection is told by on_error
- * @since 0.1
- */
-SOCKREF_API int sockref_conn_write(sockref_conn *self, const void *data, size_t length);
-
-/**
- * @brief Send no more: the peer sees the end when all that is queued is written.
- *
- * Owner: none. Threads: the loop thread.
- *
- * @param self  the connection.
- * @return 0, also when it was ended before; or
- *   - -EINVAL: @p self is NULL
- *   - SOCKREF_ECLOSED: destroyed
- *   - SOCKREF_EFORKED
- * @since 0.1
- */
-SOCKREF_API int sockref_conn_end(sockref_conn *self);
-
-/**
- * @brief Read no more until sockref_conn_resume().
- *
- * Owner: none. Threads: the loop thread.
- *
- * @param self  the connection.
- * @return 0, or
- *   - -EINVAL: @p self is NULL
- *   - SOCKREF_ECLOSED: destroyed
- *   - SOCKREF_EFORKED
- * @since 0.1
- */
-SOCKREF_API int sockref_conn_pause(sockref_conn *self);
-
-/**
- * @brief Read again.
- *
- * Owner: none. Threads: the loop thread.
- *
- * @param self  the connection.
- * @return 0, or
- *   - -EINVAL: @p self is NULL
- *   - SOCKREF_ECLOSED: destroyed
- *   - SOCKREF_EFORKED
- * @since 0.1
- */
-SOCKREF_API int sockref_conn_resume(sockref_conn *self);
-
-/**
- * @brief End a connection at once; what is queued is dropped. on_close follows later in the turn.
- *
- * Owner: none; handles stay valid. Threads: the loop thread.
- *
- * @param self  the connection, or NULL; a second call does nothing.
- * @since 0.1
- */
-SOCKREF_API void sockref_conn_destroy(sockref_conn *self);
 
 #ifdef __cplusplus
 }

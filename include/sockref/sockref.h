@@ -2,10 +2,14 @@
  * @file sockref.h
  * @brief Reference-counted Unix sockets: references, registries, options, errors.
  *
- * A *name* is the place of a socket: an absolute file path, or '@' and a name of the abstract
- * namespace. A *registry* knows an *entry* for each name in use, and a *reference* (::sockref) is
- * one counted handle on an entry. The first listen on a name binds it, later ones share it, and the
- * last release closes the listener and removes its file: at once, and never somebody else's file.
+ * A *name* is the place of a socket: an absolute file path, '@' and a name of the abstract
+ * namespace, or tcp:HOST:PORT. The host of a name to listen on is a numeric address, IPv6 in
+ * brackets, localhost (127.0.0.1), or nothing for every address of both families; port 0 has the
+ * system choose, and the name of the reference tells what it chose. A TCP name is shared within its
+ * registry only. A *registry* knows an *entry* for each name in use, and a *reference* (::sockref)
+ * is one counted handle on an entry. The first listen on a name binds it, later ones share it, and
+ * the last release closes the listener and removes its file: at once, and never somebody else's
+ * file.
  *
  * Words. *acquire/release*: one counted reference. *new/free*: sole owner. *take*: the callee
  * becomes owner, on success only. *borrowed*: valid while something else lives, not to be given
@@ -125,7 +129,15 @@ typedef enum sockref_option {
     /** 1: own the name or fail. Default 0. */
     SOCKREF_OPT_EXCLUSIVE = 14,
     /** 1: the listener may be passed to another holder when this one ends. Default 1. */
-    SOCKREF_OPT_HANDOVER = 15
+    SOCKREF_OPT_HANDOVER = 15,
+    /** TCP, IPv6: 1: no connections by IPv4. Default 0. */
+    SOCKREF_OPT_IPV6_ONLY = 16,
+    /** TCP: 1: the port may be bound by several listeners that all say so. Default 0. */
+    SOCKREF_OPT_REUSE_PORT = 17,
+    /** 1: the socket file stays where it is at the end, for a descriptor given to
+     * sockref_registry_register_new() that somebody else bound; also no guard and no sharing.
+     * Default 0. Registry only. */
+    SOCKREF_OPT_KEEP_FILE = 18
 } sockref_option;
 
 /** How serious a log record is. */
@@ -396,20 +408,20 @@ SOCKREF_API int sockref_registry_get_existing(sockref_registry *self, const char
 /**
  * @brief Take a socket that the caller bound and count its first reference.
  *
- * The descriptor must be a Unix stream socket that listens, and @p path must lead to its file. Its
- * file is removed with the last reference.
+ * The descriptor must be a stream socket that listens, Unix or TCP, and @p path must be where it is
+ * bound. A file is removed with the last reference, unless SOCKREF_OPT_KEEP_FILE says otherwise.
  *
  * Owner: takes @p fd and the file, on success only; the caller owns one reference and gives it back
  * with sockref_release(). Threads: any.
  *
  * @param self          the registry.
- * @param path          where it is bound; copied.
+ * @param path          where it is bound; copied. NULL: what the socket itself tells.
  * @param fd            the listening descriptor.
  * @param[out] out_ref  set on success only.
  * @return 0, or
- *   - -EINVAL: @p path or @p out_ref is NULL, or @p fd is not an open descriptor
+ *   - -EINVAL: @p out_ref is NULL, or @p fd is not an open descriptor
  *   - SOCKREF_EEXISTS: the name is known here, in any state
- *   - SOCKREF_EFOREIGN: not a listening Unix stream socket, or not the one at @p path
+ *   - SOCKREF_EFOREIGN: not a listening stream socket, or not the one at @p path
  *   - SOCKREF_EPATH, SOCKREF_EPATHLEN: not a usable name
  *   - SOCKREF_EUNTRUSTED: somebody else could change the directory
  *   - SOCKREF_ELIMIT, SOCKREF_ESHUTDOWN, SOCKREF_EFORKED, -ENOMEM
