@@ -7,7 +7,7 @@ bench_bench_echo_SOURCES = bench/bench-echo.c
 bench_bench_echo_LDADD = libsockref.la
 bench_bench_share_SOURCES = bench/bench-share.c bench/peers/harness.h
 bench_bench_share_LDADD = libsockref.la
-EXTRA_DIST += bench/run bench/peers
+EXTRA_DIST += bench/run bench/peers bench/servers
 BENCH =
 
 bench: all $(bench_programs)
