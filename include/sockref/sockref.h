@@ -44,6 +44,16 @@
 #define SOCKREF_API
 #endif
 
+/* For the two that are called so often that the jump through the linkage table shows. They are
+ * bound when a program is loaded; every version of the library has them. */
+#define SOCKREF_NO_PLT
+#if !defined(SWIG) && defined(__has_attribute)
+#if __has_attribute(noplt)
+#undef SOCKREF_NO_PLT
+#define SOCKREF_NO_PLT __attribute__((noplt))
+#endif
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -650,7 +660,7 @@ SOCKREF_API int sockref_registry_shutdown(sockref_registry *self, int timeout_ms
  * NULL.
  * @since 0.1
  */
-SOCKREF_API sockref *sockref_acquire(sockref *self);
+SOCKREF_API sockref *sockref_acquire(sockref *self) SOCKREF_NO_PLT;
 
 /**
  * @brief Give one reference back.
@@ -664,7 +674,7 @@ SOCKREF_API sockref *sockref_acquire(sockref *self);
  * @param self  the reference, or NULL.
  * @since 0.1
  */
-SOCKREF_API void sockref_release(sockref *self);
+SOCKREF_API void sockref_release(sockref *self) SOCKREF_NO_PLT;
 
 /**
  * @brief Tell the name as the caller who began this life of it spelled it.

@@ -90,7 +90,9 @@ test('L45 library version and ABI are checked at load', async (t) => {
       const source = path.join(directory, 'other.c');
       const soname = path.basename(told.libraryFile);
       fs.writeFileSync(source, 'const char *sockref_version(void) { return "0.0.1"; }\n' +
-        'unsigned sockref_abi_version(void) { return 4711; }\n');
+        'unsigned sockref_abi_version(void) { return 4711; }\n' +
+        'void *sockref_acquire(void *self) { return self; }\n' + // these two are bound at load time
+        'void sockref_release(void *self) { (void)self; }\n');
       const [version] = /SOCKREF_\d[\w.]*/.exec(fs.readFileSync(told.addonFile, 'latin1')) ?? [];
       const map = path.join(directory, 'other.map');
       fs.writeFileSync(map, `${version ?? 'SOCKREF_0'} { global: sockref_*; };\n`);
