@@ -61,13 +61,18 @@ libsockref_internal_la_SOURCES = \
 	src/net/backend_poll.c \
 	src/net/conn.c \
 	src/net/conn.h \
+	src/net/conn_options.c \
+	src/net/conn_read.c \
 	src/net/conn_state.h \
 	src/net/conn_turn.c \
+	src/net/conn_write.c \
 	src/net/count.c \
 	src/net/count.h \
 	src/net/echo.c \
 	src/net/fdwatch.c \
 	src/net/fdwatch.h \
+	src/net/handlers.c \
+	src/net/handlers.h \
 	src/net/hooks.c \
 	src/net/listener.c \
 	src/net/listener.h \
@@ -80,6 +85,8 @@ libsockref_internal_la_SOURCES = \
 	src/net/serve.h \
 	src/net/service.c \
 	src/net/service.h \
+	src/net/solo.c \
+	src/net/solo.h \
 	src/net/start.c \
 	src/net/start.h \
 	src/net/timer.c \

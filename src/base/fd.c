@@ -230,10 +230,12 @@ static void note_received(struct msghdr *message, int *out_fds, size_t most)
 
 ssize_t sr_fd_receive(int socket, void *data, size_t size, int *out_fds, size_t most)
 {
-    _Alignas(struct cmsghdr) char room[CMSG_SPACE(8 * sizeof(int))];
+    _Alignas(struct cmsghdr) char room[CMSG_SPACE(SR_FD_MOST_RECEIVED * sizeof(int))];
     struct iovec part = {data, size};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = room,
+                             .msg_controllen = CMSG_SPACE(most * sizeof(int))};
     ssize_t got;
 
     for (size_t i = 0; i < most; i++)

@@ -28,9 +28,10 @@ int sr_fd_socketpair(int type, int out_fds[2]); /* AF_UNIX */
 int sr_fd_pidfd(pid_t pid);
 
 /*
- * Receive a message with descriptors, which are noted; those that did not come are -1. Returns its
- * length or -errno.
+ * Receive a message with descriptors, which are noted; those that did not come are -1, and those
+ * beyond most are closed. Returns its length or -errno.
  */
+#define SR_FD_MOST_RECEIVED 32
 ssize_t sr_fd_receive(int socket, void *data, size_t size, int *out_fds, size_t most);
 
 /* Note a descriptor that came from outside; -ENOMEM if that can't be done. */

@@ -38,6 +38,15 @@ static int replace(int fd, int old)
     return dup3(fd, old, O_CLOEXEC);
 }
 
+static int tame(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
+        return -1;
+    return fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
 static int stat_fd(int fd, struct stat *out)
 {
     return fstat(fd, out);
@@ -92,6 +101,7 @@ struct sr_sys sr_sys = {
     .rename_new = rename_new,
     .duplicate = duplicate,
     .replace = replace,
+    .tame = tame,
     .lock = lock,
     .pread = pread,
     .pwrite = pwrite,
@@ -105,7 +115,9 @@ struct sr_sys sr_sys = {
     .accept4 = accept4,
     .shutdown = shutdown,
     .getsockopt = getsockopt,
+    .setsockopt = setsockopt,
     .getsockname = getsockname,
+    .getpeername = getpeername,
     .recv = recv,
     .send = send,
     .sendmsg = sendmsg,

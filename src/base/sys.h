@@ -37,6 +37,7 @@ struct sr_sys {
     int (*rename_new)(int dir, const char *from, const char *to); /* never over another file */
     int (*duplicate)(int fd);                                     /* close-on-exec */
     int (*replace)(int fd, int old);                              /* dup3, close-on-exec */
+    int (*tame)(int fd);                                          /* non-blocking, close-on-exec */
     int (*lock)(int fd, int command, struct flock *lock);         /* fcntl, F_OFD_* */
     ssize_t (*pread)(int fd, void *buffer, size_t length, off_t offset);
     ssize_t (*pwrite)(int fd, const void *buffer, size_t length, off_t offset);
@@ -51,7 +52,9 @@ struct sr_sys {
     int (*accept4)(int fd, struct sockaddr *address, socklen_t *length, int flags);
     int (*shutdown)(int fd, int how);
     int (*getsockopt)(int fd, int level, int option, void *value, socklen_t *length);
+    int (*setsockopt)(int fd, int level, int option, const void *value, socklen_t length);
     int (*getsockname)(int fd, struct sockaddr *address, socklen_t *length);
+    int (*getpeername)(int fd, struct sockaddr *address, socklen_t *length);
     ssize_t (*recv)(int fd, void *buffer, size_t length, int flags);
     ssize_t (*send)(int fd, const void *buffer, size_t length, int flags);
     ssize_t (*sendmsg)(int fd, const struct msghdr *message, int flags);

@@ -3,6 +3,7 @@
 #define SR_NET_CONN_H
 
 #include "net/backend.h"
+#include "net/handlers.h"
 #include "net/loop.h"
 
 #include <sockref/net.h>
@@ -11,30 +12,75 @@
 struct sr_conn_owner {
     struct sockref_loop *loop;
     sockref_handlers handlers;
+    sockref_conn_options options;
     void *user;
     uint64_t max_buffered;
     struct sr_list conns;
-    uint64_t conn_count;
+    _Atomic uint64_t conn_count; /* written by the loop's thread only */
+    /* The owner itself may go in it. */
     void (*conn_gone)(struct sr_conn_owner *self);
 };
 
+struct sr_conn_extra;
+struct sr_outbuf;
+struct sr_piece;
+
 struct sockref_conn {
-    struct sr_source source;
-    _Atomic uint32_t count; /* handles; the loop has one until on_close has returned */
-    uint32_t turn;          /* in which it was written to last */
+    struct sr_source source; /* fd is -1 before the connection is made, and when it is over */
+    _Atomic uint32_t count;  /* handles; the loop has one until on_close has returned */
+    uint16_t turn;           /* in which it was written to last */
+    int16_t status;          /* why it failed; every status fits */
     unsigned generation;
-    uint16_t flags;
-    int16_t status;              /* why it failed; every status fits */
+    uint32_t flags;
     struct sr_conn_owner *owner; /* NULL when it is over */
     void *data;
-    struct sr_list node; /* of the owner's */
-    struct sr_outbuf *out;
-    struct sockref_conn *next; /* of the loop's touched ones */
+    uint64_t bytes_read, bytes_written;
+    struct sr_outbuf *out; /* what is queued, or NULL */
+    /* What few look at. */
+    struct sockref_conn *next;   /* of the loop's touched ones */
+    struct sr_list node;         /* of the owner's */
+    struct sr_piece *written;    /* lent ones that are to be given back: see outbuf.h */
+    struct sr_conn_extra *extra; /* what few have, or NULL: see conn_state.h */
+};
+
+/*
+ * Who makes the connection of a record that has none yet.
+ *
+ * begin comes once, on the loop's thread in its next turn, unless the connection is over before.
+ * Then exactly one of two things happens, both on the loop's thread:
+ *
+ * - sr_conn_connected() takes a connected socket and returns true: cancel never comes;
+ * - the connection is over: destroyed by its user, the loop is freed, or sr_conn_fail() was called
+ *   with the reason. cancel comes when that is settled, before on_close, so that descriptors and
+ *   timers can be given back; from then on the record of the connection is not to be touched.
+ *
+ * Handlers may be called in begin and whenever a turn runs (owner->handlers.on_attempt, loop->ran
+ * counts them; sr_loop_is_foreign() afterwards tells that one forked).
+ */
+struct sr_connecting {
+    void (*begin)(struct sr_connecting *self, struct sockref_conn *conn);
+    void (*cancel)(struct sr_connecting *self);
+    const sockref_address *address; /* what is being tried, or NULL */
 };
 
 /* Make one of an accepted descriptor and read from it; takes fd on success only. Returns 0 or a
  * status. */
 int sr_conn_make(struct sr_conn_owner *owner, int fd, struct sockref_conn **out_conn);
+/* Make one without a descriptor, of which the loop does not know yet. Returns 0 or -ENOMEM. */
+int sr_conn_make_unconnected(struct sr_conn_owner *owner, struct sr_connecting *connecting,
+                             struct sockref_conn **out_conn);
+/* Take back one that the loop never knew of, and the loop's handle. */
+void sr_conn_unmake(struct sockref_conn *self);
+/* Its descriptor is there, and the loop's thread has it. */
+void sr_conn_open(struct sockref_conn *self);
+/* It has a descriptor now, which this takes: tell on_connect and on_ready, send what is queued.
+ * Returns false, with the descriptor closed, if the connection is over. */
+bool sr_conn_connected(struct sockref_conn *self, int fd);
+/* It is broken: on_error, then on_close, when the turn ends. */
+void sr_conn_fail(struct sockref_conn *self, int status);
+/* Tell that it can be used. */
+void sr_conn_tell_ready(struct sockref_conn *self);
+
 void sr_conn_event(struct sockref_conn *self, unsigned ready);
 /* Read once. Returns whether there was something. */
 bool sr_conn_read(struct sockref_conn *self);

@@ -218,7 +218,10 @@ static bool accept_one(struct sr_listener *self)
     if (owner->handlers.on_connection) {
         owner->loop->ran++;
         owner->handlers.on_connection(conn, owner->user);
+        if (sr_loop_is_foreign(owner->loop))
+            return false;
     }
+    sr_conn_tell_ready(conn);
     return true;
 }
 
@@ -382,7 +385,7 @@ void sr_listener_conclude(struct sockref_loop *loop)
     }
 }
 
-int sr_listener_make(struct sockref_loop *loop, const sockref_handlers *handlers, void *user,
+int sr_listener_make(struct sockref_loop *loop, const struct sr_handlers *handlers, void *user,
                      struct sr_listener **out_listener)
 {
     struct sr_listener *self = sr_sys.calloc(1, sizeof *self);
@@ -391,7 +394,8 @@ int sr_listener_make(struct sockref_loop *loop, const sockref_handlers *handlers
         return sr_error_no_memory();
     sr_loop_acquire(loop); /* beside the place: stop may come when that was left */
     self->owner.loop = loop;
-    memcpy(&self->owner.handlers, handlers, handlers->size);
+    self->owner.handlers = handlers->calls;
+    self->owner.options = handlers->options;
     self->owner.user = user;
     self->owner.conn_gone = conn_gone;
     sr_list_init(&self->owner.conns);

@@ -32,7 +32,7 @@ struct sr_listener {
  * Make one with a place in a loop that sr_service_enter() gave; takes the loop on success only.
  * Returns 0 or a described status.
  */
-int sr_listener_make(struct sockref_loop *loop, const sockref_handlers *handlers, void *user,
+int sr_listener_make(struct sockref_loop *loop, const struct sr_handlers *handlers, void *user,
                      struct sr_listener **out_listener);
 /* Give back one that was never attached. */
 void sr_listener_drop(struct sr_listener *self);

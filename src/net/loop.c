@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/sys.h"
 #include "net/listener.h"
+#include "net/solo.h"
 #include "net/start.h"
 #include "ref/fork.h"
 
@@ -75,6 +76,7 @@ int sr_loop_make(bool own, struct sockref_loop **out_loop)
     sr_mutex_lock(&self->mutex);
     sr_list_init(&self->tasks);
     sr_list_init(&self->listeners);
+    sr_list_init(&self->solos);
     sr_mutex_unlock(&self->mutex);
     *out_loop = self;
     return 0;
@@ -152,6 +154,11 @@ void sockref_loop_wake(sockref_loop *self)
     sr_backend_wake(self->backend);
 }
 
+uint64_t sockref_loop_hold_count(const sockref_loop *self)
+{
+    return self ? atomic_load_explicit(&self->holds, memory_order_relaxed) : 0;
+}
+
 int sockref_loop_dispatch(sockref_loop *self, int timeout_ms)
 {
     int status;
@@ -193,6 +200,7 @@ static void free_in_child(struct sockref_loop *self)
     if (atomic_load(&self->dispatching))
         return; /* it was being changed when the fork came; what it holds can't be trusted */
     sr_listener_forget_all(self);
+    sr_solo_forget_all(self);
     self->backend->ops->free_in_child(self->backend);
     free(self);
 }
@@ -215,6 +223,7 @@ void sockref_loop_free(sockref_loop *self)
     sr_mutex_unlock(&self->mutex);
     sr_start_cancel_loop(self);
     sr_listener_stop_all(self);
+    sr_solo_stop_all(self);
     run_last_tasks(self);
     sr_loop_leave();
     sr_fd_close(self->spare);

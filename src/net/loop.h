@@ -10,6 +10,7 @@
 #ifndef SR_NET_LOOP_H
 #define SR_NET_LOOP_H
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/mutex.h"
 #include "net/backend.h"
@@ -35,6 +36,7 @@ struct sockref_loop {
     _Atomic unsigned count;
     _Atomic bool dispatching;
     _Atomic bool has_tasks;
+    _Atomic uint64_t holds;
     _Atomic bool woken; /* sockref_loop_wake() was called: the next wait is to return */
 
     /* Loop thread. */
@@ -43,6 +45,7 @@ struct sockref_loop {
     int ran;       /* callbacks of this dispatch */
     uint64_t began_ns;
     struct sr_timers timers;
+    uint64_t now_ns;                             /* of this turn; 0: nobody has asked yet */
     struct sockref_conn *touched, *touched_last; /* to be settled when the turn ends */
     struct sr_list stopping;                     /* listeners whose connections are being closed */
     unsigned paused;                             /* listeners that wait for a descriptor */
@@ -53,8 +56,9 @@ struct sockref_loop {
     struct sr_mutex mutex; /* guards what follows */
     struct sr_list tasks;
     struct sr_list listeners;
-    bool closing; /* takes nothing new */
-    bool ended;   /* runs nothing any more */
+    struct sr_list solos; /* connections that no listener accepted */
+    bool closing;         /* takes nothing new */
+    bool ended;           /* runs nothing any more */
 
     unsigned char buffer[SR_LOOP_BUFFER]; /* what was read is lent from here */
 };
@@ -70,6 +74,22 @@ bool sr_loop_is_foreign(const struct sockref_loop *self); /* the parent's, in a 
 bool sr_loop_post(struct sockref_loop *self, struct sr_task *task) SR_EXCLUDES(self->mutex);
 bool sr_loop_post_locked(struct sockref_loop *self, struct sr_task *task) SR_REQUIRES(self->mutex);
 void sr_loop_unpost(struct sockref_loop *self, struct sr_task *task);
+
+/* One more, or one less, of what sockref_loop_hold_count() counts; any thread. */
+static inline void sr_loop_hold(struct sockref_loop *self, int change)
+{
+    atomic_fetch_add_explicit(&self->holds, (uint64_t)(int64_t)change, memory_order_relaxed);
+}
+
+/* The time, read once a turn. Loop thread. */
+static inline uint64_t sr_loop_now(struct sockref_loop *self)
+{
+    if (!self->in_turn)
+        return sr_clock_ns();
+    if (self->now_ns == 0)
+        self->now_ns = sr_clock_ns();
+    return self->now_ns;
+}
 
 /* This thread runs callbacks between the two; they nest. */
 void sr_loop_enter(void);

@@ -4,37 +4,19 @@
 
 #include "base/error.h"
 #include "base/sys.h"
+#include "net/handlers.h"
 #include "net/listener.h"
 #include "net/service.h"
 #include "ref/registry.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-_Static_assert(sizeof(sockref_handlers) <= sizeof(((struct sr_options_net *)0)->handlers),
+_Static_assert(sizeof(struct sr_handlers) == sizeof(((struct sr_options_net *)0)->handlers),
                "options have no room for the handlers");
 
-static int check_handlers(const sockref_handlers *handlers)
+static const struct sr_handlers *handlers_of(const sockref_options *options)
 {
-    if (handlers->size == 0 || handlers->size > sizeof *handlers)
-        return sr_error_argument(
-            "handlers: size is %zu; set it to sizeof(sockref_handlers), which is "
-            "at most %zu for this library",
-            handlers->size, sizeof *handlers);
-    if (handlers->size < sizeof handlers->size)
-        return sr_error_argument("handlers: size is %zu, which can't be", handlers->size);
-    return 0;
-}
-
-/* Handlers of an older program are shorter; what they lack is NULL. */
-static void copy_handlers(const void *from, sockref_handlers *to)
-{
-    size_t size;
-
-    memcpy(&size, from, sizeof size);
-    memset(to, 0, sizeof *to);
-    memcpy(to, from, size);
-    to->size = sizeof *to;
+    return (const struct sr_handlers *)options->net.handlers;
 }
 
 int sockref_options_set_loop(sockref_options *self, sockref_loop *loop)
@@ -56,27 +38,24 @@ int sockref_options_set_handlers(sockref_options *self, const sockref_handlers *
         self->net.has_handlers = false;
         return 0;
     }
-    status = check_handlers(handlers);
+    status = sr_handlers_check(handlers);
     if (status < 0)
         return status;
     self->net.has_handlers = true;
-    memset(self->net.handlers, 0, sizeof self->net.handlers);
-    memcpy(self->net.handlers, handlers, handlers->size);
+    sr_handlers_copy(handlers, (struct sr_handlers *)self->net.handlers);
     self->net.user = user;
     return 0;
 }
 
 /* A listener with its place in a loop, not attached yet. */
-static int make_listener(sockref_loop *loop, const void *raw_handlers, void *user,
+static int make_listener(sockref_loop *loop, const struct sr_handlers *handlers, void *user,
                          struct sr_listener **out_listener)
 {
-    sockref_handlers handlers;
     int status = sr_service_enter(&loop);
 
     if (status < 0)
         return status;
-    copy_handlers(raw_handlers, &handlers);
-    status = sr_listener_make(loop, &handlers, user, out_listener);
+    status = sr_listener_make(loop, handlers, user, out_listener);
     if (status < 0)
         sr_service_leave(loop);
     return status;
@@ -85,16 +64,18 @@ static int make_listener(sockref_loop *loop, const void *raw_handlers, void *use
 int sockref_serve_on(sockref *self, sockref_loop *loop, const sockref_handlers *handlers,
                      void *user)
 {
+    struct sr_handlers kept;
     struct sr_listener *listener;
     struct sr_life *life;
     int status;
 
     if (!self || !handlers)
         return sr_error_argument("%s is NULL", self ? "handlers" : "the reference");
-    status = check_handlers(handlers);
+    status = sr_handlers_check(handlers);
     if (status < 0)
         return status;
-    status = make_listener(loop, handlers, user, &listener);
+    sr_handlers_copy(handlers, &kept);
+    status = make_listener(loop, &kept, user, &listener);
     if (status < 0)
         return status;
     status = sr_registry_attach(self, &listener->service, &life);
@@ -115,7 +96,7 @@ int sr_serve_options(const sockref_options *options, struct sr_life *life)
 {
     const struct sr_options_net *net = &options->net;
     struct sr_listener *listener;
-    int status = make_listener(net->loop, net->handlers, net->user, &listener);
+    int status = make_listener(net->loop, handlers_of(options), net->user, &listener);
 
     if (status < 0)
         return status;
@@ -126,16 +107,13 @@ int sr_serve_options(const sockref_options *options, struct sr_life *life)
 
 void sr_serve_tell_unused(struct sockref_loop *loop, const sockref_options *options)
 {
-    sockref_handlers handlers;
+    const sockref_handlers *calls = &handlers_of(options)->calls;
 
-    if (!options->net.has_handlers)
-        return;
-    copy_handlers(options->net.handlers, &handlers);
-    if (!handlers.on_stop)
+    if (!options->net.has_handlers || !calls->on_stop)
         return;
     if (loop)
         loop->ran++;
-    handlers.on_stop(options->net.user);
+    calls->on_stop(options->net.user);
 }
 
 struct unused {

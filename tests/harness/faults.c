@@ -82,6 +82,7 @@ WRAP(int, unlinkat, (int dir, const char *path, int flags), (dir, path, flags), 
 WRAP(int, rename_new, (int dir, const char *from, const char *to), (dir, from, to), -1)
 WRAP(int, duplicate, (int fd), (fd), -1)
 WRAP(int, replace, (int fd, int old), (fd, old), -1)
+WRAP(int, tame, (int fd), (fd), -1)
 WRAP(int, lock, (int fd, int command, struct flock *value), (fd, command, value), -1)
 WRAP(ssize_t, pread, (int fd, void *buffer, size_t length, off_t offset),
      (fd, buffer, length, offset), -1)
@@ -101,7 +102,11 @@ WRAP(int, accept4, (int fd, struct sockaddr *address, socklen_t *length, int fla
 WRAP(int, shutdown, (int fd, int how), (fd, how), -1)
 WRAP(int, getsockopt, (int fd, int level, int option, void *value, socklen_t *length),
      (fd, level, option, value, length), -1)
+WRAP(int, setsockopt, (int fd, int level, int option, const void *value, socklen_t length),
+     (fd, level, option, value, length), -1)
 WRAP(int, getsockname, (int fd, struct sockaddr *address, socklen_t *length), (fd, address, length),
+     -1)
+WRAP(int, getpeername, (int fd, struct sockaddr *address, socklen_t *length), (fd, address, length),
      -1)
 WRAP(ssize_t, recv, (int fd, void *buffer, size_t length, int flags), (fd, buffer, length, flags),
      -1)

@@ -125,6 +125,7 @@ static int pass(unsigned member, bool after)
     X(int, rename_new, 1, (int dir, const char *from, const char *to), (dir, from, to))            \
     X(int, duplicate, 0, (int fd), (fd))                                                           \
     X(int, replace, 1, (int fd, int old), (fd, old))                                               \
+    X(int, tame, 1, (int fd), (fd))                                                                \
     X(int, lock, command == F_OFD_SETLK, (int fd, int command, struct flock *value),               \
       (fd, command, value))                                                                        \
     X(ssize_t, pread, 0, (int fd, void *buffer, size_t length, off_t offset),                      \
@@ -145,7 +146,11 @@ static int pass(unsigned member, bool after)
     X(int, shutdown, 1, (int fd, int how), (fd, how))                                              \
     X(int, getsockopt, 0, (int fd, int level, int option, void *value, socklen_t *length),         \
       (fd, level, option, value, length))                                                          \
+    X(int, setsockopt, 0, (int fd, int level, int option, const void *value, socklen_t length),    \
+      (fd, level, option, value, length))                                                          \
     X(int, getsockname, 0, (int fd, struct sockaddr *address, socklen_t *length),                  \
+      (fd, address, length))                                                                       \
+    X(int, getpeername, 0, (int fd, struct sockaddr *address, socklen_t *length),                  \
       (fd, address, length))                                                                       \
     X(ssize_t, recv, 0, (int fd, void *buffer, size_t length, int flags),                          \
       (fd, buffer, length, flags))                                                                 \

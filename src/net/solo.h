@@ -1,0 +1,40 @@
+/*
+ * Connections that no listener has accepted: each is its own owner, with handlers of its own, and
+ * has a place in its loop until on_stop has returned.
+ */
+#ifndef SR_NET_SOLO_H
+#define SR_NET_SOLO_H
+
+#include "net/conn.h"
+
+/*
+ * Make one in two steps, on any thread:
+ *
+ *     status = sr_solo_make(loop, handlers, user, connecting, &conn);
+ *     ...             conn belongs to this thread alone: hang on it what is needed
+ *     status = sr_solo_begin(conn);
+ *
+ * loop: NULL is the library's own. connecting: who makes the connection, see conn.h; NULL where
+ * sr_solo_take_fd() gives the descriptor in between. Two handles are counted: the loop's, and the
+ * caller's.
+ *
+ * make checks and copies the handlers. It returns 0 or a described status.
+ */
+int sr_solo_make(struct sockref_loop *loop, const sockref_handlers *handlers, void *user,
+                 struct sr_connecting *connecting, struct sockref_conn **out_conn);
+/* Give a descriptor to one that was made without connecting; it is noted and non-blocking. */
+void sr_solo_take_fd(struct sockref_conn *conn, int fd);
+/*
+ * Hand it to its loop, whose thread may be done with it before this returns. Returns 0, or
+ * SOCKREF_ECLOSED, described: the loop is being freed meanwhile; then drop it.
+ */
+int sr_solo_begin(struct sockref_conn *conn);
+/* Give back one that never began, both handles included; its descriptor stays the caller's. */
+void sr_solo_drop(struct sockref_conn *conn);
+
+/* The loop ends: close all. */
+void sr_solo_stop_all(struct sockref_loop *loop);
+/* In a forked child: only the loop's memory goes. */
+void sr_solo_forget_all(struct sockref_loop *loop);
+
+#endif
