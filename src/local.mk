@@ -54,8 +54,16 @@ libsockref_internal_la_SOURCES = \
 	src/name/share.h \
 	src/name/sockfile.c \
 	src/name/sockfile.h \
+	src/name/sockname.c \
+	src/name/sockname.h \
 	src/name/sweep.c \
 	src/name/sweep.h \
+	src/name/tcp.c \
+	src/name/tcp.h \
+	src/name/tcpsock.c \
+	src/name/tcpsock.h \
+	src/net/address.c \
+	src/net/address.h \
 	src/net/backend.h \
 	src/net/backend_epoll.c \
 	src/net/backend_poll.c \

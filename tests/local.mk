@@ -32,6 +32,7 @@ unit_suites = \
 	tests/unit/test-status \
 	tests/unit/test-sweep \
 	tests/unit/test-table \
+	tests/unit/test-tcp \
 	tests/unit/test-timer \
 	tests/unit/test-watch
 integration_suites = \

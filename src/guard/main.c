@@ -95,7 +95,7 @@ static void prepare(void)
 static void add(const struct sr_guard_message *message, size_t length, int fd)
 {
     if (length > 0 && strnlen(message->path, length) == length - 1 &&
-        sr_path_is_usable(message->path) && !sr_path_is_abstract(message->path))
+        sr_path_is_usable(message->path) && sr_path_is_file(message->path))
         sr_watched_add(message->id, message->path, message->has_lock, fd);
     else
         sr_fd_close(fd);

@@ -1,15 +1,17 @@
 /*
  * Path rules.
  *
- * A name is an absolute path to a file, or '@' and a name of the abstract namespace. Refused before
- * any side effect: what would reach another file than it says (relative, ".."), what is no file
- * name (empty, trailing slash, "."), what breaks logs and scripts (control bytes), and what this
- * platform can't name. Spaces and bytes from 0x80 are allowed: paths are bytes.
+ * A name is an absolute path to a file, or '@' and a name of the abstract namespace, or
+ * tcp:HOST:PORT (tcp.c). Refused before any side effect: what would reach another file than it says
+ * (relative, ".."), what is no file name (empty, trailing slash, "."), what breaks logs and scripts
+ * (control bytes), and what this platform can't name. Spaces and bytes from 0x80 are allowed: paths
+ * are bytes.
  */
 #include "name/path.h"
 
 #include "base/error.h"
 #include "name/place.h"
+#include "name/tcp.h"
 
 #include <sockref/sockref.h>
 #include <stdio.h>
@@ -49,6 +51,7 @@ static const char *find_fault(const char *path)
 
 static const char *find_name_fault(const char *path)
 {
+    struct sr_tcp tcp;
     const char *leaf;
 
     if (path[0] == '\0')
@@ -57,6 +60,8 @@ static const char *find_name_fault(const char *path)
         return "an abstract name needs at least one byte after '@'";
     if (path[0] == '@')
         return find_fault(path);
+    if (sr_tcp_is_name(path))
+        return sr_tcp_parse(path, &tcp);
     if (path[0] != '/')
         return "a relative path means another file after chdir: give an absolute one";
     leaf = sr_path_leaf(path);
@@ -133,6 +138,11 @@ bool sr_path_is_abstract(const char *path)
     return path[0] == '@';
 }
 
+bool sr_path_is_file(const char *path)
+{
+    return path[0] == '/';
+}
+
 const char *sr_path_leaf(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -142,15 +152,30 @@ const char *sr_path_leaf(const char *path)
 
 bool sr_path_needs_fold(const char *path)
 {
-    if (sr_path_is_abstract(path))
-        return false;
-    return strstr(path, "//") || strstr(path, "/./");
+    if (sr_tcp_is_name(path))
+        return true;
+    return sr_path_is_file(path) && (strstr(path, "//") || strstr(path, "/./"));
+}
+
+static size_t fold_tcp(const char *path, char *out)
+{
+    struct sr_tcp tcp;
+
+    (void)sr_tcp_parse(path, &tcp); /* it was checked */
+    return sr_tcp_format(&tcp, out);
+}
+
+size_t sr_path_fold_room(const char *path)
+{
+    return sr_tcp_is_name(path) ? SR_TCP_NAME_MAX : strlen(path) + 1;
 }
 
 size_t sr_path_fold(const char *path, char *out)
 {
     char *to = out;
 
+    if (sr_tcp_is_name(path))
+        return fold_tcp(path, out);
     while (*path) {
         if (path[0] == '/' && path[1] == '/') {
             path++;

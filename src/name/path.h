@@ -8,8 +8,8 @@
 #define SR_PATH_MAX     4095
 #define SR_SUN_PATH_MAX 107 /* bytes before the NUL that every program can name */
 
-/* Check a name: absolute path or '@' and an abstract one. Returns 0, or a described SOCKREF_EPATH,
- * EPATHLEN, -EINVAL for NULL. */
+/* Check a name: absolute path, '@' and an abstract one, or tcp:HOST:PORT. Returns 0, or a described
+ * SOCKREF_EPATH, EPATHLEN, -EINVAL for NULL. */
 int sr_path_check(const char *path);
 /* The same rules, but only the answer, and nothing is described. */
 bool sr_path_is_usable(const char *path);
@@ -17,11 +17,15 @@ bool sr_path_is_usable(const char *path);
 int sr_path_check_directory(const char *path);
 
 bool sr_path_is_abstract(const char *path);
+/* Whether a checked name is the path of a file; else it is abstract, or TCP. */
+bool sr_path_is_file(const char *path);
 /* Where the last component of a checked path begins. */
 const char *sr_path_leaf(const char *path);
-/* Whether a checked path has "//" or "/./" to fold. */
+/* Whether a checked name may have another spelling: a path with "//" or "/./", any TCP name. */
 bool sr_path_needs_fold(const char *path);
-/* Fold them; out has room for strlen(path) + 1 bytes. Returns the new length. */
+/* How many bytes the folded name may need, its NUL among them. */
+size_t sr_path_fold_room(const char *path);
+/* Fold it. Returns the new length. */
 size_t sr_path_fold(const char *path, char *out);
 
 #endif

@@ -58,7 +58,7 @@ int sr_place_open(const char *path, struct sr_place *out_place)
     struct stat info;
     int status;
 
-    if (sr_path_is_abstract(path)) {
+    if (!sr_path_is_file(path)) {
         *out_place = place;
         return 0;
     }

@@ -9,7 +9,7 @@
 #define SR_LEAF_MAX 255
 
 struct sr_place {
-    int dir;      /* O_PATH, noted; -1 for an abstract name */
+    int dir;      /* O_PATH, noted; -1 for a name that is no file */
     bool shared;  /* others may create files there (sticky): remove by rename-aside */
     dev_t device; /* of the directory */
     ino_t inode;

@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "name/path.h"
+#include "name/sockname.h"
+#include "name/tcpsock.h"
 #include "ref/hooks.h"
 #include "ref/state.h"
 
@@ -34,6 +36,7 @@ struct attempt {
     struct sr_waiter
         *waiter; /* parked where somebody else is at it; NULL: the caller watches changes */
     int fd;      /* to adopt instead of binding, or -1 */
+    struct sr_sockfile drawn; /* bound already, because its port tells the name; or -1 */
     struct sr_patience own_patience;
     struct sr_patience *patience; /* the waiter's, or own */
 };
@@ -143,22 +146,44 @@ static int begin(sockref_registry *self, struct attempt *attempt, sockref **out_
     }
 }
 
-/*
- * An abstract name is taken until the kernel has let go of its socket, and a loop that was just in
- * an accept call keeps it for that moment: after a listener was closed under its loop, a name in
- * use is asked for again.
- */
-static int bind_patiently(struct attempt *attempt, struct sr_sockfile *out_file)
+static int bind_tcp(const struct attempt *attempt, const char *path, struct sr_sockfile *out_file,
+                    uint16_t *out_port)
+{
+    const int64_t *values = attempt->settings.values;
+    const struct sr_tcp_wish wish = {
+        .backlog = (int)values[SOCKREF_OPT_BACKLOG],
+        .ipv6_only = values[SOCKREF_OPT_IPV6_ONLY] != 0,
+        .reuse_port = values[SOCKREF_OPT_REUSE_PORT] != 0,
+    };
+
+    return sr_tcpsock_bind(path, &wish, out_file, out_port);
+}
+
+static int bind_once(struct attempt *attempt, struct sr_sockfile *out_file)
 {
     const int64_t *values = attempt->settings.values;
     const char *path = attempt->name.path;
+    uint16_t port;
+
+    if (sr_tcp_is_name(path))
+        return bind_tcp(attempt, path, out_file, &port);
+    return sr_sockfile_bind(&attempt->place, path, (int)values[SOCKREF_OPT_MODE],
+                            (int)values[SOCKREF_OPT_BACKLOG], out_file);
+}
+
+/*
+ * A name without a file is taken until the kernel has let go of its socket, and a loop that was
+ * just in an accept call keeps it for that moment: after a listener was closed under its loop, a
+ * name in use is asked for again.
+ */
+static int bind_patiently(struct attempt *attempt, struct sr_sockfile *out_file)
+{
     uint64_t until = atomic_load(&attempt->registry->retired_ns) + MOST_PATIENCE_NS;
     int status;
 
     for (;;) {
-        status = sr_sockfile_bind(&attempt->place, path, (int)values[SOCKREF_OPT_MODE],
-                                  (int)values[SOCKREF_OPT_BACKLOG], out_file);
-        if (status != -EADDRINUSE || !sr_path_is_abstract(path) || sr_clock_ns() >= until)
+        status = bind_once(attempt, out_file);
+        if (status != -EADDRINUSE || sr_clock_ns() >= until)
             return status;
         sched_yield();
     }
@@ -198,6 +223,26 @@ static int start_abstract(struct attempt *attempt, struct sr_life *life)
     return status;
 }
 
+static int start_tcp(struct attempt *attempt, struct sr_life *life)
+{
+    if (attempt->fd >= 0)
+        return sr_tcpsock_adopt(attempt->name.path, attempt->fd, &life->file);
+    if (attempt->drawn.fd < 0)
+        return bind_patiently(attempt, &life->file);
+    life->file = attempt->drawn;
+    attempt->drawn.fd = -1;
+    return SR_SHARE_OWNED;
+}
+
+/* Somebody else bound the descriptor, and the file is theirs: it is never removed. */
+static int start_foreign(struct attempt *attempt, struct sr_life *life)
+{
+    int status = sr_sockfile_adopt(&attempt->place, attempt->name.path, attempt->fd, &life->file);
+
+    life->file.has_file = false;
+    return status;
+}
+
 static bool asks_mode(const struct attempt *attempt)
 {
     const uint32_t bit = 1u << SOCKREF_OPT_MODE;
@@ -233,6 +278,18 @@ static int start_in_directory(struct attempt *attempt, struct sr_life *life)
         life->share = NULL;
     }
     return status;
+}
+
+/* Returns SR_SHARE_OWNED, JOINED, LATER, or a described status. */
+static int start_life(struct attempt *attempt, struct sr_life *life)
+{
+    if (sr_tcp_is_name(attempt->name.path))
+        return start_tcp(attempt, life);
+    if (sr_path_is_abstract(attempt->name.path))
+        return start_abstract(attempt, life);
+    if (attempt->fd >= 0 && attempt->settings.values[SOCKREF_OPT_KEEP_FILE])
+        return start_foreign(attempt, life);
+    return start_in_directory(attempt, life);
 }
 
 /* Give back what a start has got. */
@@ -304,8 +361,7 @@ static int make_life(struct attempt *attempt, struct sr_life **out_life)
     life->hands_over = values[SOCKREF_OPT_HANDOVER] != 0;
     life->registry = attempt->registry;
     sr_list_init(&life->deferred.node);
-    status =
-        attempt->place.dir >= 0 ? start_in_directory(attempt, life) : start_abstract(attempt, life);
+    status = start_life(attempt, life);
     if (status < 0 || status == SR_SHARE_LATER) {
         free(life);
         return status;
@@ -440,6 +496,21 @@ static int run(struct attempt *attempt, sockref **out_ref)
     return status;
 }
 
+/* Which name a listen on port 0 means is known once it is bound. */
+static int draw_port(struct attempt *attempt, const char *path, char *out_path)
+{
+    struct sr_tcp tcp;
+    uint16_t port;
+    int status = bind_tcp(attempt, path, &attempt->drawn, &port);
+
+    if (status < 0)
+        return status;
+    (void)sr_tcp_parse(path, &tcp); /* it was bound */
+    tcp.port = port;
+    sr_tcp_format(&tcp, out_path);
+    return 0;
+}
+
 /* Check all that can be checked before anything happens, and pin the directory. */
 static int attempt_init(struct attempt *attempt, sockref_registry *registry, const char *path,
                         const sockref_options *options, char *buffer)
@@ -448,7 +519,10 @@ static int attempt_init(struct attempt *attempt, sockref_registry *registry, con
 
     if (status < 0)
         return status;
-    *attempt = (struct attempt){.registry = registry, .options = options, .fd = -1};
+    *attempt = (struct attempt){.registry = registry,
+                                .options = options,
+                                .fd = -1,
+                                .drawn = {.fd = -1, .place = {.dir = -1}}};
     sr_options_resolve(options, &registry->options, &attempt->settings);
     if (!path) {
         bool unique = attempt->settings.values[SOCKREF_OPT_UNIQUE] != 0;
@@ -458,21 +532,32 @@ static int attempt_init(struct attempt *attempt, sockref_registry *registry, con
             return status;
         path = buffer;
     }
+    if (buffer && sr_tcp_draws_port(path)) {
+        status = draw_port(attempt, path, buffer);
+        if (status < 0)
+            return status;
+        path = buffer;
+    }
     status = sr_name_init(&attempt->name, registry, path);
     if (status < 0)
-        return status;
+        goto close_drawn;
     status = sr_place_open(path, &attempt->place);
-    if (status < 0) {
-        sr_name_clear(&attempt->name);
-        return status;
-    }
+    if (status < 0)
+        goto clear_name;
     if (attempt->place.dir >= 0)
         sr_name_set_place(&attempt->name, attempt->place.device, attempt->place.inode);
     return 0;
+
+clear_name:
+    sr_name_clear(&attempt->name);
+close_drawn:
+    sr_sockfile_close(&attempt->drawn);
+    return status;
 }
 
 static void attempt_clear(struct attempt *attempt)
 {
+    sr_sockfile_close(&attempt->drawn);
     sr_place_close(&attempt->place);
     sr_name_clear(&attempt->name);
 }
@@ -579,16 +664,21 @@ int sockref_registry_listen(sockref_registry *self, const char *path,
 int sockref_registry_register_new(sockref_registry *self, const char *path, int fd,
                                   sockref **out_ref)
 {
+    char told[SR_SOCKNAME_MAX];
     struct attempt attempt;
     struct stat info;
     int status;
 
-    if (!path || !out_ref)
-        return sr_error_argument("%s is NULL", path ? "out_ref" : "path");
+    if (!out_ref)
+        return sr_error_argument("out_ref is NULL");
     /* Now: the directory, opened below, could get the number. */
     if (fd < 0 || sr_sys.fstat(fd, &info) < 0)
         return sr_error_argument("%d is not an open descriptor", fd);
     status = sr_registry_enter(&self);
+    if (status == 0 && !path) {
+        status = sr_sockname_read(fd, told);
+        path = told;
+    }
     if (status == 0)
         status = attempt_init(&attempt, self, path, NULL, NULL);
     if (status < 0)

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "name/path.h"
+#include "name/tcp.h"
 #include "ref/state.h"
 
 #include <errno.h>
@@ -198,6 +199,11 @@ static int get(sockref_registry *self, const char *path, bool create, sockref **
     struct sr_name name;
     int status = sr_name_init(&name, self, path);
 
+    if (status == 0 && create && sr_tcp_draws_port(path)) {
+        sr_name_clear(&name);
+        status = sr_error_set(SOCKREF_EPATH, path,
+                              "port 0 names nothing before it is listened on: give a port");
+    }
     if (status < 0)
         return status;
     sr_name_locate(&name);

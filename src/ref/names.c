@@ -22,11 +22,12 @@ int sr_name_init(struct sr_name *self, const sockref_registry *registry, const c
     memset(self, 0, sizeof *self);
     self->path = self->key = path;
     if (sr_path_needs_fold(path)) {
-        self->buffer = sr_sys.malloc(strlen(path) + 1);
+        self->buffer = sr_sys.malloc(sr_path_fold_room(path));
         if (!self->buffer)
             return sr_error_no_memory();
         sr_path_fold(path, self->buffer);
-        self->key = self->buffer;
+        if (strcmp(path, self->buffer) != 0)
+            self->key = self->buffer;
     }
     self->hash = sr_hash_bytes(registry->seed, self->key, strlen(self->key));
     return 0;
@@ -49,7 +50,7 @@ void sr_name_locate(struct sr_name *self)
     dev_t device;
     ino_t inode;
 
-    if (!sr_path_is_abstract(self->key) && sr_place_find(self->key, &device, &inode) == 0)
+    if (sr_path_is_file(self->key) && sr_place_find(self->key, &device, &inode) == 0)
         sr_name_set_place(self, device, inode);
 }
 

@@ -33,6 +33,9 @@ static const struct {
     [SOCKREF_OPT_UNIQUE] = {"unique", 0, 0, 1, false},
     [SOCKREF_OPT_EXCLUSIVE] = {"exclusive", 0, 0, 1, false},
     [SOCKREF_OPT_HANDOVER] = {"hand-over", 1, 0, 1, false},
+    [SOCKREF_OPT_IPV6_ONLY] = {"IPv6 only", 0, 0, 1, false},
+    [SOCKREF_OPT_REUSE_PORT] = {"reuse of the port", 0, 0, 1, false},
+    [SOCKREF_OPT_KEEP_FILE] = {"keeping of the file", 0, 0, 1, true},
 };
 
 sockref_options *sockref_options_new(void)

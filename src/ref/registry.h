@@ -60,6 +60,9 @@ void sr_registry_pending_done(sockref_registry *self);
 int sr_registry_attach(sockref *ref, struct sr_service *service, struct sr_life **out_life);
 /* The same for a life that nobody can see yet. */
 void sr_registry_attach_life(struct sr_life *life, struct sr_service *service);
+/* The descriptor that a reference listens with, borrowed; or a described status: SOCKREF_ECLOSED it
+ * does not listen here or was revoked, SOCKREF_EFORKED. */
+int sr_registry_listening_fd(const sockref *ref);
 /*
  * Detach a service whose loop ends. Returns whether it was attached still: then its stop never
  * comes. The service keeps its count of the life until it gives it back.

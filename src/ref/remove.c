@@ -467,6 +467,20 @@ static void take_back(sockref *entry, enum sr_state state)
     sockref_release(entry);
 }
 
+/* What has no file is found until its socket is closed: that goes now, its number stays. */
+static void give_up_address(sockref_registry *self, struct sr_life *life)
+{
+    struct sr_service *service;
+
+    sr_mutex_lock(&self->mutex);
+    service = sr_service_take(self, life);
+    sr_mutex_unlock(&self->mutex);
+    if (service)
+        service->stop(service);
+    sr_sockfile_retire(&life->file);
+    atomic_store(&self->retired_ns, sr_clock_ns());
+}
+
 /*
  * The file goes at once, whoever else holds the name; they learn it by the end of the control
  * socket. Where the registry ends (phase), the listener may be passed on instead.
@@ -498,6 +512,8 @@ static int revoke_listening(sockref *entry, uint64_t deadline)
         log_failure(entry, status);
     sr_joint_end(life);
     sr_joint_close(life);
+    if (life->file.place.dir < 0)
+        give_up_address(self, life);
     sr_mutex_lock(&self->mutex);
     finish_revoke_unlock(self, entry, sr_service_take(self, life));
     return status;

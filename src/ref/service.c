@@ -20,6 +20,19 @@ struct sr_service *sr_service_take(sockref_registry *self, struct sr_life *life)
     return service;
 }
 
+static int refuse_forked(const sockref *ref)
+{
+    return sr_error_set(SOCKREF_EFORKED, sr_entry_path(ref),
+                        "the reference belongs to the parent process");
+}
+
+static int refuse_closed(const sockref *ref, uint64_t word)
+{
+    return sr_error_set(SOCKREF_ECLOSED, sr_entry_path(ref),
+                        sr_word_is_active(word) ? "nothing is bound: listen on the name first"
+                                                : "the name was revoked");
+}
+
 int sr_registry_attach(sockref *ref, struct sr_service *service, struct sr_life **out_life)
 {
     sockref_registry *self = ref->registry;
@@ -28,15 +41,12 @@ int sr_registry_attach(sockref *ref, struct sr_service *service, struct sr_life 
     int status = 0;
 
     if (atomic_load(&ref->word) & SR_FORKED)
-        return sr_error_set(SOCKREF_EFORKED, sr_entry_path(ref),
-                            "the reference belongs to the parent process");
+        return refuse_forked(ref);
     sr_mutex_lock(&self->mutex);
     word = atomic_load(&ref->word);
     life = ref->rest->life;
     if (sr_word_state(word) != SR_LISTENING)
-        status = sr_error_set(SOCKREF_ECLOSED, sr_entry_path(ref),
-                              sr_word_is_active(word) ? "nothing is bound: listen on the name first"
-                                                      : "the name was revoked");
+        status = refuse_closed(ref, word);
     else if (life->service)
         status = sr_error_set(SOCKREF_EBUSY, sr_entry_path(ref), "the name is served already");
     if (status == 0) {
@@ -45,6 +55,17 @@ int sr_registry_attach(sockref *ref, struct sr_service *service, struct sr_life 
     }
     sr_mutex_unlock(&self->mutex);
     return status;
+}
+
+int sr_registry_listening_fd(const sockref *ref)
+{
+    uint64_t word = atomic_load_explicit(&ref->word, memory_order_acquire);
+
+    if (word & SR_FORKED)
+        return refuse_forked(ref);
+    if (!sr_word_is_active(word) || sr_word_state(word) != SR_LISTENING)
+        return refuse_closed(ref, word);
+    return ref->rest->life->file.fd;
 }
 
 void sr_registry_attach_life(struct sr_life *life, struct sr_service *service)

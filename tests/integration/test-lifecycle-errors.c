@@ -20,7 +20,7 @@ START_TEST(L12_null_is_refused_where_a_reference_is_expected)
     ck_assert_int_eq(sockref_registry_get_or_create(NULL, path, NULL), -EINVAL);
     ck_assert_int_eq(sockref_registry_get_existing(NULL, NULL, &ref), -EINVAL);
     ck_assert_int_eq(sockref_registry_get_existing(NULL, path, NULL), -EINVAL);
-    ck_assert_int_eq(sockref_registry_register_new(NULL, NULL, 0, &ref), -EINVAL);
+    ck_assert_int_eq(sockref_registry_register_new(NULL, NULL, -1, &ref), -EINVAL);
     ck_assert_int_eq(sockref_registry_register_new(NULL, path, 0, NULL), -EINVAL);
     ck_assert_int_eq(sockref_registry_start_listener(NULL, path, NULL, NULL, NULL), -EINVAL);
     ck_assert_int_eq(sockref_registry_cancel_start(NULL, NULL, NULL), -EINVAL);
@@ -363,7 +363,7 @@ END_TEST
 
 START_TEST(L27_options_that_are_no_option_are_refused)
 {
-    static const int unknown[] = {0, -1, 16, 99, INT32_MAX, INT32_MIN, SOCKREF_OPT_DIRECTORY};
+    static const int unknown[] = {0, -1, 19, 99, INT32_MAX, INT32_MIN, SOCKREF_OPT_DIRECTORY};
     static const struct {
         int option;
         int64_t value;
@@ -381,6 +381,9 @@ START_TEST(L27_options_that_are_no_option_are_refused)
         {SOCKREF_OPT_MAX_BUFFERED, -1},
         {SOCKREF_OPT_CLEANUP_DELAY_MS, -1},
         {SOCKREF_OPT_HANDOVER, INT64_MIN},
+        {SOCKREF_OPT_IPV6_ONLY, 2},
+        {SOCKREF_OPT_REUSE_PORT, -1},
+        {SOCKREF_OPT_KEEP_FILE, 2},
         {SOCKREF_OPT_MAX_CONNECTIONS, -1},
     };
     sockref_options *options = sockref_options_new();

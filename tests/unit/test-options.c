@@ -30,6 +30,9 @@ static const struct {
     {SOCKREF_OPT_UNIQUE, 0, 0, 1, false},
     {SOCKREF_OPT_EXCLUSIVE, 0, 0, 1, false},
     {SOCKREF_OPT_HANDOVER, 1, 0, 1, false},
+    {SOCKREF_OPT_IPV6_ONLY, 0, 0, 1, false},
+    {SOCKREF_OPT_REUSE_PORT, 0, 0, 1, false},
+    {SOCKREF_OPT_KEEP_FILE, 0, 0, 1, true},
 };
 
 #define OPTIONS ((int)(sizeof options / sizeof options[0]))
@@ -126,7 +129,7 @@ END_TEST
 
 START_TEST(unknown_options_are_refused)
 {
-    static const int unknown[] = {0, -1, 16, 17, 31, 32, 33, 100, 255, INT32_MAX, INT32_MIN};
+    static const int unknown[] = {0, -1, 19, 20, 31, 32, 33, 100, 255, INT32_MAX, INT32_MIN};
     sockref_options *set = sockref_options_new();
 
     harness_assert_fails(sockref_options_set_int(set, unknown[_i], 0), -EINVAL);
