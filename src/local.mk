@@ -69,6 +69,7 @@ libsockref_internal_la_SOURCES = \
 	src/net/backend_poll.c \
 	src/net/conn.c \
 	src/net/conn.h \
+	src/net/conn_info.c \
 	src/net/conn_options.c \
 	src/net/conn_read.c \
 	src/net/conn_state.h \
@@ -88,6 +89,7 @@ libsockref_internal_la_SOURCES = \
 	src/net/loop.h \
 	src/net/outbuf.c \
 	src/net/outbuf.h \
+	src/net/post.c \
 	src/net/reactor.c \
 	src/net/serve.c \
 	src/net/serve.h \

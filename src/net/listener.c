@@ -4,13 +4,14 @@
  * One is attached to a life by any thread, and then belongs to its loop. It ends in one of two
  * ways, of which exactly one is taken, by whoever the registry lets detach it first:
  *
- * - the life ends: stop() is called on any thread, and posts;
+ * - the life ends: stop() is called on any thread, and posts; sockref_unserve() does the same to
+ * one that it has detached;
  * - the loop ends: it detaches the listener itself. If stop() is on its way already, it finds a
  * loop that takes nothing any more, and only gives its count back.
  *
- * Then, on the loop's thread: the descriptor leaves the set, the connections are destroyed, each
- * gets its on_close when the turn ends, and when none is left on_stop comes, the life is given back
- * and the record goes.
+ * Then, on the loop's thread: the descriptor leaves the set, the connections are destroyed, or left
+ * to their own end, and when none is left on_stop comes and the record goes. The life is given back
+ * then too; where connections are left to go on, at once.
  */
 #include "net/listener.h"
 
@@ -19,6 +20,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "net/address.h"
 #include "net/service.h"
 #include "ref/registry.h"
 
@@ -30,6 +32,11 @@
 #define MOST_ACCEPTED 64 /* of one event, so that connections get their turn */
 #define FIRST_BACKOFF 10u
 #define LAST_BACKOFF  1000u
+
+static struct sr_listener *of_service(struct sr_service *service)
+{
+    return SR_LIST_OWNER(service, struct sr_listener, service);
+}
 
 static struct sr_listener *of_owner(struct sr_conn_owner *owner)
 {
@@ -44,9 +51,14 @@ static void let_go(struct sr_listener *self)
     free(self);
 }
 
+static bool is_unheld(const struct sr_listener *self)
+{
+    return self->owner.options.flags & SOCKREF_CONN_UNHELD;
+}
+
 static bool is_full(const struct sr_listener *self)
 {
-    uint64_t most = self->life->max_connections;
+    uint64_t most = atomic_load_explicit(&self->life->max_connections, memory_order_relaxed);
 
     return most > 0 && self->owner.conn_count >= most;
 }
@@ -88,6 +100,12 @@ static void pause_accepting(struct sr_listener *self, int reason)
            sockref_status_message(-reason));
 }
 
+/* Whether what comes has to wait in the kernel's queue. */
+static bool must_wait(const struct sr_listener *self)
+{
+    return !self->owner.handlers.on_drop && is_full(self);
+}
+
 /*
  * Accept when there is something to accept, unless something stands against it. With the mutex
  * held, because stop() has the kernel forget the descriptor, on another thread, and nobody may
@@ -102,7 +120,8 @@ static void watch(struct sr_listener *self)
         return;
     sr_mutex_lock(&loop->mutex);
     if (!atomic_load(&self->stop_asked))
-        status = loop->backend->ops->set(loop->backend, &self->source, is_full(self) ? 0 : SR_READ);
+        status =
+            loop->backend->ops->set(loop->backend, &self->source, must_wait(self) ? 0 : SR_READ);
     sr_mutex_unlock(&loop->mutex);
     if (status < 0)
         pause_accepting(self, -status);
@@ -152,8 +171,10 @@ static void conn_gone(struct sr_conn_owner *owner)
 
     if (SR_UNLIKELY(owner->loop->paused > 0))
         resume_all(owner->loop);
-    if (self->life->max_connections > 0)
+    if (!self->ending)
         watch(self);
+    else if (sr_list_is_empty(&owner->conns))
+        sr_list_append(&owner->loop->stopping, &self->stopping);
 }
 
 /*
@@ -194,6 +215,19 @@ static bool accept_failed(struct sr_listener *self, int reason)
     return false;
 }
 
+/* It came beyond the limit. */
+static void drop(struct sr_listener *self, int fd)
+{
+    struct sr_conn_owner *owner = &self->owner;
+    sockref_address local = {.size = sizeof local}, remote = local;
+
+    (void)sr_address_of(fd, false, &local);
+    (void)sr_address_of(fd, true, &remote);
+    sr_fd_close(fd);
+    owner->loop->ran++;
+    owner->handlers.on_drop(&local, &remote, owner->user);
+}
+
 /* Returns whether there may be another one. */
 static bool accept_one(struct sr_listener *self)
 {
@@ -206,6 +240,10 @@ static bool accept_one(struct sr_listener *self)
     if (self->backoff_ms > 0) {
         self->backoff_ms = 0;
         sr_log(SR_LOG_ACCEPT_RESUMED, SOCKREF_LOG_INFO, 0, NULL, "connections are accepted again");
+    }
+    if (is_full(self)) {
+        drop(self, fd);
+        return true;
     }
     status = sr_conn_make(owner, fd, &conn);
     if (status < 0) {
@@ -232,7 +270,7 @@ void sr_listener_event(struct sockref_loop *loop, struct sr_source *source)
     for (int i = 0; i < MOST_ACCEPTED; i++) {
         if (self->ending || atomic_load_explicit(&self->stop_asked, memory_order_relaxed))
             return;
-        if (is_full(self)) {
+        if (must_wait(self)) {
             watch(self);
             return;
         }
@@ -241,77 +279,177 @@ void sr_listener_event(struct sockref_loop *loop, struct sr_source *source)
     }
 }
 
-/* Loop thread: accept no more and destroy all connections; the rest is sr_listener_conclude()'s. */
-static void begin_ending(struct sr_listener *self)
+/*
+ * Give back what keeps the registry: who comes last of this and stop(), if it comes at all, tells
+ * those who drain.
+ */
+static void leave_registry(struct sr_listener *self)
+{
+    struct sockref_loop *loop = self->owner.loop;
+    bool stopped, detached;
+
+    sr_mutex_lock(&loop->mutex);
+    self->finished = true;
+    stopped = atomic_load(&self->stop_asked);
+    detached = self->detached;
+    sr_mutex_unlock(&loop->mutex);
+    if (detached)
+        sr_registry_unhold(self->registry);
+    else if (stopped)
+        sr_registry_pending_done(self->registry);
+}
+
+/* Returns whether it had one still. */
+static bool leave_life(struct sr_listener *self)
+{
+    struct sockref_loop *loop = self->owner.loop;
+    struct sr_life *life;
+
+    sr_mutex_lock(&loop->mutex);
+    life = self->life;
+    self->life = NULL;
+    sr_mutex_unlock(&loop->mutex);
+    if (life)
+        sr_life_release(life);
+    return life != NULL;
+}
+
+/* Loop thread: accept no more; with destroy, end all connections too. The rest is
+ * sr_listener_conclude()'s. */
+static void begin_ending(struct sr_listener *self, bool destroy)
 {
     struct sockref_loop *loop = self->owner.loop;
     struct sr_list *node;
 
-    if (self->ending)
+    if (!self->ending) {
+        self->ending = true;
+        loop->backend->ops->set(loop->backend, &self->source, 0);
+        sr_timer_remove(&loop->timers, &self->timer);
+        be_starved(self, false);
+        if (sr_list_is_empty(&self->owner.conns))
+            sr_list_append(&loop->stopping, &self->stopping);
+        else if (!destroy && leave_life(self))
+            leave_registry(self);
+    }
+    if (!destroy || self->destroyed)
         return;
-    self->ending = true;
-    loop->backend->ops->set(loop->backend, &self->source, 0);
-    sr_timer_remove(&loop->timers, &self->timer);
-    be_starved(self, false);
+    self->destroyed = true;
     SR_LIST_EACH(node, &self->owner.conns)
     {
         sockref_conn_destroy(SR_LIST_OWNER(node, struct sockref_conn, node));
     }
-    sr_list_append(&loop->stopping, &self->stopping);
+}
+
+/* The loop ends, so the listener's end is not left to anybody else. */
+static void stop_here(struct sr_listener *self)
+{
+    struct sockref_loop *loop = self->owner.loop;
+
+    if (!self->ending && sr_registry_detach(self->life, &self->service)) {
+        sr_mutex_lock(&loop->mutex);
+        self->detached = true;
+        sr_mutex_unlock(&loop->mutex);
+        let_go(self); /* else stop() has come or is coming, and gives its count back itself */
+    }
+    begin_ending(self, true);
 }
 
 static void run_task(struct sr_task *task)
 {
     struct sr_listener *self = SR_LIST_OWNER(task, struct sr_listener, task);
-    bool ready, moved;
+    bool ready, moved, destroys, closing;
 
+    if (self->ending)
+        return;
     sr_mutex_lock(&self->owner.loop->mutex);
     ready = self->life != NULL; /* stop can be faster than who attached it */
     moved = self->moved;
     self->moved = false;
+    destroys = self->destroys;
+    closing = self->owner.loop->closing;
     sr_mutex_unlock(&self->owner.loop->mutex);
     if (!ready)
         return;
-    if (moved) {
+    if (moved)
         self->owner.loop->backend->ops->set(self->owner.loop->backend, &self->source, 0);
-        watch(self);
-    }
     if (atomic_load(&self->stop_asked)) {
-        begin_ending(self);
+        begin_ending(self, destroys);
         return;
     }
-    if (self->begun)
+    if (closing) {
+        stop_here(self);
         return;
+    }
+    if (!self->begun)
+        keep_spare(self->owner.loop);
     self->begun = true;
-    keep_spare(self->owner.loop);
     watch(self);
 }
 
-/* The life ends. Any thread. */
-static void stop(struct sr_service *service)
+/* Ask for its end, and give back the count of who held it. Returns whether it has left the registry
+ * already. Any thread. */
+static bool ask_to_stop(struct sr_listener *self) SR_REQUIRES(self->owner.loop->mutex)
 {
-    struct sr_listener *self = SR_LIST_OWNER(service, struct sr_listener, service);
     struct sockref_loop *loop = self->owner.loop;
-    bool finished;
 
-    sr_mutex_lock(&loop->mutex);
     atomic_store(&self->stop_asked, true);
-    finished = self->finished;
     if (!self->concluded) { /* a loop that is being freed can be faster */
         if (self->life)
             loop->backend->ops->forget(loop->backend, self->source.fd);
         sr_loop_post_locked(loop, &self->task);
     }
+    return self->finished;
+}
+
+/* The life ends. Any thread. */
+static void stop(struct sr_service *service)
+{
+    struct sr_listener *self = of_service(service);
+    struct sockref_loop *loop = self->owner.loop;
+    bool finished;
+
+    sr_mutex_lock(&loop->mutex);
+    finished = ask_to_stop(self);
     sr_mutex_unlock(&loop->mutex);
     if (finished)
         sr_registry_pending_done(self->registry);
     let_go(self);
 }
 
+void sr_listener_part(struct sr_service *service, bool destroy)
+{
+    struct sr_listener *self = of_service(service);
+    struct sockref_loop *loop = self->owner.loop;
+    bool finished;
+
+    sr_mutex_lock(&loop->mutex);
+    self->detached = true;
+    self->destroys = destroy;
+    finished = ask_to_stop(self);
+    sr_mutex_unlock(&loop->mutex);
+    if (finished)
+        sr_registry_unhold(self->registry);
+    let_go(self);
+}
+
+static uint64_t count(const struct sr_service *service)
+{
+    const struct sr_listener *self = SR_LIST_OWNER(service, const struct sr_listener, service);
+
+    return atomic_load_explicit(&self->owner.conn_count, memory_order_relaxed);
+}
+
+static void limit(struct sr_service *service)
+{
+    struct sr_listener *self = of_service(service);
+
+    sr_loop_post(self->owner.loop, &self->task);
+}
+
 /* The kernel forgets the old socket while its number still leads to it. */
 static void move(struct sr_service *service, int fd)
 {
-    struct sr_listener *self = SR_LIST_OWNER(service, struct sr_listener, service);
+    struct sr_listener *self = of_service(service);
     struct sockref_loop *loop = self->owner.loop;
 
     sr_mutex_lock(&loop->mutex);
@@ -327,30 +465,12 @@ static void move(struct sr_service *service, int fd)
     sr_mutex_unlock(&loop->mutex);
 }
 
-/*
- * Give back what keeps the registry: who comes last of this and stop(), if it comes at all, tells
- * those who drain.
- */
-static void leave_registry(struct sr_listener *self)
-{
-    struct sockref_loop *loop = self->owner.loop;
-    bool stopped;
-
-    sr_mutex_lock(&loop->mutex);
-    self->finished = true;
-    stopped = atomic_load(&self->stop_asked);
-    sr_mutex_unlock(&loop->mutex);
-    if (self->detached)
-        sr_registry_unhold(self->registry);
-    else if (stopped)
-        sr_registry_pending_done(self->registry);
-}
-
 /* The last of a listener. The loop is left before the registry is told, so that drain sees its
  * thread end. */
 static void conclude(struct sr_listener *self)
 {
     struct sockref_loop *loop = self->owner.loop;
+    bool had_life;
 
     sr_list_remove(&self->stopping);
     sr_mutex_lock(&loop->mutex);
@@ -364,22 +484,22 @@ static void conclude(struct sr_listener *self)
         if (sr_loop_is_foreign(loop))
             return;
     }
-    sr_life_release(self->life);
+    if (!is_unheld(self))
+        sr_loop_hold(loop, -1);
+    had_life = leave_life(self);
     sr_service_leave(loop);
-    leave_registry(self);
+    if (had_life)
+        leave_registry(self);
     let_go(self);
 }
 
 void sr_listener_conclude(struct sockref_loop *loop)
 {
     struct sr_list *node, *next;
-    struct sr_listener *self;
 
     SR_LIST_EACH_SAFE(node, next, &loop->stopping)
     {
-        self = SR_LIST_OWNER(node, struct sr_listener, stopping);
-        if (sr_list_is_empty(&self->owner.conns))
-            conclude(self);
+        conclude(SR_LIST_OWNER(node, struct sr_listener, stopping));
         if (sr_loop_is_foreign(loop))
             return;
     }
@@ -404,6 +524,9 @@ int sr_listener_make(struct sockref_loop *loop, const struct sr_handlers *handle
     sr_list_init(&self->task.node);
     self->service.stop = stop;
     self->service.move = move;
+    self->service.count = count;
+    self->service.limit = limit;
+    self->destroys = !(handlers->options.flags & SOCKREF_CONN_OUTLIVE);
     self->source = (struct sr_source){.fd = -1, .kind = SR_SOURCE_LISTENER};
     self->task.run = run_task;
     self->timer.fire = end_pause;
@@ -428,6 +551,8 @@ void sr_listener_begin(struct sr_listener *self, struct sr_life *life)
     self->registry = life->registry;
     self->source.fd = life->file.fd;
     self->owner.max_buffered = life->max_buffered;
+    if (!is_unheld(self))
+        sr_loop_hold(loop, 1);
     sr_mutex_lock(&loop->mutex);
     self->life = life;
     sr_list_append(&loop->listeners, &self->node);
@@ -435,29 +560,29 @@ void sr_listener_begin(struct sr_listener *self, struct sr_life *life)
     sr_loop_post(loop, &self->task);
 }
 
+static struct sr_listener *find_going(struct sockref_loop *loop)
+{
+    struct sr_listener *self = NULL;
+    struct sr_list *node;
+
+    sr_mutex_lock(&loop->mutex);
+    SR_LIST_EACH(node, &loop->listeners)
+    {
+        self = SR_LIST_OWNER(node, struct sr_listener, node);
+        if (!self->destroyed)
+            break;
+        self = NULL;
+    }
+    sr_mutex_unlock(&loop->mutex);
+    return self;
+}
+
 void sr_listener_stop_all(struct sockref_loop *loop)
 {
-    struct sr_list *node;
     struct sr_listener *self;
 
-    do {
-        self = NULL;
-        sr_mutex_lock(&loop->mutex);
-        SR_LIST_EACH(node, &loop->listeners)
-        {
-            self = SR_LIST_OWNER(node, struct sr_listener, node);
-            if (!self->ending)
-                break;
-            self = NULL;
-        }
-        sr_mutex_unlock(&loop->mutex);
-        if (!self)
-            break;
-        self->detached = sr_registry_detach(self->life, &self->service);
-        if (self->detached)
-            let_go(self); /* else stop() has come or is coming, and gives its count back itself */
-        begin_ending(self);
-    } while (self);
+    while ((self = find_going(loop)) != NULL)
+        stop_here(self);
 }
 
 void sr_listener_forget_all(struct sockref_loop *loop) SR_UNCHECKED

@@ -19,12 +19,16 @@ struct sr_listener {
     sockref_registry *registry;
     _Atomic unsigned count; /* the loop, and the life until stop was called or it was detached */
     _Atomic bool stop_asked;
-    bool detached;  /* by its loop: stop never comes */
-    bool finished;  /* nothing of it is left but the record; guarded by the loop's mutex */
-    bool concluded; /* guarded by the loop's mutex, as life is until it is set */
-    bool moved;     /* another socket has the number; guarded by the loop's mutex */
+    /* Guarded by the loop's mutex, as life is until it is concluded. */
+    bool detached;  /* by its loop or by sr_listener_part(): stop never comes */
+    bool destroys;  /* its connections end with it */
+    bool finished;  /* it has left the registry */
+    bool concluded; /* nothing of it is left but the record */
+    bool moved;     /* another socket has the number */
+
     bool begun, ending;
-    bool starved; /* paused because descriptors or memory ran out */
+    bool destroyed; /* its connections are */
+    bool starved;   /* paused because descriptors or memory ran out */
     unsigned backoff_ms;
 };
 
@@ -36,11 +40,13 @@ int sr_listener_make(struct sockref_loop *loop, const struct sr_handlers *handle
                      struct sr_listener **out_listener);
 /* Give back one that was never attached. */
 void sr_listener_drop(struct sr_listener *self);
+/* It was detached from its life, and is to accept no more. Any thread. */
+void sr_listener_part(struct sr_service *service, bool destroy);
 /* It is attached to a life, which is counted for it: begin to accept, in the loop's next turn. */
 void sr_listener_begin(struct sr_listener *self, struct sr_life *life);
 
 void sr_listener_event(struct sockref_loop *loop, struct sr_source *source);
-/* The turn ends: be done with those that stop and have no connections left. */
+/* The turn ends: be done with those that end and have no connections left. */
 void sr_listener_conclude(struct sockref_loop *loop);
 /* The loop ends: detach and stop all. */
 void sr_listener_stop_all(struct sockref_loop *loop);

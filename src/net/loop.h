@@ -47,8 +47,8 @@ struct sockref_loop {
     struct sr_timers timers;
     uint64_t now_ns;                             /* of this turn; 0: nobody has asked yet */
     struct sockref_conn *touched, *touched_last; /* to be settled when the turn ends */
-    struct sr_list stopping;                     /* listeners whose connections are being closed */
-    unsigned paused;                             /* listeners that wait for a descriptor */
+    struct sr_list stopping;    /* listeners that end and have no connections left */
+    unsigned paused;            /* listeners that wait for a descriptor */
     int spare;                  /* a descriptor to answer with when there are no others */
     struct sockref_conn *guess; /* had the only event of the last turns */
     unsigned singles, guesses;

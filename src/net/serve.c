@@ -92,6 +92,66 @@ int sockref_serve(sockref *self, const sockref_handlers *handlers, void *user)
     return sockref_serve_on(self, NULL, handlers, user);
 }
 
+static void detach(struct sr_life *life, void *arg)
+{
+    struct sr_service **out_service = arg;
+
+    *out_service = life->service;
+    life->service = NULL;
+}
+
+int sockref_unserve(sockref *self, bool destroy)
+{
+    struct sr_service *service = NULL;
+    int status;
+
+    if (!self)
+        return sr_error_argument("the reference is NULL");
+    status = sr_registry_visit(self, detach, &service);
+    if (status < 0)
+        return sr_registry_refuse(self, status);
+    if (!service)
+        return sr_error_set(SOCKREF_ENOTFOUND, sockref_path(self), "the name is not served");
+    sr_listener_part(service, destroy);
+    return 0;
+}
+
+static void set_limit(struct sr_life *life, void *arg)
+{
+    const uint64_t *most = arg;
+
+    atomic_store(&life->max_connections, *most);
+    if (life->service)
+        life->service->limit(life->service);
+}
+
+int sockref_set_max_connections(sockref *self, uint64_t most)
+{
+    int status;
+
+    if (!self)
+        return sr_error_argument("the reference is NULL");
+    status = sr_registry_visit(self, set_limit, &most);
+    return status < 0 ? sr_registry_refuse(self, status) : 0;
+}
+
+static void count(struct sr_life *life, void *arg)
+{
+    uint64_t *out_count = arg;
+
+    if (life->service)
+        *out_count = life->service->count(life->service);
+}
+
+uint64_t sockref_connection_count(const sockref *self)
+{
+    uint64_t connections = 0;
+
+    if (self)
+        (void)sr_registry_visit(self, count, &connections);
+    return connections;
+}
+
 int sr_serve_options(const sockref_options *options, struct sr_life *life)
 {
     const struct sr_options_net *net = &options->net;

@@ -30,12 +30,16 @@ struct sr_service {
      * the registry's mutex held, so that it stays attached meanwhile.
      */
     void (*move)(struct sr_service *self, int fd);
+    /* These two with the registry's mutex held as well: how many connections there are; and the
+     * life's limit of them has changed. */
+    uint64_t (*count)(const struct sr_service *self);
+    void (*limit)(struct sr_service *self);
 };
 
 struct sr_life {
     _Atomic uint32_t count;
-    struct sr_sockfile file;  /* fd, directory, identity */
-    uint64_t max_connections; /* 0: no limit */
+    struct sr_sockfile file;          /* fd, directory, identity */
+    _Atomic uint64_t max_connections; /* 0: no limit */
     uint64_t max_buffered;
     sockref_registry *registry; /* alive while the life is attached to an entry or a service */
     struct sr_service *service; /* guarded by the registry's mutex */

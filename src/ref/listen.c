@@ -355,7 +355,7 @@ static int make_life(struct attempt *attempt, struct sr_life **out_life)
         return sr_error_no_memory();
     atomic_init(&life->count, 1);
     life->file.fd = life->file.place.dir = -1;
-    life->max_connections = (uint64_t)values[SOCKREF_OPT_MAX_CONNECTIONS];
+    atomic_store(&life->max_connections, (uint64_t)values[SOCKREF_OPT_MAX_CONNECTIONS]);
     life->max_buffered = (uint64_t)values[SOCKREF_OPT_MAX_BUFFERED];
     life->backlog = (int)values[SOCKREF_OPT_BACKLOG];
     life->hands_over = values[SOCKREF_OPT_HANDOVER] != 0;

@@ -64,6 +64,14 @@ void sr_registry_attach_life(struct sr_life *life, struct sr_service *service);
  * does not listen here or was revoked, SOCKREF_EFORKED. */
 int sr_registry_listening_fd(const sockref *ref);
 /*
+ * Do something with the life of a listener, with the registry's mutex held. Returns 0; or
+ * SOCKREF_ECLOSED it does not listen here or was revoked, SOCKREF_EFORKED; nothing is described,
+ * which sr_registry_refuse() does.
+ */
+int sr_registry_visit(const sockref *ref, void (*visit)(struct sr_life *life, void *arg),
+                      void *arg);
+int sr_registry_refuse(const sockref *ref, int status);
+/*
  * Detach a service whose loop ends. Returns whether it was attached still: then its stop never
  * comes. The service keeps its count of the life until it gives it back.
  *

@@ -20,17 +20,15 @@ struct sr_service *sr_service_take(sockref_registry *self, struct sr_life *life)
     return service;
 }
 
-static int refuse_forked(const sockref *ref)
+int sr_registry_refuse(const sockref *ref, int status)
 {
-    return sr_error_set(SOCKREF_EFORKED, sr_entry_path(ref),
-                        "the reference belongs to the parent process");
-}
-
-static int refuse_closed(const sockref *ref, uint64_t word)
-{
-    return sr_error_set(SOCKREF_ECLOSED, sr_entry_path(ref),
-                        sr_word_is_active(word) ? "nothing is bound: listen on the name first"
-                                                : "the name was revoked");
+    if (status == SOCKREF_EFORKED)
+        return sr_error_set(status, sr_entry_path(ref),
+                            "the reference belongs to the parent process");
+    return sr_error_set(status, sr_entry_path(ref),
+                        sr_word_is_active(atomic_load(&ref->word))
+                            ? "nothing is bound: listen on the name first"
+                            : "the name was revoked");
 }
 
 int sr_registry_attach(sockref *ref, struct sr_service *service, struct sr_life **out_life)
@@ -41,12 +39,12 @@ int sr_registry_attach(sockref *ref, struct sr_service *service, struct sr_life 
     int status = 0;
 
     if (atomic_load(&ref->word) & SR_FORKED)
-        return refuse_forked(ref);
+        return sr_registry_refuse(ref, SOCKREF_EFORKED);
     sr_mutex_lock(&self->mutex);
     word = atomic_load(&ref->word);
     life = ref->rest->life;
     if (sr_word_state(word) != SR_LISTENING)
-        status = refuse_closed(ref, word);
+        status = sr_registry_refuse(ref, SOCKREF_ECLOSED);
     else if (life->service)
         status = sr_error_set(SOCKREF_EBUSY, sr_entry_path(ref), "the name is served already");
     if (status == 0) {
@@ -62,10 +60,25 @@ int sr_registry_listening_fd(const sockref *ref)
     uint64_t word = atomic_load_explicit(&ref->word, memory_order_acquire);
 
     if (word & SR_FORKED)
-        return refuse_forked(ref);
+        return sr_registry_refuse(ref, SOCKREF_EFORKED);
     if (!sr_word_is_active(word) || sr_word_state(word) != SR_LISTENING)
-        return refuse_closed(ref, word);
+        return sr_registry_refuse(ref, SOCKREF_ECLOSED);
     return ref->rest->life->file.fd;
+}
+
+int sr_registry_visit(const sockref *ref, void (*visit)(struct sr_life *life, void *arg), void *arg)
+{
+    sockref_registry *self = ref->registry;
+    uint64_t word = atomic_load(&ref->word);
+
+    if (word & SR_FORKED)
+        return SOCKREF_EFORKED;
+    sr_mutex_lock(&self->mutex);
+    word = atomic_load(&ref->word);
+    if (sr_word_state(word) == SR_LISTENING)
+        visit(ref->rest->life, arg);
+    sr_mutex_unlock(&self->mutex);
+    return sr_word_state(word) == SR_LISTENING ? 0 : SOCKREF_ECLOSED;
 }
 
 void sr_registry_attach_life(struct sr_life *life, struct sr_service *service)
