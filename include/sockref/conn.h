@@ -88,6 +88,9 @@ typedef struct sockref_conn_options {
     unsigned keepalive_delay_ms;
     /** With more bytes than this queued a write tells SOCKREF_WRITE_FULL; 0: 64 KiB. */
     size_t high_water;
+    /** The most bytes that may be queued; 0: SOCKREF_OPT_MAX_BUFFERED of the name, and 16 MiB where
+     * there is none. */
+    uint64_t max_buffered;
 } sockref_conn_options;
 
 /** What on_attempt tells of an address. */

@@ -550,7 +550,8 @@ void sr_listener_begin(struct sr_listener *self, struct sr_life *life)
 
     self->registry = life->registry;
     self->source.fd = life->file.fd;
-    self->owner.max_buffered = life->max_buffered;
+    self->owner.max_buffered =
+        self->owner.options.max_buffered ? self->owner.options.max_buffered : life->max_buffered;
     if (!is_unheld(self))
         sr_loop_hold(loop, 1);
     sr_mutex_lock(&loop->mutex);

@@ -86,7 +86,7 @@ int sr_solo_make(struct sockref_loop *loop, const sockref_handlers *handlers, vo
     self->owner.handlers = kept.calls;
     self->owner.options = kept.options;
     self->owner.user = user;
-    self->owner.max_buffered = MAX_BUFFERED;
+    self->owner.max_buffered = kept.options.max_buffered ? kept.options.max_buffered : MAX_BUFFERED;
     self->owner.conn_gone = conn_gone;
     sr_list_init(&self->owner.conns);
     sr_list_init(&self->node);

@@ -14,7 +14,7 @@ struct sr_options_net {
     void *loop; /* sockref_loop, or NULL for the library's own */
     bool has_handlers;
     void *user;
-    uint64_t handlers[20]; /* room for a struct sr_handlers; net/serve.c asserts the size */
+    uint64_t handlers[21]; /* room for a struct sr_handlers; net/serve.c asserts the size */
 };
 
 struct sockref_options {

@@ -554,6 +554,28 @@ START_TEST(more_than_max_buffered_is_refused_whole)
 }
 END_TEST
 
+START_TEST(options_of_a_connection_bound_what_it_queues)
+{
+    const sockref_conn_options options = {.size = sizeof options, .max_buffered = 300000};
+    struct record own = {0};
+    sockref_handlers handlers = recording;
+    sockref_conn *conn;
+    int status, fds[2];
+
+    handlers.options = &options;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    ck_assert_int_eq(sockref_adopt(loop, fds[0], &handlers, &own, &conn), 0);
+    for (unsigned i = 0; i < 5; i++)
+        ck_assert_int_ge(sockref_conn_write(conn, block, 60000), 0);
+    status = sockref_conn_write(conn, block, 1);
+    ck_assert_int_eq(status, SOCKREF_ELIMIT);
+    sockref_conn_destroy(conn);
+    sockref_conn_release(conn);
+    DRIVE_UNTIL(own.stops == 1);
+    close(fds[1]);
+}
+END_TEST
+
 START_TEST(an_idle_connection_is_small)
 {
     ck_assert_uint_le(sizeof(struct sockref_conn), 104); /* 112 bytes of the heap */
@@ -589,6 +611,7 @@ int main(void)
     tcase_add_test(tcase, much_data_reaches_a_slow_reader_with_little_memory);
     tcase_add_test(tcase, a_write_without_memory_takes_nothing);
     tcase_add_test(tcase, more_than_max_buffered_is_refused_whole);
+    tcase_add_test(tcase, options_of_a_connection_bound_what_it_queues);
     tcase_add_test(tcase, an_idle_connection_is_small);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
