@@ -75,8 +75,12 @@ libsockref_internal_la_SOURCES = \
 	src/net/conn_state.h \
 	src/net/conn_turn.c \
 	src/net/conn_write.c \
+	src/net/connect.c \
+	src/net/connect.h \
 	src/net/count.c \
 	src/net/count.h \
+	src/net/dial.c \
+	src/net/dial.h \
 	src/net/echo.c \
 	src/net/fdwatch.c \
 	src/net/fdwatch.h \
@@ -91,6 +95,8 @@ libsockref_internal_la_SOURCES = \
 	src/net/outbuf.h \
 	src/net/post.c \
 	src/net/reactor.c \
+	src/net/resolve.c \
+	src/net/resolve.h \
 	src/net/serve.c \
 	src/net/serve.h \
 	src/net/service.c \

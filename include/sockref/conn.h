@@ -124,7 +124,8 @@ typedef struct sockref_handlers {
     void (*on_end)(sockref_conn *conn, void *user);
     /** What was queued is written, after a write that told SOCKREF_WRITE_FULL. */
     void (*on_drain)(sockref_conn *conn, void *user);
-    /** It failed with @p status; on_close follows. */
+    /** It failed with @p status; on_close follows. Where it is sockref_connect() that failed,
+     * sockref_last_error() describes it for the length of the call. */
     void (*on_error)(sockref_conn *conn, int status, void *user);
     /** It is over; its descriptor is closed. */
     void (*on_close)(sockref_conn *conn, bool had_error, void *user);

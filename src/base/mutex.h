@@ -8,10 +8,11 @@
  * it
  *   3. start         (net/start.c)     the starts that are under way
  *   4. service       (net/service.c)   the library's own loop; loops are made with it held
- *   5. loop          (net/loop.h)      tasks posted to a loop
- *   6. cleanup       (ref/cleanup.c)   the deadlines of the worker
- *   7. guard         (name/guard.c)    the names watched over; never held while a guard is started
- *   8. log           (base/log.c)      who receives records
+ *   5. resolve       (net/resolve.c)   the lookups of hosts
+ *   6. loop          (net/loop.h)      tasks posted to a loop
+ *   7. cleanup       (ref/cleanup.c)   the deadlines of the worker
+ *   8. guard         (name/guard.c)    the names watched over; never held while a guard is started
+ *   9. log           (base/log.c)      who receives records
  * The poll backend's own mutex is a leaf.
  * No callback of a user runs with any of them held.
  */

@@ -1,11 +1,15 @@
 /* Starting a thread of the library's own. */
 #include "base/thread.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/sys.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define STACK_SIZE (1024u * 1024u) /* callbacks of the host's run on it */
 
@@ -30,5 +34,15 @@ int sr_thread_start(void *(*body)(void *), void *arg, bool detached, pthread_t *
         return sr_error_system(failed, "pthread_create", NULL);
     if (out_thread)
         *out_thread = thread;
+    return 0;
+}
+
+int sr_thread_wait_gone(pid_t thread, uint64_t deadline_ns)
+{
+    while (thread && syscall(SYS_tgkill, getpid(), thread, 0) == 0) {
+        if (sr_clock_ns() >= deadline_ns)
+            return -ETIMEDOUT;
+        sched_yield();
+    }
     return 0;
 }

@@ -17,13 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/*
- * The longest leaf that can be bound by way of its directory's descriptor,
- * "/proc/self/fd/NNNNNNN/LEAF": seven digits are the most that a descriptor can have where the
- * kernel's ceiling is at its default.
- */
-#define LEAF_BY_FD_MAX (SR_SUN_PATH_MAX - (int)sizeof "/proc/self/fd/1048576/" + 1)
-
 static bool is_dots(const char *part, size_t length)
 {
     return length == 2 && part[0] == '.' && part[1] == '.';
@@ -81,8 +74,8 @@ static size_t find_limit(const char *path)
         return length > SR_SUN_PATH_MAX ? SR_SUN_PATH_MAX : 0;
     if (length > SR_PATH_MAX)
         return SR_PATH_MAX;
-    if (length > SR_SUN_PATH_MAX && strlen(sr_path_leaf(path)) > (size_t)LEAF_BY_FD_MAX)
-        return LEAF_BY_FD_MAX;
+    if (length > SR_SUN_PATH_MAX && strlen(sr_path_leaf(path)) > (size_t)SR_LEAF_BY_FD_MAX)
+        return SR_LEAF_BY_FD_MAX;
     return 0;
 }
 
@@ -97,7 +90,7 @@ int sr_path_check(const char *path)
     if (fault)
         return sr_error_set(SOCKREF_EPATH, path, "%s", fault);
     limit = find_limit(path);
-    if (limit == LEAF_BY_FD_MAX)
+    if (limit == SR_LEAF_BY_FD_MAX)
         return sr_error_set(SOCKREF_EPATHLEN, path,
                             "a path over %d bytes may end in a name of at most %zu bytes; this "
                             "one has %zu: shorten the last component",

@@ -7,6 +7,12 @@
 
 #define SR_PATH_MAX     4095
 #define SR_SUN_PATH_MAX 107 /* bytes before the NUL that every program can name */
+/*
+ * The longest leaf that can be named by way of its directory's descriptor,
+ * "/proc/self/fd/NNNNNNN/LEAF": seven digits are the most that a descriptor can have where the
+ * kernel's ceiling is at its default.
+ */
+#define SR_LEAF_BY_FD_MAX (SR_SUN_PATH_MAX - (int)sizeof "/proc/self/fd/1048576/" + 1)
 
 /* Check a name: absolute path, '@' and an abstract one, or tcp:HOST:PORT. Returns 0, or a described
  * SOCKREF_EPATH, EPATHLEN, -EINVAL for NULL. */

@@ -60,6 +60,16 @@ static void read_v6(const struct sockaddr_in6 *from, sockref_address *out)
     out->host_length = strlen(out->host);
 }
 
+int sr_address_from_tcp(const struct sr_tcp *tcp, struct sr_sockaddr *out)
+{
+    struct sockaddr_storage address;
+    int status = sr_tcpsock_address(tcp, &address, &out->size);
+
+    if (status == 0)
+        memcpy(&out->address, &address, out->size);
+    return status;
+}
+
 void sr_address_read(const struct sr_sockaddr *from, sockref_address *out)
 {
     memset(out, 0, sizeof *out);
@@ -113,19 +123,13 @@ static int write_unix(const sockref_address *from, struct sr_sockaddr *out)
 static int write_tcp(const sockref_address *from, struct sr_sockaddr *out)
 {
     const int family = from->family == SOCKREF_FAMILY_IPV4 ? AF_INET : AF_INET6;
-    struct sockaddr_storage address;
     struct sr_tcp tcp;
-    socklen_t size;
 
     if (from->port > UINT16_MAX || !sr_tcp_read_host(from->host, from->host_length, &tcp) ||
         tcp.family != family)
         return -EINVAL;
     tcp.port = (uint16_t)from->port;
-    if (sr_tcpsock_address(&tcp, &address, &size) < 0)
-        return -EINVAL;
-    memcpy(&out->address, &address, size);
-    out->size = size;
-    return 0;
+    return sr_address_from_tcp(&tcp, out) < 0 ? -EINVAL : 0;
 }
 
 int sr_address_write(const sockref_address *from, struct sr_sockaddr *out)

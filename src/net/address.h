@@ -17,6 +17,10 @@ struct sr_sockaddr {
     socklen_t size;
 };
 
+struct sr_tcp;
+
+/* Make the address of a TCP name. Returns 0, or -ENODEV where there is no such zone. */
+int sr_address_from_tcp(const struct sr_tcp *tcp, struct sr_sockaddr *out);
 /* Fill in the whole of an address; a kind that is not known is SOCKREF_FAMILY_NONE. */
 void sr_address_read(const struct sr_sockaddr *from, sockref_address *out);
 /* The address of one end of a socket. Returns 0 or -errno, nothing described. */

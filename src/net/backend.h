@@ -12,7 +12,7 @@
 #define SR_READ  1u /* readable, ended or broken */
 #define SR_WRITE 2u /* writable or broken */
 
-enum sr_source_kind { SR_SOURCE_CONN, SR_SOURCE_LISTENER, SR_SOURCE_WATCH };
+enum sr_source_kind { SR_SOURCE_CONN, SR_SOURCE_LISTENER, SR_SOURCE_WATCH, SR_SOURCE_CONNECT };
 
 /* A descriptor in a loop, embedded in what it belongs to. */
 struct sr_source {

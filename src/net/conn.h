@@ -22,6 +22,7 @@ struct sr_conn_owner {
 };
 
 struct sr_conn_extra;
+struct sr_error;
 struct sr_outbuf;
 struct sr_piece;
 
@@ -60,7 +61,10 @@ struct sockref_conn {
 struct sr_connecting {
     void (*begin)(struct sr_connecting *self, struct sockref_conn *conn);
     void (*cancel)(struct sr_connecting *self);
+    /* In a forked child, in place of cancel: the memory goes, and nothing else is touched. */
+    void (*forget)(struct sr_connecting *self);
     const sockref_address *address; /* what is being tried, or NULL */
+    struct sr_error *error;         /* describes the failure, for on_error; owned, or NULL */
 };
 
 /* Make one of an accepted descriptor and read from it; takes fd on success only. Returns 0 or a

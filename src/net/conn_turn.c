@@ -16,6 +16,7 @@
  */
 #include "net/conn_state.h"
 
+#include "base/error.h"
 #include "base/fd.h"
 #include "base/sys.h"
 #include "net/count.h"
@@ -278,6 +279,17 @@ static bool tell_written(struct sockref_conn *self)
     return true;
 }
 
+/* What is known of a failure to connect is this thread's last error meanwhile. */
+static void describe_error(struct sockref_conn *self)
+{
+    struct sr_connecting *connecting = self->extra ? self->extra->connecting : NULL;
+
+    if (!connecting)
+        return;
+    sr_error_give(connecting->error);
+    connecting->error = NULL;
+}
+
 static void tell_error(struct sockref_conn *self)
 {
     struct sr_conn_owner *owner = self->owner;
@@ -286,6 +298,7 @@ static void tell_error(struct sockref_conn *self)
     sr_conn_raise(self, SR_CONN_ERROR_TOLD);
     if (!owner->handlers.on_error)
         return;
+    describe_error(self);
     owner->loop->ran++;
     owner->handlers.on_error(self, self->status, owner->user);
 }
@@ -397,6 +410,8 @@ void sr_conn_forget(struct sockref_conn *self)
     sr_list_remove(&self->node);
     sr_outbuf_forget(self->out);
     sr_written_forget(&self->written);
+    if (self->extra && self->extra->connecting)
+        self->extra->connecting->forget(self->extra->connecting);
     free(self->extra);
     self->out = NULL;
     self->extra = NULL;

@@ -4,6 +4,7 @@
 
 #include "net/count.h"
 #include "net/fdwatch.h"
+#include "net/resolve.h"
 #include "net/serve.h"
 #include "net/service.h"
 #include "net/start.h"
@@ -14,8 +15,16 @@ static void count(uint64_t *inout_handles, uint64_t *inout_buffers)
     *inout_buffers += sr_count_sum(SR_COUNT_BUFFERS);
 }
 
+static int drain(uint64_t deadline_ns)
+{
+    int status = sr_service_drain(deadline_ns);
+
+    return status < 0 ? status : sr_resolve_drain(deadline_ns);
+}
+
 static void after_fork_in_child(void)
 {
+    sr_resolve_after_fork_in_child();
     sr_start_after_fork_in_child();
     sr_service_after_fork_in_child();
 }
@@ -25,7 +34,7 @@ struct sr_hooks sr_hooks = {
     .serve_unused = sr_serve_unused,
     .cancel_starts = sr_start_cancel_registry,
     .notify = sr_service_notify,
-    .drain = sr_service_drain,
+    .drain = drain,
     .in_callback = sr_loop_in_callback,
     .fdwatch_begin = sr_fdwatch_begin,
     .fdwatch_end = sr_fdwatch_end,

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "net/conn.h"
+#include "net/connect.h"
 #include "net/fdwatch.h"
 #include "net/listener.h"
 
@@ -83,6 +84,9 @@ static void run_event(struct sockref_loop *self, const struct sr_event *event)
         break;
     case SR_SOURCE_WATCH:
         sr_fdwatch_event(event->source);
+        break;
+    case SR_SOURCE_CONNECT:
+        sr_connect_event(event->source);
         break;
     }
 }

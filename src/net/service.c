@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -192,18 +191,6 @@ static bool is_ending(void) SR_REQUIRES(mutex)
     return ending > 0 || (current && places == 0);
 }
 
-/* A detached thread is gone when the kernel knows it no more, which is some microseconds after its
- * last word. */
-static int wait_until_gone(pid_t thread, uint64_t deadline_ns)
-{
-    while (thread && syscall(SYS_tgkill, getpid(), thread, 0) == 0) {
-        if (sr_clock_ns() >= deadline_ns)
-            return -ETIMEDOUT;
-        sched_yield();
-    }
-    return 0;
-}
-
 int sr_service_drain(uint64_t deadline_ns)
 {
     pid_t gone;
@@ -217,7 +204,7 @@ int sr_service_drain(uint64_t deadline_ns)
     gone = last_thread;
     last_thread = 0;
     sr_mutex_unlock(&mutex);
-    return status < 0 ? status : wait_until_gone(gone, deadline_ns);
+    return status < 0 ? status : sr_thread_wait_gone(gone, deadline_ns);
 }
 
 void sr_service_after_fork_in_child(void) SR_UNCHECKED
