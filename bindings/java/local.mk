@@ -8,7 +8,7 @@ java_wrapper = swig/generated/sockref_java_wrap.c
 java_stamp = swig/generated/java.stamp
 java_stamp_file = $(srcdir)/$(java_stamp)
 java_interface = swig/java.i swig/sockref.i
-java_shim = swig/java_shim.c swig/java_shim.h
+java_shim = swig/java_channel.c swig/java_shim.c swig/java_shim.h
 java_generated_classes = \
 	$(java_generated)/NativeOptions.java \
 	$(java_generated)/NativeReference.java \
@@ -17,24 +17,38 @@ java_generated_classes = \
 	$(java_generated)/SockrefNativeJNI.java
 java_sources = bindings/java/src/main/java
 java_classes = \
+	$(java_sources)/org/sockref/Accepted.java \
+	$(java_sources)/org/sockref/Addresses.java \
 	$(java_sources)/org/sockref/Background.java \
+	$(java_sources)/org/sockref/ChannelStreams.java \
 	$(java_sources)/org/sockref/Connection.java \
+	$(java_sources)/org/sockref/Descriptor.java \
 	$(java_sources)/org/sockref/EventLoop.java \
 	$(java_sources)/org/sockref/Handle.java \
 	$(java_sources)/org/sockref/Handlers.java \
 	$(java_sources)/org/sockref/LiveCounts.java \
 	$(java_sources)/org/sockref/NativeCopies.java \
 	$(java_sources)/org/sockref/NativeLoader.java \
+	$(java_sources)/org/sockref/Operation.java \
 	$(java_sources)/org/sockref/Options.java \
 	$(java_sources)/org/sockref/PathBytes.java \
+	$(java_sources)/org/sockref/PeerCredentials.java \
+	$(java_sources)/org/sockref/Poller.java \
+	$(java_sources)/org/sockref/Readiness.java \
 	$(java_sources)/org/sockref/Registry.java \
 	$(java_sources)/org/sockref/Service.java \
 	$(java_sources)/org/sockref/Shim.java \
 	$(java_sources)/org/sockref/SocketEvent.java \
+	$(java_sources)/org/sockref/SocketOptions.java \
 	$(java_sources)/org/sockref/SocketReference.java \
+	$(java_sources)/org/sockref/Sockets.java \
 	$(java_sources)/org/sockref/Sockref.java \
+	$(java_sources)/org/sockref/SockrefChannel.java \
 	$(java_sources)/org/sockref/SockrefException.java \
+	$(java_sources)/org/sockref/SockrefServerChannel.java \
 	$(java_sources)/org/sockref/StartOperation.java \
+	$(java_sources)/org/sockref/Times.java \
+	$(java_sources)/org/sockref/Transfers.java \
 	$(java_sources)/org/sockref/Watches.java \
 	$(java_sources)/org/sockref/package-info.java \
 	$(java_sources)/module-info.java
@@ -69,7 +83,8 @@ $(java_library): $(java_stamp_file) $(java_shim) libsockref.la $(sockref_guard)
 		$(JAVA_CPPFLAGS) $(CPPFLAGS) $(CFLAGS) -std=gnu11 -fPIC -fvisibility=hidden -fno-strict-aliasing \
 		$(WARN_CFLAGS) -shared \
 		$(LDFLAGS) -Wl,-z,relro -Wl,-z,now -Wl,-z,defs -Wl,-rpath,'$$ORIGIN' -Wl,--enable-new-dtags \
-		-o $@ $(srcdir)/$(java_wrapper) $(srcdir)/swig/java_shim.c $(java_native)/$(SOCKREF_SONAME) && \
+		-o $@ $(srcdir)/$(java_wrapper) $(srcdir)/swig/java_shim.c \
+		$(srcdir)/swig/java_channel.c $(java_native)/$(SOCKREF_SONAME) && \
 	printf '%s\n' $(SOCKREF_SONAME) libsockref_java.so sockref-guard > $(java_native)/natives.list
 
 $(java_jar): $(java_stamp_file) $(java_classes)

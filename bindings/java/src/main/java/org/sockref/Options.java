@@ -17,6 +17,7 @@ public final class Options {
     static final Options NONE = new Builder().build();
 
     private static final int DIRECTORY = 3;
+    private static final int MAX_CONNECTIONS = 11;
 
     private final Map<Integer, Long> numbers;
     private final byte[] directory;
@@ -40,6 +41,11 @@ public final class Options {
     /** Where futures are completed; null if that is not set. */
     Executor executor() {
         return executor;
+    }
+
+    /** 0: no limit. */
+    long maxConnections() {
+        return numbers.getOrDefault(MAX_CONNECTIONS, 0L);
     }
 
     /** A set of C's for one call. */
@@ -240,7 +246,7 @@ public final class Options {
          * @return this builder
          */
         public Builder maxConnections(long maxConnections) {
-            return set(11, maxConnections);
+            return set(MAX_CONNECTIONS, maxConnections);
         }
 
         /**

@@ -80,6 +80,16 @@ interface PathBytes {
         return java.util.Arrays.copyOf(bytes, length);
     }
 
+    /** The Path of the exact bytes of an absolute path. */
+    static Path path(byte[] bytes) {
+        StringBuilder uri = new StringBuilder("file://");
+        for (byte b : bytes) {
+            boolean plain = b == '/' || b >= '0' && b <= '9' || b >= 'A' && b <= 'Z' || b >= 'a' && b <= 'z';
+            uri.append(plain ? String.valueOf((char) b) : String.format("%%%02X", b));
+        }
+        return Path.of(URI.create(uri.toString()));
+    }
+
     static String text(byte[] bytes) {
         return new String(bytes, StandardCharsets.UTF_8);
     }

@@ -422,6 +422,17 @@ public final class SocketReference implements AutoCloseable {
         }
     }
 
+    /** Have a number lead to the listening socket: 0, or a negative errno. */
+    int follow(int own) {
+        Handle handle = self.handle();
+        long pointer = handle.enter();
+        try {
+            return Sockets.follow(own, pointer);
+        } finally {
+            handle.exit(pointer);
+        }
+    }
+
     /**
      * Serve the name with the library's own echo, on its own thread: what a peer sends comes back. It is native, for
      * demonstrations, benchmarks and probes.

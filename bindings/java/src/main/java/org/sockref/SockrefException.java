@@ -44,6 +44,20 @@ public final class SockrefException extends IOException {
                 path);
     }
 
+    /** What a system call of a channel refused: a negative errno. */
+    static SockrefException ofCall(int status, String syscall) {
+        return new SockrefException(SockrefNative.sockref_status_message(status),
+                SockrefNative.sockref_status_name(status), Shim.statusErrno(status), syscall, null);
+    }
+
+    /** The result of a system call, unless that is a negative errno. */
+    static int checked(int result, String syscall) throws SockrefException {
+        if (result < 0) {
+            throw ofCall(result, syscall);
+        }
+        return result;
+    }
+
     /**
      * The error's name: {@code "EACCES"} where the system refused, {@code "ESOCKREF_LIMIT"} where sockref did.
      *

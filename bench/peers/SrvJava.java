@@ -1,0 +1,213 @@
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.reflect.Method;
+import java.net.StandardProtocolFamily;
+import java.net.UnixDomainSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.channels.ByteChannel;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.Selector;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.channels.SocketChannel;
+import java.util.concurrent.CountDownLatch;
+import org.sockref.Connection;
+import org.sockref.Handlers;
+import org.sockref.Options;
+import org.sockref.SocketReference;
+import org.sockref.SockrefChannel;
+import org.sockref.SockrefServerChannel;
+
+/**
+ * Echo servers of one VM: SrvJava KIND PATH.
+ *
+ * nio, handlers: one thread for all; nio_threads, channels: a thread for each connection; nio_virtual,
+ * channels_virtual: a virtual one; channels_async: futures that are completed where the socket is read.
+ */
+public class SrvJava {
+    private static final int SIZE = 65536;
+
+    public static void main(String[] arguments) throws Exception {
+        String path = arguments[1];
+        switch (arguments[0]) {
+            case "nio" -> select(path);
+            case "handlers" -> handlers(path);
+            case "nio_threads" -> nio(path, SrvJava::startThread);
+            case "nio_virtual" -> nio(path, SrvJava::startVirtual);
+            case "channels" -> channels(path, SrvJava::startThread);
+            case "channels_virtual" -> channels(path, SrvJava::startVirtual);
+            case "channels_async" -> async(path);
+            default -> throw new IllegalArgumentException(arguments[0]);
+        }
+    }
+
+    private interface Starter {
+        void start(Runnable body);
+    }
+
+    private static void startThread(Runnable body) {
+        new Thread(null, body, "connection", 128 * 1024).start();
+    }
+
+    /** Thread.startVirtualThread(), which this is compiled without. */
+    private static void startVirtual(Runnable body) {
+        try {
+            START_VIRTUAL.invoke(null, body);
+        } catch (ReflectiveOperationException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    private static final Method START_VIRTUAL = findStartVirtual();
+
+    private static Method findStartVirtual() {
+        try {
+            return Thread.class.getMethod("startVirtualThread", Runnable.class);
+        } catch (ReflectiveOperationException none) {
+            return null;
+        }
+    }
+
+    private static ServerSocketChannel bind(String path) throws IOException {
+        return ServerSocketChannel.open(StandardProtocolFamily.UNIX).bind(UnixDomainSocketAddress.of(path), 4096);
+    }
+
+    private static void nio(String path, Starter starter) throws IOException {
+        ServerSocketChannel server = bind(path);
+        while (true) {
+            SocketChannel peer = server.accept();
+            starter.start(() -> echo(peer));
+        }
+    }
+
+    private static void channels(String path, Starter starter) throws IOException {
+        SockrefServerChannel server = SockrefServerChannel.listen(path);
+        while (true) {
+            SockrefChannel peer = server.accept();
+            starter.start(() -> echo(peer));
+        }
+    }
+
+    private static void echo(ByteChannel peer) {
+        ByteBuffer buffer = ByteBuffer.allocateDirect(SIZE);
+        try (peer) {
+            while (peer.read(buffer) >= 0) {
+                buffer.flip();
+                while (buffer.hasRemaining()) {
+                    peer.write(buffer);
+                }
+                buffer.clear();
+            }
+        } catch (IOException gone) {
+            // As when it has ended.
+        }
+    }
+
+    private static void async(String path) throws Exception {
+        SockrefServerChannel server = SockrefServerChannel.listen(path,
+                Options.builder().executor(Runnable::run).build());
+        accept(server);
+        new CountDownLatch(1).await();
+    }
+
+    private static void accept(SockrefServerChannel server) {
+        server.acceptAsync().whenComplete((peer, problem) -> {
+            if (peer != null) {
+                read(peer, ByteBuffer.allocateDirect(SIZE));
+            }
+            accept(server);
+        });
+    }
+
+    private static void read(SockrefChannel peer, ByteBuffer buffer) {
+        peer.readAsync(buffer.clear()).whenComplete((count, problem) -> {
+            if (problem != null || count < 0) {
+                close(peer);
+            } else {
+                peer.writeAsync(buffer.flip()).whenComplete((sent, failure) -> {
+                    if (failure != null) {
+                        close(peer);
+                    } else {
+                        read(peer, buffer);
+                    }
+                });
+            }
+        });
+    }
+
+    private static void close(SockrefChannel peer) {
+        try {
+            peer.close();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static void handlers(String path) throws Exception {
+        SocketReference reference = SocketReference.listen(path);
+        reference.serve(new Handlers() {
+            @Override
+            public void onData(Connection peer, byte[] data) throws Exception {
+                peer.write(data);
+            }
+        });
+        new CountDownLatch(1).await();
+        reference.close();
+    }
+
+    /** One selector, one buffer; what a peer does not take is kept with its key. */
+    private static void select(String path) throws IOException {
+        Selector selector = Selector.open();
+        ServerSocketChannel server = bind(path);
+        ByteBuffer buffer = ByteBuffer.allocateDirect(SIZE);
+        server.configureBlocking(false);
+        server.register(selector, SelectionKey.OP_ACCEPT);
+        while (true) {
+            selector.select(key -> {
+                try {
+                    if (key.isAcceptable()) {
+                        acceptAll(server, selector);
+                    } else {
+                        turn(key, (SocketChannel) key.channel(), buffer.clear());
+                    }
+                } catch (IOException gone) {
+                    close(key);
+                }
+            });
+        }
+    }
+
+    private static void acceptAll(ServerSocketChannel server, Selector selector) throws IOException {
+        for (SocketChannel peer = server.accept(); peer != null; peer = server.accept()) {
+            peer.configureBlocking(false);
+            peer.register(selector, SelectionKey.OP_READ);
+        }
+    }
+
+    private static void turn(SelectionKey key, SocketChannel peer, ByteBuffer buffer) throws IOException {
+        ByteBuffer kept = (ByteBuffer) key.attachment();
+        if (kept != null) {
+            peer.write(kept);
+            if (!kept.hasRemaining()) {
+                key.attach(null);
+                key.interestOps(SelectionKey.OP_READ);
+            }
+        } else if (peer.read(buffer) < 0) {
+            close(key);
+        } else {
+            peer.write(buffer.flip());
+            if (buffer.hasRemaining()) {
+                key.attach(ByteBuffer.allocateDirect(buffer.remaining()).put(buffer).flip());
+                key.interestOps(SelectionKey.OP_WRITE);
+            }
+        }
+    }
+
+    private static void close(SelectionKey key) {
+        key.cancel();
+        try {
+            key.channel().close();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+package org.sockref;
+
+import java.io.IOException;
+import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.MethodType;
+import java.net.SocketTimeoutException;
+import java.util.concurrent.TimeUnit;
+import java.util.function.IntConsumer;
+
+/**
+ * The descriptor of one channel, and how calls wait for it.
+ *
+ * <p>A call enters before and exits after, as {@link Handle} counts; the number is closed once, by the last who leaves
+ * a closed one, or by the Cleaner where nobody closed it.
+ */
+final class Descriptor {
+    /** One try of a system call: its result, or a negative errno. */
+    interface Attempt {
+        int run(int fd, boolean wait) throws IOException;
+    }
+
+    /** Thread.isVirtual() where this VM has it. */
+    private static final MethodHandle IS_VIRTUAL = findIsVirtual();
+
+    private final int fd;
+    private final Runnable onFree;
+    private final Handle handle;
+    private volatile Readiness readiness;
+
+    /** Take a descriptor for its owner, which {@code onFree} must not refer to: it runs once the number is closed. */
+    Descriptor(Object owner, int fd, Runnable onFree) {
+        this.fd = fd;
+        this.onFree = onFree;
+        handle = Handle.of(owner, fd, this::free);
+    }
+
+    private static MethodHandle findIsVirtual() {
+        try {
+            return MethodHandles.lookup().findVirtual(Thread.class, "isVirtual", MethodType.methodType(boolean.class));
+        } catch (ReflectiveOperationException none) {
+            return MethodHandles.dropArguments(MethodHandles.constant(boolean.class, false), 0, Thread.class);
+        }
+    }
+
+    /** Whether the thread may not block in a system call, because others need what carries it. */
+    static boolean isOnVirtualThread() {
+        try {
+            return (boolean) IS_VIRTUAL.invokeExact(Thread.currentThread());
+        } catch (Throwable t) {
+            throw new AssertionError(t);
+        }
+    }
+
+    private void free(long number) {
+        Readiness signs = readiness;
+        if (signs != null) {
+            signs.forgetDescriptor();
+        }
+        Sockets.close(fd);
+        onFree.run();
+    }
+
+    /** Begin to use the number: 0 if it is closed. */
+    int enter() {
+        return (int) handle.enter();
+    }
+
+    /** End what enter began. */
+    void exit(int entered) {
+        handle.exit(entered);
+    }
+
+    boolean isClosed() {
+        return handle.isClosed();
+    }
+
+    /** Close; {@code rouse} is given the number, to wake who uses it in a system call. */
+    void close(IntConsumer rouse) {
+        int entered = enter();
+        if (entered == 0) {
+            return;
+        }
+        handle.close();
+        rouse.accept(fd);
+        wake();
+        exit(entered);
+    }
+
+    /** Have whoever waits by signs look again. */
+    void wake() {
+        Readiness signs = readiness;
+        if (signs != null) {
+            signs.sign(Readiness.INPUT | Readiness.OUTPUT);
+        }
+    }
+
+    /** Have the number lead to something else. */
+    int replace(Attempt change) throws IOException {
+        int entered = enter();
+        if (entered == 0) {
+            return Sockets.EAGAIN;
+        }
+        try {
+            Readiness signs = readiness;
+            if (signs != null) {
+                signs.forgetDescriptor();
+            }
+            return change.run(fd, false);
+        } finally {
+            exit(entered);
+            wake();
+        }
+    }
+
+    private synchronized Readiness readiness() {
+        if (readiness == null) {
+            readiness = new Readiness(fd);
+        }
+        return readiness;
+    }
+
+    /** Park until there is a sign, or it is closed; false: the time is over. */
+    boolean await(int direction, long deadline) throws SockrefException {
+        Readiness signs = readiness();
+        return isClosed() || signs.await(direction, deadline);
+    }
+
+    /** Have an operation run at the next sign; false: go on now. */
+    boolean await(int direction, Runnable operation) throws SockrefException {
+        Readiness signs = readiness();
+        boolean waits = signs.await(direction, operation);
+        if (waits && isClosed()) {
+            return !signs.forget(direction, operation);
+        }
+        return waits;
+    }
+
+    boolean forget(int direction, Runnable operation) {
+        return readiness().forget(direction, operation);
+    }
+
+    /** Wait until it is ready, or closed. */
+    private void await(int direction, long deadline, int timeoutMs) throws IOException {
+        boolean ready;
+        if (isOnVirtualThread()) {
+            ready = await(direction, deadline);
+        } else {
+            long left = deadline == Readiness.NEVER ? -1
+                    : Math.max(0, TimeUnit.NANOSECONDS.toMillis(deadline - System.nanoTime() + 999_999));
+            ready = SockrefException.checked(
+                    Sockets.poll(fd, direction == Readiness.OUTPUT, (int) left), "poll") > 0;
+        }
+        if (!ready) {
+            throw new SocketTimeoutException("nothing moved for " + timeoutMs + " ms");
+        }
+    }
+
+    /**
+     * Try until the system has done something or the descriptor is closed: what the last try answered.
+     *
+     * @throws SocketTimeoutException when {@code timeoutMs} are over; 0 is without end
+     */
+    int run(int direction, Attempt attempt, int timeoutMs) throws IOException {
+        int entered = enter();
+        if (entered == 0) {
+            return Sockets.EAGAIN;
+        }
+        try {
+            boolean wait = timeoutMs == 0 && !isOnVirtualThread();
+            long deadline = timeoutMs == 0 ? Readiness.NEVER
+                    : System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(timeoutMs);
+            int result = attempt.run(fd, wait);
+            while (result == Sockets.EAGAIN && !isClosed()) {
+                await(direction, deadline, timeoutMs);
+                result = attempt.run(fd, wait);
+            }
+            return result;
+        } finally {
+            exit(entered);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+package org.sockref;
+
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.LockSupport;
+
+/**
+ * The signs that the poller gives for one descriptor, and who waits for them: a virtual thread, or an operation of a
+ * future; one for each direction, as the turns of a channel see to it.
+ *
+ * <p>A sign stays until it is taken, and who has taken one tries again before the next wait: so none is lost, and one
+ * that came for nothing costs one more try.
+ */
+final class Readiness {
+    static final int INPUT = 1;
+    static final int OUTPUT = 2;
+    static final long NEVER = Long.MAX_VALUE;
+
+    private final int fd;
+    private final AtomicInteger signs = new AtomicInteger();
+    private final AtomicReference<Object> reader = new AtomicReference<>();
+    private final AtomicReference<Object> writer = new AtomicReference<>();
+    /** What the poller looks for; set with the monitor held. */
+    private volatile int armed;
+
+    Readiness(int fd) {
+        this.fd = fd;
+    }
+
+    private AtomicReference<Object> waiter(int direction) {
+        return direction == INPUT ? reader : writer;
+    }
+
+    /** Input is looked for from the first wait on; output only while somebody waits for it. */
+    private void arm(int direction) throws SockrefException {
+        if ((armed & direction) != 0) {
+            return;
+        }
+        synchronized (this) {
+            Poller.get().set(fd, this, armed == 0, direction == OUTPUT);
+            armed |= INPUT | direction;
+        }
+    }
+
+    private synchronized void disarmOutput() {
+        if ((armed & OUTPUT) != 0) {
+            armed &= ~OUTPUT;
+            try {
+                Poller.get().set(fd, this, false, false);
+            } catch (SockrefException closed) {
+                // Nobody looks for anything there any more.
+            }
+        }
+    }
+
+    private boolean take(int direction) {
+        return (signs.get() & direction) != 0 && (signs.getAndUpdate(all -> all & ~direction) & direction) != 0;
+    }
+
+    /** Park until there is a sign; false: the time is over. */
+    boolean await(int direction, long deadline) throws SockrefException {
+        AtomicReference<Object> waiter = waiter(direction);
+        arm(direction);
+        waiter.set(Thread.currentThread());
+        try {
+            while (!take(direction)) {
+                if (deadline == NEVER) {
+                    LockSupport.park(this);
+                } else {
+                    long left = deadline - System.nanoTime();
+                    if (left <= 0) {
+                        return false;
+                    }
+                    LockSupport.parkNanos(this, left);
+                }
+            }
+            return true;
+        } finally {
+            waiter.set(null);
+        }
+    }
+
+    /** Have an operation run at the next sign; false: there is one, go on now. */
+    boolean await(int direction, Runnable operation) throws SockrefException {
+        arm(direction);
+        waiter(direction).set(operation);
+        if ((signs.get() & direction) == 0 || !waiter(direction).compareAndSet(operation, null)) {
+            return true;
+        }
+        take(direction);
+        return false;
+    }
+
+    /** Whether an operation that waited does so no more, because of this. */
+    boolean forget(int direction, Runnable operation) {
+        return waiter(direction).compareAndSet(operation, null);
+    }
+
+    /** Of the poller; or for both directions of whoever ends or changes the descriptor. */
+    void sign(int directions) {
+        if ((directions & OUTPUT) != 0) {
+            // Before the sign: who waits again after it arms anew.
+            disarmOutput();
+        }
+        signs.getAndUpdate(all -> all | directions);
+        if ((directions & INPUT) != 0) {
+            wake(INPUT);
+        }
+        if ((directions & OUTPUT) != 0) {
+            wake(OUTPUT);
+        }
+    }
+
+    private void wake(int direction) {
+        AtomicReference<Object> waiter = waiter(direction);
+        Object waiting = waiter.get();
+        if (waiting instanceof Thread thread) {
+            LockSupport.unpark(thread);
+        } else if (waiting != null && waiter.compareAndSet(waiting, null)) {
+            take(direction);
+            ((Runnable) waiting).run();
+        }
+    }
+
+    /** The descriptor is about to be closed, or to lead to something else. */
+    synchronized void forgetDescriptor() {
+        if (armed != 0) {
+            armed = 0;
+            Poller.remove(fd);
+        }
+    }
+}

@@ -1,0 +1,579 @@
+package org.sockref;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.SocketAddress;
+import java.net.SocketOption;
+import java.net.SocketTimeoutException;
+import java.nio.ByteBuffer;
+import java.nio.channels.AlreadyBoundException;
+import java.nio.channels.ByteChannel;
+import java.nio.channels.ClosedChannelException;
+import java.nio.channels.GatheringByteChannel;
+import java.nio.channels.NetworkChannel;
+import java.nio.channels.ReadPendingException;
+import java.nio.channels.ScatteringByteChannel;
+import java.nio.channels.WritePendingException;
+import java.nio.channels.spi.AbstractInterruptibleChannel;
+import java.time.Duration;
+import java.util.Objects;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
+import java.util.concurrent.Semaphore;
+import java.util.function.BooleanSupplier;
+
+/**
+ * One connection: accepted by a {@link SockrefServerChannel}, or made by {@code connect}. It is connected from its
+ * beginning, and open until it is closed.
+ *
+ * <p><b>Blocking.</b> {@code read} waits until there is something, {@code write} until all is written. Both are those
+ * of {@link java.nio.channels.SocketChannel} in blocking mode: {@link Thread#interrupt} closes the channel, and the
+ * thread that waits gets {@link java.nio.channels.ClosedByInterruptException}; where another thread closes it, that is
+ * {@link java.nio.channels.AsynchronousCloseException}. One thread at a time reads and one writes, the others wait for
+ * their turn. The system call is made on the calling thread and waits there; on a virtual thread it does not wait, and
+ * the thread parks until there is something to do.
+ *
+ * <p><b>Futures.</b> {@link #readAsync} and {@link #writeAsync} try at once. What would have to wait goes on when it can
+ * and completes its future on the executor, by default the common pool. There is one read and one write at a time.
+ * Completing or cancelling a future ends its operation; bytes that it moved before are not put back.
+ *
+ * <p>Direct buffers are read into and written from where they lie; others are copied once. A channel that was dropped
+ * is closed when the collector finds it.
+ */
+public final class SockrefChannel extends AbstractInterruptibleChannel
+        implements ByteChannel, ScatteringByteChannel, GatheringByteChannel, NetworkChannel {
+    /** One direction. */
+    private static final class Side {
+        /** Of a call, or of an operation until it is over: no thread owns it. */
+        final Semaphore turn = new Semaphore(1);
+        /** Written by who has the turn. */
+        volatile long bytes;
+        volatile boolean isShut;
+
+        void count(long moved) {
+            bytes += moved;
+        }
+
+        boolean isBusy() {
+            return turn.availablePermits() == 0;
+        }
+    }
+
+    private final Descriptor socket;
+    private final Executor executor;
+    private final Side input = new Side();
+    private final Side output = new Side();
+    /** As the one who made the channel knows them; null: as the system does. */
+    private final SocketAddress local;
+    private final SocketAddress remote;
+    private volatile int timeoutMs;
+
+    /** Takes the descriptor. */
+    SockrefChannel(int fd, Executor executor, SocketAddress local, SocketAddress remote, Runnable onFree) {
+        this.executor = executor;
+        this.local = local;
+        this.remote = remote;
+        socket = new Descriptor(this, fd, onFree);
+    }
+
+    private void requireOpen() throws ClosedChannelException {
+        if (!isOpen()) {
+            throw new ClosedChannelException();
+        }
+    }
+
+    /** A read that waits: how many bytes, or -1 at the end. */
+    private int receive(Descriptor.Attempt attempt) throws IOException {
+        input.turn.acquireUninterruptibly();
+        try {
+            requireOpen();
+            int got = 0;
+            try {
+                begin();
+                if (!input.isShut) {
+                    got = socket.run(Readiness.INPUT, attempt, timeoutMs);
+                }
+            } finally {
+                end(got > 0);
+            }
+            return received(got);
+        } finally {
+            input.turn.release();
+        }
+    }
+
+    private int received(int got) throws SockrefException {
+        input.count(SockrefException.checked(got, "recv"));
+        return got > 0 ? got : -1;
+    }
+
+    /** A write that waits until nothing is left. */
+    private long send(Descriptor.Attempt attempt, BooleanSupplier isLeft) throws IOException {
+        output.turn.acquireUninterruptibly();
+        long all = 0;
+        try {
+            requireOpen();
+            int sent = 0;
+            try {
+                begin();
+                requireOutput();
+                while (isLeft.getAsBoolean() && sent >= 0) {
+                    sent = socket.run(Readiness.OUTPUT, attempt, timeoutMs);
+                    all += Math.max(sent, 0);
+                }
+            } catch (SocketTimeoutException e) {
+                e.bytesTransferred = (int) Math.min(all, Integer.MAX_VALUE);
+                throw e;
+            } finally {
+                end(!isLeft.getAsBoolean());
+            }
+            SockrefException.checked(sent, "send");
+            return all;
+        } finally {
+            output.count(all);
+            output.turn.release();
+        }
+    }
+
+    private void requireOutput() throws ClosedChannelException {
+        if (output.isShut) {
+            throw new ClosedChannelException();
+        }
+    }
+
+    /**
+     * Read what is there, and wait if that is nothing.
+     *
+     * @param to where to
+     * @return how many bytes; 0 if the buffer is full; -1 if the peer sends no more
+     * @throws SocketTimeoutException if nothing came for as long as {@link #setTimeout} said
+     * @throws SockrefException ECONNRESET, ...
+     * @throws IOException as the class says
+     */
+    @Override
+    public int read(ByteBuffer to) throws IOException {
+        requireWritable(to);
+        if (!to.hasRemaining()) {
+            requireOpen();
+            return 0;
+        }
+        return receive((fd, wait) -> Transfers.receive(fd, to, wait));
+    }
+
+    private static void requireWritable(ByteBuffer buffer) {
+        if (buffer.isReadOnly()) {
+            throw new IllegalArgumentException("the buffer is read-only");
+        }
+    }
+
+    int read(byte[] to, int offset, int length) throws IOException {
+        return receive((fd, wait) -> Sockets.receive(fd, to, offset, length, wait));
+    }
+
+    /**
+     * Read into several buffers, by one system call.
+     *
+     * @param to the buffers, which are filled in turn
+     * @return as {@link #read(ByteBuffer)}
+     * @throws IOException as {@link #read(ByteBuffer)}
+     */
+    @Override
+    public long read(ByteBuffer[] to) throws IOException {
+        return read(to, 0, to.length);
+    }
+
+    /**
+     * Read into some of several buffers, by one system call.
+     *
+     * @param to the buffers, which are filled in turn
+     * @param offset the first one
+     * @param length how many of them
+     * @return as {@link #read(ByteBuffer)}
+     * @throws IOException as {@link #read(ByteBuffer)}
+     */
+    @Override
+    public long read(ByteBuffer[] to, int offset, int length) throws IOException {
+        Objects.checkFromIndexSize(offset, length, to.length);
+        for (int i = offset; i < offset + length; i++) {
+            requireWritable(to[i]);
+        }
+        if (!Transfers.hasRemaining(to, offset, length)) {
+            requireOpen();
+            return 0;
+        }
+        return receive((fd, wait) -> Transfers.receive(fd, to, offset, length, wait));
+    }
+
+    /**
+     * Write all that remains in a buffer, and wait as long as it takes.
+     *
+     * @param from the bytes
+     * @return how many
+     * @throws ClosedChannelException also after {@link #shutdownOutput}
+     * @throws SocketTimeoutException if nothing moved for as long as {@link #setTimeout} said; what was written is
+     *     no longer in the buffer
+     * @throws SockrefException EPIPE, ECONNRESET, ...
+     * @throws IOException as the class says
+     */
+    @Override
+    public int write(ByteBuffer from) throws IOException {
+        return (int) send((fd, wait) -> Transfers.send(fd, from, wait), from::hasRemaining);
+    }
+
+    void write(byte[] from, int offset, int length) throws IOException {
+        write(ByteBuffer.wrap(from, offset, length));
+    }
+
+    /**
+     * Write all that remains in several buffers.
+     *
+     * @param from the buffers, in turn
+     * @return how many bytes
+     * @throws IOException as {@link #write(ByteBuffer)}
+     */
+    @Override
+    public long write(ByteBuffer[] from) throws IOException {
+        return write(from, 0, from.length);
+    }
+
+    /**
+     * Write all that remains in some of several buffers.
+     *
+     * @param from the buffers, in turn
+     * @param offset the first one
+     * @param length how many of them
+     * @return how many bytes
+     * @throws IOException as {@link #write(ByteBuffer)}
+     */
+    @Override
+    public long write(ByteBuffer[] from, int offset, int length) throws IOException {
+        Objects.checkFromIndexSize(offset, length, from.length);
+        BooleanSupplier isLeft = () -> Transfers.hasRemaining(from, offset, length);
+        isLeft.getAsBoolean();
+        return send((fd, wait) -> Transfers.send(fd, from, offset, length, wait), isLeft);
+    }
+
+    /**
+     * Read what is there, without waiting here.
+     *
+     * @param to where to; not to be touched until the future is complete
+     * @return a future of how many bytes, as {@link #read(ByteBuffer)}; it fails with {@link ReadPendingException}
+     *     while another read goes on
+     */
+    public CompletableFuture<Integer> readAsync(ByteBuffer to) {
+        try {
+            requireWritable(to);
+            requireOpen();
+            if (!to.hasRemaining()) {
+                return CompletableFuture.completedFuture(0);
+            }
+            if (!input.turn.tryAcquire()) {
+                throw new ReadPendingException();
+            }
+        } catch (Exception e) {
+            return CompletableFuture.failedFuture(e);
+        }
+        return Operation.begin(socket, Readiness.INPUT, input.turn, executor, fd -> {
+            int got = input.isShut ? 0 : Transfers.receive(fd, to, false);
+            return got == Sockets.EAGAIN ? null : (Integer) received(got);
+        }, late -> { });
+    }
+
+    /**
+     * Write all that remains in a buffer, without waiting here.
+     *
+     * @param from the bytes; not to be touched until the future is complete
+     * @return a future of how many; it fails with {@link WritePendingException} while another write goes on
+     */
+    public CompletableFuture<Integer> writeAsync(ByteBuffer from) {
+        int first;
+        try {
+            first = from.position();
+            requireOpen();
+            if (!output.turn.tryAcquire()) {
+                throw new WritePendingException();
+            }
+        } catch (Exception e) {
+            return CompletableFuture.failedFuture(e);
+        }
+        return Operation.begin(socket, Readiness.OUTPUT, output.turn, executor, fd -> {
+            requireOutput();
+            while (from.hasRemaining()) {
+                int sent = Transfers.send(fd, from, false);
+                if (sent == Sockets.EAGAIN) {
+                    return null;
+                }
+                output.count(SockrefException.checked(sent, "send"));
+            }
+            return from.position() - first;
+        }, late -> { });
+    }
+
+    /**
+     * A stream of what the peer sends. Closing it closes the channel.
+     *
+     * @return a new stream
+     */
+    public InputStream inputStream() {
+        return new ChannelStreams.Input(this);
+    }
+
+    /**
+     * A stream to the peer, which keeps nothing back. Closing it closes the channel.
+     *
+     * @return a new stream
+     */
+    public OutputStream outputStream() {
+        return new ChannelStreams.Output(this);
+    }
+
+    int available() throws IOException {
+        return SockrefException.checked(use(Sockets::available), "ioctl");
+    }
+
+    /** A question to the system or a change, which never waits. */
+    private interface Use<T> {
+        T run(int fd) throws IOException;
+    }
+
+    private <T> T use(Use<T> call) throws IOException {
+        int fd = socket.enter();
+        if (fd == 0) {
+            throw new ClosedChannelException();
+        }
+        try {
+            return call.run(fd);
+        } finally {
+            socket.exit(fd);
+        }
+    }
+
+    /**
+     * Read no more: reads answer -1, also those that wait.
+     *
+     * @return this
+     * @throws IOException if the channel is closed, or the peer has closed it
+     */
+    public SockrefChannel shutdownInput() throws IOException {
+        return shutdown(input, true);
+    }
+
+    /**
+     * Send no more: the peer sees the end, and what it sends still comes.
+     *
+     * @return this
+     * @throws IOException if the channel is closed, or the peer has closed it
+     */
+    public SockrefChannel shutdownOutput() throws IOException {
+        return shutdown(output, false);
+    }
+
+    private SockrefChannel shutdown(Side side, boolean isInput) throws IOException {
+        if (!side.isShut) {
+            SockrefException.checked(use(fd -> Sockets.shutdown(fd, isInput, !isInput)), "shutdown");
+            side.isShut = true;
+            socket.wake();
+        }
+        return this;
+    }
+
+    /**
+     * Close at once, so that a TCP peer sees a reset; else as {@link #close}.
+     *
+     * @throws IOException never
+     */
+    public void reset() throws IOException {
+        int fd = socket.enter();
+        if (fd != 0) {
+            Sockets.lingerNot(fd);
+            socket.exit(fd);
+        }
+        close();
+    }
+
+    /** Called once, by close() or an interrupt: who waits in a system call is woken by the end of its direction. */
+    @Override
+    protected void implCloseChannel() {
+        socket.close(fd -> {
+            if (input.isBusy() || output.isBusy()) {
+                Sockets.shutdown(fd, input.isBusy(), output.isBusy());
+            }
+        });
+    }
+
+    /**
+     * Have reads and writes that wait fail with {@link SocketTimeoutException} when no byte moved for a time; the
+     * channel goes on. Futures have {@link CompletableFuture#orTimeout}.
+     *
+     * @param timeout in milliseconds at least; zero, as at first: never
+     * @return this
+     */
+    public SockrefChannel setTimeout(Duration timeout) {
+        timeoutMs = Times.milliseconds(timeout);
+        return this;
+    }
+
+    /**
+     * Have the system probe a silent TCP peer, or not.
+     *
+     * @param on whether
+     * @param delay silence before the first probe, rounded to seconds, at least one; zero: leave it
+     * @return this
+     * @throws UnsupportedOperationException if this is a Unix socket
+     * @throws IOException if the channel is closed, or the system refused
+     */
+    public SockrefChannel setKeepAlive(boolean on, Duration delay) throws IOException {
+        int seconds = (int) Math.min((Times.milliseconds(delay) + 999L) / 1000, Short.MAX_VALUE);
+        setOption(java.net.StandardSocketOptions.SO_KEEPALIVE, on);
+        if (seconds > 0) {
+            use(fd -> {
+                SocketOptions.set(fd, SocketOptions.KEEP_ALIVE_IDLE, seconds);
+                return null;
+            });
+        }
+        return this;
+    }
+
+    private boolean isUnix(int fd) throws SockrefException {
+        byte[] told = Sockets.address(fd, false);
+        return told == null || told[0] == Addresses.UNIX;
+    }
+
+    private Set<SocketOption<?>> supported(int fd) throws SockrefException {
+        return isUnix(fd) ? SocketOptions.OF_UNIX : SocketOptions.OF_TCP;
+    }
+
+    /**
+     * Set an option.
+     *
+     * @param name SO_SNDBUF or SO_RCVBUF; for TCP also TCP_NODELAY and SO_KEEPALIVE
+     * @param value its value
+     * @return this
+     * @throws UnsupportedOperationException if this channel has no such option
+     * @throws IOException if the channel is closed, or the system refused
+     */
+    @Override
+    public <T> SockrefChannel setOption(SocketOption<T> name, T value) throws IOException {
+        return use(fd -> {
+            SocketOptions.set(fd, supported(fd), name, value);
+            return this;
+        });
+    }
+
+    /**
+     * Tell an option.
+     *
+     * @param name as for {@link #setOption}
+     * @return its value
+     * @throws UnsupportedOperationException if this channel has no such option
+     * @throws IOException if the channel is closed, or the system refused
+     */
+    @Override
+    public <T> T getOption(SocketOption<T> name) throws IOException {
+        return use(fd -> SocketOptions.get(fd, supported(fd), name));
+    }
+
+    /**
+     * Tell which options there are.
+     *
+     * @return all that a channel may have; a Unix socket has those of the buffers only
+     */
+    @Override
+    public Set<SocketOption<?>> supportedOptions() {
+        return SocketOptions.OF_TCP;
+    }
+
+    /**
+     * Refuse: a connection is bound already.
+     *
+     * @param local anything
+     * @return never
+     * @throws AlreadyBoundException always
+     */
+    @Override
+    public SockrefChannel bind(SocketAddress local) {
+        throw new AlreadyBoundException();
+    }
+
+    /**
+     * Tell our end: a UnixDomainSocketAddress, empty where the socket has no name, or an InetSocketAddress.
+     *
+     * @return the address; of an abstract name it is '@' and the name
+     * @throws IOException if the channel is closed
+     */
+    @Override
+    public SocketAddress getLocalAddress() throws IOException {
+        return address(local, false);
+    }
+
+    /**
+     * Tell the peer's end, as {@link #getLocalAddress}.
+     *
+     * @return the address
+     * @throws IOException if the channel is closed, or the peer has closed it and the system no longer knows
+     */
+    public SocketAddress getRemoteAddress() throws IOException {
+        return address(remote, true);
+    }
+
+    private SocketAddress address(SocketAddress known, boolean isRemote) throws IOException {
+        return use(fd -> {
+            byte[] told = known == null ? Sockets.address(fd, isRemote) : null;
+            if (known == null && told == null) {
+                throw SockrefException.ofCall(Sockets.ENOTCONN, isRemote ? "getpeername" : "getsockname");
+            }
+            return known != null ? known : Addresses.decode(told);
+        });
+    }
+
+    /**
+     * Tell who the peer of a Unix socket is.
+     *
+     * @return the credentials that it had when it connected, or listened
+     * @throws UnsupportedOperationException if this is no Unix socket
+     * @throws IOException if the channel is closed
+     */
+    public PeerCredentials peer() throws IOException {
+        return use(fd -> {
+            if (!isUnix(fd)) {
+                throw new UnsupportedOperationException("TCP does not tell who the peer is");
+            }
+            long[] told = Sockets.peer(fd);
+            return new PeerCredentials(told[0], told[1], told[2]);
+        });
+    }
+
+    /**
+     * Count the bytes that were read; also after close.
+     *
+     * @return the number
+     */
+    public long bytesRead() {
+        return input.bytes;
+    }
+
+    /**
+     * Count the bytes that the system took; also after close.
+     *
+     * @return the number
+     */
+    public long bytesWritten() {
+        return output.bytes;
+    }
+
+    /**
+     * Describe the channel, for people.
+     *
+     * @return its addresses, or that it is closed
+     */
+    @Override
+    public String toString() {
+        try {
+            return "SockrefChannel[" + getLocalAddress() + " to " + getRemoteAddress() + "]";
+        } catch (IOException e) {
+            return isOpen() ? "SockrefChannel[no peer]" : "SockrefChannel[closed]";
+        }
+    }
+}

@@ -1,0 +1,483 @@
+package org.sockref;
+
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.net.SocketAddress;
+import java.net.SocketOption;
+import java.net.StandardSocketOptions;
+import java.nio.channels.AcceptPendingException;
+import java.nio.channels.AlreadyBoundException;
+import java.nio.channels.ClosedChannelException;
+import java.nio.channels.NetworkChannel;
+import java.nio.channels.spi.AbstractInterruptibleChannel;
+import java.nio.file.Path;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Executor;
+import java.util.concurrent.Semaphore;
+
+/**
+ * A listener whose connections are accepted one by one. Its life is a reference: while the channel is open the name
+ * is, and with the last reference, when that is this one, the socket's file goes before {@code close} returns.
+ *
+ * <p>{@code accept} waits as {@link java.nio.channels.ServerSocketChannel} does in blocking mode: an interrupt closes
+ * the channel, and so may another thread. {@link #acceptAsync} does not wait. Accepted connections are open until they
+ * are closed, also after this channel is.
+ *
+ * <p>The connection is taken from the kernel's queue on the thread that accepts, by one system call; no thread and no
+ * queue of the library's is between. Do not serve the same name by handlers as well: each would get some of the
+ * connections. Several channels may share a name so.
+ *
+ * <p>Where another registry or process listens, the name is joined, and {@code accept} waits until that one's end makes
+ * this one the owner. When the name is revoked, or its owner is gone, it fails with ESOCKREF_CLOSED.
+ *
+ * <p>A channel that was dropped is closed when the collector finds it.
+ */
+public final class SockrefServerChannel extends AbstractInterruptibleChannel implements NetworkChannel {
+    private final SocketReference reference;
+    /** A number of our own, which follows the name's socket; it leads to nothing that could be accepted before. */
+    private final Descriptor socket;
+    /** Wakes who waits in poll(): an eventfd. */
+    private final int bell;
+    private final CountDownLatch freed;
+    private final Executor executor;
+    private final Accepted accepted;
+    private final Semaphore turn = new Semaphore(1);
+    private volatile boolean isBound;
+    private volatile boolean dropsExcess;
+    private volatile long dropped;
+
+    /** Takes everything. */
+    private SockrefServerChannel(SocketReference reference, int own, int bell, Options options) {
+        this.reference = reference;
+        this.bell = bell;
+        executor = options.executor() == null ? Background.defaultExecutor() : options.executor();
+        accepted = new Accepted(this, options.maxConnections());
+        CountDownLatch latch = new CountDownLatch(1);
+        freed = latch;
+        socket = new Descriptor(this, own, () -> {
+            Sockets.close(bell);
+            latch.countDown();
+        });
+    }
+
+    /** Takes the reference, also when it throws. */
+    private static SockrefServerChannel make(SocketReference reference, Options options) throws SockrefException {
+        int bell = -1;
+        int own = -1;
+        try {
+            bell = SockrefException.checked(Sockets.bellNew(), "eventfd");
+            own = SockrefException.checked(Sockets.bellNew(), "eventfd");
+        } catch (SockrefException e) {
+            if (bell >= 0) {
+                Sockets.close(bell);
+            }
+            reference.close();
+            throw e;
+        }
+        SockrefServerChannel channel = new SockrefServerChannel(reference, own, bell, options);
+        try {
+            reference.onEvent(event -> channel.follow());
+            channel.follow();
+            return channel;
+        } catch (SockrefException e) {
+            channel.implCloseChannel();
+            throw e;
+        }
+    }
+
+    /**
+     * Listen on a name: see {@link SocketReference#listen(String)}.
+     *
+     * @param name a path, '@' and an abstract name, or tcp:HOST:PORT
+     * @return the channel
+     * @throws SockrefException as {@link SocketReference#listen(String)}
+     */
+    public static SockrefServerChannel listen(String name) throws SockrefException {
+        return listen(name, Options.NONE);
+    }
+
+    /**
+     * Listen on a name: see {@link SocketReference#listen(String, Options)}.
+     *
+     * @param name a path, '@' and an abstract name, or tcp:HOST:PORT
+     * @param options options of the listener; maxConnections is this channel's, and executor that of its futures and
+     *     of its connections'
+     * @return the channel
+     * @throws SockrefException as {@link SocketReference#listen(String)}
+     */
+    public static SockrefServerChannel listen(String name, Options options) throws SockrefException {
+        return make(SocketReference.listen(name, options), options);
+    }
+
+    /**
+     * Listen on a path: see {@link SocketReference#listen(Path)}.
+     *
+     * @param path the path
+     * @return the channel
+     * @throws SockrefException as {@link SocketReference#listen(Path)}
+     */
+    public static SockrefServerChannel listen(Path path) throws SockrefException {
+        return listen(path, Options.NONE);
+    }
+
+    /**
+     * Listen on a path: see {@link SocketReference#listen(Path, Options)}.
+     *
+     * @param path the path
+     * @param options as for {@link #listen(String, Options)}
+     * @return the channel
+     * @throws SockrefException as {@link SocketReference#listen(Path)}
+     */
+    public static SockrefServerChannel listen(Path path, Options options) throws SockrefException {
+        return make(SocketReference.listen(path, options), options);
+    }
+
+    /**
+     * Listen on the default name: see {@link SocketReference#listen(Options)}.
+     *
+     * @param options as for {@link #listen(String, Options)}
+     * @return the channel
+     * @throws SockrefException as {@link SocketReference#listen(Options)}
+     */
+    public static SockrefServerChannel listen(Options options) throws SockrefException {
+        return make(SocketReference.listen(options), options);
+    }
+
+    /**
+     * Accept the connections of a name that is referred to already. The channel counts a reference of its own.
+     *
+     * @param reference the reference, which stays the caller's
+     * @return the channel
+     * @throws SockrefException ESOCKREF_CLOSED if it is closed, or its name was revoked; ESOCKREF_LIMIT
+     */
+    public static SockrefServerChannel of(SocketReference reference) throws SockrefException {
+        return make(reference.dup(), Options.NONE);
+    }
+
+    /** Something happened to the name: have our number lead to its socket, if it is here. On any thread. */
+    private void follow() {
+        try {
+            isBound = socket.replace((fd, wait) -> reference.follow(fd)) == 0;
+        } catch (IOException refused) {
+            isBound = false;
+        } finally {
+            lookAgain();
+        }
+    }
+
+    /** Have whoever waits for a connection try anew. */
+    void lookAgain() {
+        int fd = socket.enter();
+        if (fd != 0) {
+            Sockets.ring(bell);
+            socket.exit(fd);
+            socket.wake();
+        }
+    }
+
+    /** One try; null where there is nothing to accept, or no room for it. */
+    private SockrefChannel tryAccept(int fd) throws IOException {
+        while (true) {
+            boolean isFull = accepted.isFull();
+            if (!isBound || isFull && !dropsExcess) {
+                requireActive();
+                return null;
+            }
+            int taken = Sockets.accept(fd);
+            if (taken == Sockets.EAGAIN) {
+                requireActive();
+                return null;
+            }
+            SockrefException.checked(taken, "accept4");
+            if (!isFull) {
+                return connection(taken);
+            }
+            Sockets.close(taken);
+            dropped++;
+        }
+    }
+
+    private void requireActive() throws SockrefException {
+        if (isOpen() && !reference.isActive()) {
+            throw SockrefException.of(SockrefException.ECLOSED, reference.path(),
+                    "the name was revoked, or its owner is gone; listen anew");
+        }
+    }
+
+    private SockrefChannel connection(int fd) {
+        accepted.add();
+        return new SockrefChannel(fd, executor, unixAddress(), null, accepted::remove);
+    }
+
+    /** The address of a name that is a path; null of TCP. */
+    private SocketAddress unixAddress() {
+        return reference.path().startsWith("tcp:") ? null : Addresses.unix(reference.pathBytes());
+    }
+
+    /**
+     * Wait for a connection.
+     *
+     * @return the connection
+     * @throws SockrefException ESOCKREF_CLOSED if the name was revoked; EMFILE, ...
+     * @throws IOException as the class says
+     */
+    public SockrefChannel accept() throws IOException {
+        turn.acquireUninterruptibly();
+        SockrefChannel connection = null;
+        try {
+            requireOpen();
+            try {
+                begin();
+                connection = waitForOne();
+            } finally {
+                end(connection != null);
+            }
+            return connection;
+        } catch (Throwable t) {
+            if (connection != null) {
+                connection.close();
+            }
+            throw t;
+        } finally {
+            turn.release();
+        }
+    }
+
+    private SockrefChannel waitForOne() throws IOException {
+        int fd = socket.enter();
+        if (fd == 0) {
+            return null;
+        }
+        try {
+            boolean isVirtual = Descriptor.isOnVirtualThread();
+            SockrefChannel connection = tryAccept(fd);
+            while (connection == null && !socket.isClosed()) {
+                if (isVirtual) {
+                    socket.await(Readiness.INPUT, Readiness.NEVER);
+                } else {
+                    boolean isWanted = isBound && (dropsExcess || !accepted.isFull());
+                    Sockets.pollBell(isWanted ? fd : -1, bell, -1);
+                }
+                connection = tryAccept(fd);
+            }
+            return connection;
+        } finally {
+            socket.exit(fd);
+        }
+    }
+
+    /**
+     * Accept a connection, without waiting here. A connection that comes too late for its future is closed.
+     *
+     * @return a future of the connection; it fails with {@link AcceptPendingException} while another accept goes on
+     */
+    public CompletableFuture<SockrefChannel> acceptAsync() {
+        try {
+            requireOpen();
+            if (!turn.tryAcquire()) {
+                throw new AcceptPendingException();
+            }
+        } catch (Exception e) {
+            return CompletableFuture.failedFuture(e);
+        }
+        return Operation.begin(socket, Readiness.INPUT, turn, executor, this::tryAccept, late -> {
+            try {
+                late.close();
+            } catch (IOException e) {
+                EventLoop.report(e);
+            }
+        });
+    }
+
+    private void requireOpen() throws ClosedChannelException {
+        if (!isOpen()) {
+            throw new ClosedChannelException();
+        }
+    }
+
+    /**
+     * Called once, by close() or an interrupt. Who accepts now is gone before the reference is given back: nobody holds
+     * the listening socket any more then.
+     */
+    @Override
+    protected void implCloseChannel() {
+        socket.close(fd -> Sockets.ring(bell));
+        boolean wasInterrupted = false;
+        while (freed.getCount() > 0) {
+            try {
+                freed.await();
+            } catch (InterruptedException e) {
+                wasInterrupted = true;
+            }
+        }
+        if (wasInterrupted) {
+            Thread.currentThread().interrupt();
+        }
+        reference.close();
+    }
+
+    /**
+     * Close, and tell the end of the last connection. The name is given back before this returns; its connections go
+     * on until they are closed.
+     *
+     * @return a future that is completed when none of the accepted connections is open
+     * @throws IOException never
+     */
+    public CompletableFuture<Void> shutdown() throws IOException {
+        close();
+        return accepted.end().thenApplyAsync(nothing -> nothing, executor);
+    }
+
+    /**
+     * Tell the name, as {@link SocketReference#path}: for TCP with the port that the system chose.
+     *
+     * @return the name, also after close
+     */
+    public String path() {
+        return reference.path();
+    }
+
+    /**
+     * Lend the reference that the channel lives by, to ask it.
+     *
+     * @return the reference; it is closed with the channel
+     */
+    public SocketReference reference() {
+        return reference;
+    }
+
+    /**
+     * Count the open connections that were accepted here.
+     *
+     * @return the number
+     */
+    public long connectionCount() {
+        return accepted.count();
+    }
+
+    /**
+     * Change how many connections may be open at once; {@link Options.Builder#maxConnections} is what it begins with.
+     * Those that are open stay.
+     *
+     * @param most the number; 0: no limit
+     * @param drop what becomes of others: true: they are closed; false: they wait in the kernel's queue
+     * @return this
+     */
+    public SockrefServerChannel setMaxConnections(long most, boolean drop) {
+        if (most < 0) {
+            throw new IllegalArgumentException("the number is negative");
+        }
+        dropsExcess = drop;
+        accepted.setMost(most);
+        lookAgain();
+        return this;
+    }
+
+    /**
+     * Count the connections that were closed because there were too many.
+     *
+     * @return the number
+     */
+    public long droppedConnections() {
+        return dropped;
+    }
+
+    /**
+     * Tell the address that is listened on.
+     *
+     * @return a UnixDomainSocketAddress, with '@' and the name of an abstract one; or an InetSocketAddress
+     * @throws IOException if the channel is closed
+     */
+    @Override
+    public SocketAddress getLocalAddress() throws IOException {
+        SocketAddress unix = unixAddress();
+        int fd = socket.enter();
+        if (fd == 0) {
+            throw new ClosedChannelException();
+        }
+        try {
+            byte[] told = unix == null ? Sockets.address(fd, false) : null;
+            return told == null ? unix : (InetSocketAddress) Addresses.decode(told);
+        } finally {
+            socket.exit(fd);
+        }
+    }
+
+    /**
+     * Refuse: the channel is bound from its beginning.
+     *
+     * @param local anything
+     * @return never
+     * @throws AlreadyBoundException always
+     */
+    @Override
+    public SockrefServerChannel bind(SocketAddress local) {
+        throw new AlreadyBoundException();
+    }
+
+    /**
+     * Set an option of the listening socket, which its connections begin with.
+     *
+     * @param name SO_RCVBUF
+     * @param value its value
+     * @return this
+     * @throws UnsupportedOperationException if it is another one
+     * @throws IOException if the channel is closed, or the system refused
+     */
+    @Override
+    public <T> SockrefServerChannel setOption(SocketOption<T> name, T value) throws IOException {
+        int fd = socket.enter();
+        if (fd == 0) {
+            throw new ClosedChannelException();
+        }
+        try {
+            SocketOptions.set(fd, supportedOptions(), name, value);
+            return this;
+        } finally {
+            socket.exit(fd);
+        }
+    }
+
+    /**
+     * Tell an option of the listening socket.
+     *
+     * @param name as for {@link #setOption}
+     * @return its value
+     * @throws UnsupportedOperationException if it is another one
+     * @throws IOException if the channel is closed, or the system refused
+     */
+    @Override
+    public <T> T getOption(SocketOption<T> name) throws IOException {
+        int fd = socket.enter();
+        if (fd == 0) {
+            throw new ClosedChannelException();
+        }
+        try {
+            return SocketOptions.get(fd, supportedOptions(), name);
+        } finally {
+            socket.exit(fd);
+        }
+    }
+
+    /**
+     * Tell which options there are.
+     *
+     * @return SO_RCVBUF
+     */
+    @Override
+    public Set<SocketOption<?>> supportedOptions() {
+        return Set.of(StandardSocketOptions.SO_RCVBUF);
+    }
+
+    /**
+     * Describe the channel, for people.
+     *
+     * @return its name, and whether it is open
+     */
+    @Override
+    public String toString() {
+        return "SockrefServerChannel[" + path() + (isOpen() ? "]" : ", closed]");
+    }
+}

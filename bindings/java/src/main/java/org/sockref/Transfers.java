@@ -1,0 +1,119 @@
+package org.sockref;
+
+import java.nio.ByteBuffer;
+
+/**
+ * Bytes between buffers and a descriptor, in one system call: direct buffers where they lie, arrays by one copy. What
+ * moved moves the buffers' positions.
+ */
+final class Transfers {
+    /** As java_channel.c takes at most. */
+    private static final int MOST_PIECES = 64;
+    private static final int MOST_COPIED = 65536;
+
+    private Transfers() {
+    }
+
+    static int receive(int fd, ByteBuffer to, boolean wait) {
+        int position = to.position();
+        int moved = to.isDirect() ? Sockets.receiveDirect(fd, to, position, to.remaining(), wait)
+                : Sockets.receive(fd, to.array(), to.arrayOffset() + position, to.remaining(), wait);
+        if (moved > 0) {
+            to.position(position + moved);
+        }
+        return moved;
+    }
+
+    static int send(int fd, ByteBuffer from, boolean wait) {
+        int position = from.position();
+        int moved;
+        if (from.isDirect()) {
+            moved = Sockets.sendDirect(fd, from, position, from.remaining(), wait);
+        } else if (from.hasArray()) {
+            moved = Sockets.send(fd, from.array(), from.arrayOffset() + position, from.remaining(), wait);
+        } else {
+            byte[] copy = copy(from);
+            moved = Sockets.send(fd, copy, 0, copy.length, wait);
+        }
+        if (moved > 0) {
+            from.position(position + moved);
+        }
+        return moved;
+    }
+
+    /** Of a read-only buffer, which does not show its array. */
+    private static byte[] copy(ByteBuffer from) {
+        byte[] copy = new byte[Math.min(from.remaining(), MOST_COPIED)];
+        from.duplicate().get(copy);
+        return copy;
+    }
+
+    static boolean hasRemaining(ByteBuffer[] buffers, int offset, int length) {
+        for (int i = offset; i < offset + length; i++) {
+            if (buffers[i].hasRemaining()) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    static int receive(int fd, ByteBuffer[] to, int offset, int length, boolean wait) {
+        Pieces pieces = new Pieces(to, offset, length);
+        int moved = Sockets.receiveScattered(fd, pieces.arrays, pieces.buffers, pieces.offsets, pieces.lengths, wait);
+        move(to, offset, moved);
+        return moved;
+    }
+
+    static int send(int fd, ByteBuffer[] from, int offset, int length, boolean wait) {
+        Pieces pieces = new Pieces(from, offset, length);
+        int moved = Sockets.sendGathered(fd, pieces.arrays, pieces.buffers, pieces.offsets, pieces.lengths, wait);
+        move(from, offset, moved);
+        return moved;
+    }
+
+    private static void move(ByteBuffer[] buffers, int offset, int moved) {
+        int left = moved;
+        for (int i = offset; left > 0; i++) {
+            int here = Math.min(left, buffers[i].remaining());
+            buffers[i].position(buffers[i].position() + here);
+            left -= here;
+        }
+    }
+
+    /** Buffers as C takes them: each is an array or a direct buffer. */
+    private static final class Pieces {
+        final byte[][] arrays;
+        final ByteBuffer[] buffers;
+        final int[] offsets;
+        final int[] lengths;
+
+        Pieces(ByteBuffer[] all, int offset, int length) {
+            int first = offset;
+            while (first < offset + length - 1 && !all[first].hasRemaining()) {
+                first++;
+            }
+            int count = Math.min(offset + length - first, MOST_PIECES);
+            arrays = new byte[count][];
+            buffers = new ByteBuffer[count];
+            offsets = new int[count];
+            lengths = new int[count];
+            for (int i = 0; i < count; i++) {
+                set(i, all[first + i]);
+            }
+        }
+
+        private void set(int index, ByteBuffer buffer) {
+            lengths[index] = buffer.remaining();
+            if (buffer.isDirect()) {
+                buffers[index] = buffer;
+                offsets[index] = buffer.position();
+            } else if (buffer.hasArray()) {
+                arrays[index] = buffer.array();
+                offsets[index] = buffer.arrayOffset() + buffer.position();
+            } else {
+                arrays[index] = copy(buffer);
+                lengths[index] = arrays[index].length;
+            }
+        }
+    }
+}
