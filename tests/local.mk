@@ -1,8 +1,11 @@
 # One program for each suite. tests/check-lists fails if a suite in the tree is not listed here.
 unit_suites = \
+	tests/unit/test-adopt \
 	tests/unit/test-bound \
 	tests/unit/test-cleanup \
 	tests/unit/test-conn \
+	tests/unit/test-conn-options \
+	tests/unit/test-descriptor \
 	tests/unit/test-error \
 	tests/unit/test-fd \
 	tests/unit/test-fdwatch \
@@ -20,6 +23,7 @@ unit_suites = \
 	tests/unit/test-options \
 	tests/unit/test-path \
 	tests/unit/test-place \
+	tests/unit/test-post \
 	tests/unit/test-race \
 	tests/unit/test-reactor \
 	tests/unit/test-registry \
@@ -33,8 +37,11 @@ unit_suites = \
 	tests/unit/test-sweep \
 	tests/unit/test-table \
 	tests/unit/test-tcp \
+	tests/unit/test-timeout \
 	tests/unit/test-timer \
-	tests/unit/test-watch
+	tests/unit/test-unserve \
+	tests/unit/test-watch \
+	tests/unit/test-written
 integration_suites = \
 	tests/integration/test-defects-calls \
 	tests/integration/test-defects-names \
@@ -59,6 +66,7 @@ test_headers = \
 	tests/integration/holder.h \
 	tests/integration/interpose.h \
 	tests/integration/util.h \
+	tests/unit/test-conn-helpers.h \
 	tests/unit/test-loop-helpers.h
 # Long ones that have no loop.
 long_unit_suites = tests/unit/test-faults

@@ -25,28 +25,31 @@
 #define MOST_GUESSES 16  /* dispatches in a row that do not look at the other descriptors */
 #define SINGLES      2   /* turns with one event, all of one connection, before it is guessed */
 
+/* Those that are there when it begins; what they post comes in the next turn. */
 void sr_reactor_run_tasks(struct sockref_loop *self)
 {
+    struct sr_list due = SR_LIST_INIT(due);
     struct sr_task *task;
     unsigned left = MOST_TASKS;
-    bool more = true;
+    bool more;
 
     atomic_exchange(&self->has_tasks, false);
-    while (more && left-- > 0) {
-        task = NULL;
-        sr_mutex_lock(&self->mutex);
-        if (!sr_list_is_empty(&self->tasks)) {
-            task = SR_LIST_OWNER(self->tasks.next, struct sr_task, node);
-            sr_list_remove(&task->node);
-            task->posted = false;
-        }
-        more = !sr_list_is_empty(&self->tasks);
+    sr_mutex_lock(&self->mutex);
+    sr_list_move(&due, &self->tasks);
+    while (!sr_list_is_empty(&due) && left-- > 0) {
+        task = SR_LIST_OWNER(due.next, struct sr_task, node);
+        sr_list_remove(&task->node);
+        task->posted = false;
         sr_mutex_unlock(&self->mutex);
-        if (task)
-            task->run(task);
+        task->run(task);
         if (SR_UNLIKELY(sr_loop_is_foreign(self)))
             return;
+        sr_mutex_lock(&self->mutex);
     }
+    sr_list_move(&due, &self->tasks); /* those behind are newer */
+    sr_list_move(&self->tasks, &due);
+    more = !sr_list_is_empty(&self->tasks);
+    sr_mutex_unlock(&self->mutex);
     if (more)
         atomic_store(&self->has_tasks, true);
 }

@@ -1,0 +1,190 @@
+/* Time-outs of inactivity: src/net/conn_options.c */
+#include "test-conn-helpers.h"
+
+static void setup_ready(void)
+{
+    setup();
+    adopt_recording(unix_pair, NULL);
+    DRIVE_UNTIL(count_of('Y') == 1);
+}
+
+START_TEST(silence_is_told_again_and_again)
+{
+    uint64_t began = sr_clock_ns();
+
+    ck_assert_int_eq(sockref_conn_set_timeout(conn, 20), 0);
+    DRIVE_UNTIL(timeouts == 1);
+    ck_assert_uint_ge(sr_clock_ns() - began, 20 * 1000000u);
+    DRIVE_UNTIL(timeouts == 3);
+    ck_assert_uint_ge(sr_clock_ns() - began, 60 * 1000000u);
+    ck_assert_int_eq(record.closes, 0);
+}
+END_TEST
+
+START_TEST(the_lent_descriptor_tells_of_it)
+{
+    ck_assert_int_eq(sockref_conn_set_timeout(conn, 20), 0);
+    drive_all();
+    ck_assert(is_readable(sockref_loop_fd(loop), PATIENCE_MS));
+    DRIVE_UNTIL(timeouts > 0);
+}
+END_TEST
+
+/* Each trip begins the time anew; so a time-out may only come where one of them took too long. */
+static void keep_busy(bool incoming)
+{
+    uint64_t end = sr_clock_after_ms(400), last = sr_clock_ns(), longest = 0, now;
+    char byte;
+
+    ck_assert_int_eq(sockref_conn_set_timeout(conn, 200), 0);
+    while ((now = sr_clock_ns()) < end) {
+        if (now - last > longest)
+            longest = now - last;
+        last = now;
+        if (incoming) {
+            send_text(peer, "x");
+        } else {
+            ck_assert_int_eq(sockref_conn_write(conn, "x", 1), 0);
+            ck_assert_int_eq(recv(peer, &byte, 1, 0), 1);
+        }
+        ck_assert_int_ge(sockref_loop_dispatch(loop, 10), 0);
+    }
+    if (longest < 100 * 1000000u)
+        ck_assert_int_eq(timeouts, 0);
+    DRIVE_UNTIL(timeouts > 0);
+}
+
+START_TEST(bytes_that_come_begin_it_anew)
+{
+    keep_busy(true);
+}
+END_TEST
+
+START_TEST(bytes_that_go_begin_it_anew)
+{
+    keep_busy(false);
+}
+END_TEST
+
+START_TEST(zero_ends_it)
+{
+    ck_assert_int_eq(sockref_conn_set_timeout(conn, 10), 0);
+    ck_assert_uint_eq(details().timeout_ms, 10);
+    ck_assert_int_eq(sockref_conn_set_timeout(conn, 0), 0);
+    ck_assert_uint_eq(details().timeout_ms, 0);
+    poll(NULL, 0, 15);
+    drive_all();
+    ck_assert_int_eq(timeouts, 0);
+    ck_assert_int_eq(sockref_conn_set_timeout(conn, 10), 0);
+    DRIVE_UNTIL(timeouts == 1);
+}
+END_TEST
+
+START_TEST(wrong_calls_are_refused)
+{
+    ck_assert_int_eq(sockref_conn_set_timeout(NULL, 1), -EINVAL);
+    sockref_conn_destroy(conn);
+    ck_assert_int_eq(sockref_conn_set_timeout(conn, 1), SOCKREF_ECLOSED);
+    DRIVE_UNTIL(record.closes == 1);
+    ck_assert_int_eq(sockref_conn_set_timeout(conn, 1), SOCKREF_ECLOSED);
+    ck_assert_uint_eq(details().timeout_ms, 0);
+}
+END_TEST
+
+static void *no_memory(size_t count, size_t size)
+{
+    (void)count;
+    (void)size;
+    errno = ENOMEM;
+    return NULL;
+}
+
+START_TEST(without_memory_there_is_none)
+{
+    int status;
+
+    sr_sys.calloc = no_memory;
+    status = sockref_conn_set_timeout(conn, 10);
+    sr_sys.calloc = calloc;
+    ck_assert_int_eq(status, -ENOMEM);
+    ck_assert_uint_eq(details().timeout_ms, 0);
+}
+END_TEST
+
+static void destroy_on_timeout(struct record *r, char event, sockref_conn *self)
+{
+    (void)r;
+    if (event == 'T')
+        sockref_conn_destroy(self);
+}
+
+START_TEST(destroy_in_it_is_safe)
+{
+    record.hook = destroy_on_timeout;
+    ck_assert_int_eq(sockref_conn_set_timeout(conn, 5), 0);
+    DRIVE_UNTIL(record.closes == 1);
+    ck_assert_str_eq(record.events, "YTZS");
+}
+END_TEST
+
+START_TEST(accepted_connections_have_that_of_the_handlers)
+{
+    const sockref_conn_options options = {.size = sizeof options, .timeout_ms = 15};
+    struct record served = {0};
+    sockref_handlers handlers = recording_all();
+    sockref *ref;
+    int fd;
+
+    handlers.options = &options;
+    ref = serve_here(NULL, &handlers, &served);
+    fd = dial();
+    DRIVE_UNTIL(strcmp(served.events, "CYT") == 0);
+    sockref_release(ref);
+    DRIVE_UNTIL(served.stops == 1);
+    close(fd);
+}
+END_TEST
+
+static int settings;
+
+static int counting_settime(int fd, int flags, const struct itimerspec *value,
+                            struct itimerspec *old)
+{
+    settings++;
+    return timerfd_settime(fd, flags, value, old);
+}
+
+/* Traffic only notes its time: what it costs is no system call. */
+START_TEST(traffic_moves_no_timer_of_the_system)
+{
+    ck_assert_int_eq(sockref_conn_set_timeout(conn, 100000), 0);
+    drive_all();
+    sr_sys.timerfd_settime = counting_settime;
+    for (unsigned i = 1; i <= 100; i++) {
+        send_text(peer, "x");
+        DRIVE_UNTIL(record.bytes == i);
+    }
+    sr_sys.timerfd_settime = timerfd_settime;
+    ck_assert_int_eq(settings, 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("timeout");
+    TCase *tcase = tcase_create("timeout");
+
+    tcase_add_checked_fixture(tcase, setup_ready, teardown_adopted);
+    tcase_add_test(tcase, silence_is_told_again_and_again);
+    tcase_add_test(tcase, the_lent_descriptor_tells_of_it);
+    tcase_add_test(tcase, bytes_that_come_begin_it_anew);
+    tcase_add_test(tcase, bytes_that_go_begin_it_anew);
+    tcase_add_test(tcase, zero_ends_it);
+    tcase_add_test(tcase, wrong_calls_are_refused);
+    tcase_add_test(tcase, without_memory_there_is_none);
+    tcase_add_test(tcase, destroy_in_it_is_safe);
+    tcase_add_test(tcase, accepted_connections_have_that_of_the_handlers);
+    tcase_add_test(tcase, traffic_moves_no_timer_of_the_system);
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}
