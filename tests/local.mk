@@ -48,6 +48,7 @@ integration_suites = \
 	tests/integration/test-defects-processes \
 	tests/integration/test-disk \
 	tests/integration/test-handover \
+	tests/integration/test-lifecycle-connections \
 	tests/integration/test-lifecycle-ends \
 	tests/integration/test-lifecycle-errors \
 	tests/integration/test-lifecycle-names \
@@ -106,7 +107,16 @@ tests_pairs_agent_LDADD = libsockref.la
 pairs: all
 	@$(MAKE) tests/pairs/agent
 	SOCKREF_BUILD='$(abs_top_builddir)' python3 $(top_srcdir)/tests/pairs/run
-EXTRA_DIST += tests/pairs/run tests/pairs/agent.js tests/pairs/agent.py tests/pairs/Agent.java
+EXTRA_DIST += tests/agents.py tests/pairs/run tests/pairs/agent.js tests/pairs/agent.py tests/pairs/Agent.java
+
+# Client and server in two languages; tests/exchange/agent.c tells what an agent does.
+check_PROGRAMS += tests/exchange/agent
+tests_exchange_agent_LDADD = libsockref.la
+exchange: all
+	@$(MAKE) tests/exchange/agent
+	SOCKREF_BUILD='$(abs_top_builddir)' python3 $(top_srcdir)/tests/exchange/run
+EXTRA_DIST += tests/exchange/run tests/exchange/agent.js tests/exchange/agent.py tests/exchange/Agent.java \
+	tests/exchange/crc32.js
 
 # Parts of the guard program.
 tests_unit_test_keep_SOURCES = tests/unit/test-keep.c src/guard/keep.c src/guard/watched.c
@@ -170,4 +180,4 @@ check-local:
 if !HAVE_CHECK
 	@echo 'make check: the C suites need libcheck >= 0.15; install it and configure again' >&2; exit 1
 endif
-.PHONY: check-epoll check-poll check-api pairs valgrind
+.PHONY: check-epoll check-poll check-api exchange pairs valgrind

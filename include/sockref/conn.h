@@ -28,7 +28,8 @@ typedef struct sockref_loop sockref_loop;
 /** One connection; a handle is counted, its life ends with on_close. */
 typedef struct sockref_conn sockref_conn;
 
-/** sockref_conn_write() took everything, and asks to stop until on_drain. */
+/** sockref_conn_write() took everything, and asks to stop until on_drain; or the connection is
+ * broken, and on_error follows. */
 #define SOCKREF_WRITE_FULL 1
 
 /** What kind of address it is. */

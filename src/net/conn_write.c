@@ -112,16 +112,20 @@ int sockref_conn_write(sockref_conn *self, const void *data, size_t length)
     int status = check_write(self, data, length);
     size_t sent;
 
-    if (status < 0 || length == 0 || sr_conn_has(self, SR_CONN_FAILED))
+    if (status < 0 || length == 0)
         return status;
+    if (sr_conn_has(self, SR_CONN_FAILED))
+        return SOCKREF_WRITE_FULL; /* so that who writes as long as he may comes to an end */
     status = make_room(self, length);
-    if (status < 0 || sr_conn_has(self, SR_CONN_FAILED))
+    if (status < 0)
         return status;
-    sent = send_first(self, data, length);
-    if (sent == length || sr_conn_has(self, SR_CONN_FAILED))
+    sent = sr_conn_has(self, SR_CONN_FAILED) ? 0 : send_first(self, data, length);
+    if (sent == length)
         return 0;
+    if (sr_conn_has(self, SR_CONN_FAILED))
+        return SOCKREF_WRITE_FULL;
     if (sr_outbuf_add(&self->out, (const unsigned char *)data + sent, length - sent) < 0)
-        return is_broken(self, sent > 0) ? 0 : sr_error_no_memory();
+        return is_broken(self, sent > 0) ? SOCKREF_WRITE_FULL : sr_error_no_memory();
     return queued(self);
 }
 
@@ -141,7 +145,7 @@ static int give_back(struct sockref_conn *self, struct sr_piece *piece, int stat
 {
     sr_written_add(&self->written, piece, status);
     sr_conn_touch(self);
-    return 0;
+    return status == 0 ? 0 : SOCKREF_WRITE_FULL;
 }
 
 int sockref_conn_write_own(sockref_conn *self, const void *data, size_t length,

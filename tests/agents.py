@@ -1,0 +1,76 @@
+"""Where the agents of each language are, for runners that set processes of two languages against each other."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import subprocess
+from collections.abc import Callable
+
+TESTS = pathlib.Path(__file__).resolve().parent
+TOP = TESTS.parent
+BUILD = pathlib.Path(os.environ.get("SOCKREF_BUILD") or TOP).resolve()
+DIST = BUILD / "build" / "dist"
+IN_TREE = str(TOP / "scripts" / "in-tree")
+COMPILING = 300.0  # seconds for javac on a busy machine
+
+Find = Callable[[str, pathlib.Path], "list[str] | None"]
+
+
+class Failure(Exception):
+    """What did not hold."""
+
+
+def check(holds: object, what: str) -> None:
+    if not holds:
+        raise Failure(what)
+
+
+def c_command(kind: str, scratch: pathlib.Path) -> list[str] | None:
+    program = BUILD / "tests" / kind / "agent"
+    return [str(program)] if os.access(program, os.X_OK) else None
+
+
+def node_command(kind: str, scratch: pathlib.Path) -> list[str] | None:
+    built = (DIST / "node/sockref/build/Release/sockref_low.node").exists() and shutil.which("node")
+    return ["node", str(TESTS / kind / "agent.js")] if built else None
+
+
+def python_command(kind: str, scratch: pathlib.Path) -> list[str] | None:
+    built = (DIST / "python/sockref/_lowlevel.abi3.so").exists()
+    return ["python3", str(TESTS / kind / "agent.py")] if built else None
+
+
+def java_command(kind: str, scratch: pathlib.Path) -> list[str] | None:
+    """The class is compiled once, beside nothing of the tree."""
+    program, library = TESTS / kind / "Agent.java", DIST / "java/sockref.jar"
+    if not library.exists() or not shutil.which("javac"):
+        return None
+    compile_it = ["javac", "-cp", str(library), "-d", str(scratch), str(program)]
+    subprocess.run(compile_it, check=True, stdin=subprocess.DEVNULL, timeout=COMPILING)
+    return ["java", "-cp", f"{scratch}:{library}", "Agent"]
+
+
+LANGUAGES: dict[str, tuple[str, Find]] = {
+    "c": ("C", c_command),
+    "node": ("Node", node_command),
+    "python": ("Python", python_command),
+    "java": ("Java", java_command),
+}
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "SOCKREF_BUILD": str(BUILD)}
+
+
+def commands(kind: str, wanted: list[str], scratch: pathlib.Path) -> dict[str, list[str]]:
+    """The command of each language's agent in tests/KIND; one that is not built is left out, and that is said."""
+    found: dict[str, list[str]] = {}
+    for name in wanted:
+        command = LANGUAGES[name][1](kind, scratch)
+        if command is None:
+            print(f"skip {LANGUAGES[name][0]}: its agent is not built")
+        else:
+            found[name] = [IN_TREE, *command]
+    return found
