@@ -18,6 +18,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,6 +26,8 @@
 #include <string.h>
 #include <structmember.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <sockref/net.h>
@@ -35,11 +38,18 @@
 %insert(header) "python_pin.c"
 %insert(header) "python_events.c"
 %insert(header) "python_loop.c"
+%insert(header) "python_read.c"
+%insert(header) "python_write.c"
+%insert(header) "python_address.c"
+%insert(header) "python_connection.c"
+%insert(header) "python_protocol.c"
+%insert(header) "python_transport.c"
+%insert(header) "python_endpoint.c"
 
 %init %{
     loop_type = add_type(m, "Loop", &loop_spec);
     connection_type = add_type(m, "Connection", &connection_spec);
-    if (!loop_type || !connection_type)
+    if (!loop_type || !connection_type || !add_transport_type(m))
         return -1;
 %}
 
@@ -131,14 +141,14 @@
 %typemap(out) int fd "$result = PyLong_FromLong($1);"
 
 /* Paths are bytes without NUL, or None. */
-%typemap(in) const char *path, const char *directory, const char *value {
+%typemap(in) const char *path, const char *name, const char *directory, const char *value {
     char *bytes = NULL;
 
     if ($input != Py_None && PyBytes_AsStringAndSize($input, &bytes, NULL) < 0)
         SWIG_fail;
     $1 = bytes;
 }
-%typemap(freearg) const char *path, const char *directory, const char *value ""
+%typemap(freearg) const char *path, const char *name, const char *directory, const char *value ""
 %typemap(out) const char *path {
     $result = $1 ? PyBytes_FromString($1) : Py_NewRef(Py_None);
 }
@@ -154,12 +164,28 @@
 
 %include "sockref.i"
 
+%extend sockref {
+    int unserve(bool destroy);
+    int set_max_connections(uint64_t most);
+    uint64_t connection_count();
+}
+
 /* The shims. */
 void close_reference(struct pin *ref);
 void close_registry(struct pin *registry);
 PyObject *dup_fd(struct pin *ref);
 PyObject *serve_echo(struct pin *ref);
-PyObject *serve(struct pin *ref, PyObject *loop, PyObject *handlers, PyObject *reporter);
+PyObject *serve(struct pin *ref, PyObject *loop, PyObject *handlers, PyObject *reporter, PyObject *options);
+PyObject *connect_handlers(const char *name, PyObject *loop, PyObject *handlers, PyObject *reporter,
+                           PyObject *connect_options, PyObject *options);
+PyObject *adopt_handlers(int fd, PyObject *loop, PyObject *handlers, PyObject *reporter, PyObject *options);
+PyObject *serve_transports(struct pin *ref, PyObject *loop, PyObject *host, PyObject *factory, PyObject *clients,
+                           PyObject *stopped, bool tcp, bool descriptors, PyObject *options);
+PyObject *connect_transport(const char *name, PyObject *loop, PyObject *host, PyObject *factory, PyObject *outcome,
+                            bool descriptors, PyObject *connect_options, PyObject *options);
+PyObject *adopt_transport(int fd, PyObject *loop, PyObject *host, PyObject *factory, PyObject *outcome, bool tcp,
+                          bool descriptors, PyObject *options);
+PyObject *local_address(struct pin *ref);
 PyObject *set_watch(struct pin *ref, uint64_t id);
 PyObject *clear_watch(struct pin *ref);
 int set_log(bool wanted);
@@ -169,6 +195,8 @@ PyObject *options_set_loop(sockref_options *options, PyObject *loop);
 int guard_status(sockref_registry *self);
 
 %native(set_error_factory) PyObject *set_error_factory(PyObject *self, PyObject *args);
+%native(set_connection_values) PyObject *set_connection_values(PyObject *self, PyObject *args);
+%native(set_find_extra) PyObject *set_find_extra(PyObject *self, PyObject *args);
 %native(live_counts) PyObject *live_counts(PyObject *self, PyObject *args);
 %native(library_file) PyObject *library_file(PyObject *self, PyObject *args);
 %native(after_fork_in_child) PyObject *after_fork_in_child(PyObject *self, PyObject *args);

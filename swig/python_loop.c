@@ -1,6 +1,6 @@
 /*
- * Loops, starts and connections. Python drives each loop: a reader of an asyncio loop, or a Python thread,
- * waits for its descriptor and calls dispatch, which keeps the GIL, so that handlers run where Python runs.
+ * Loops and starts. Python drives each loop: a reader of an asyncio loop, or a Python thread, waits for its
+ * descriptor and calls dispatch, which keeps the GIL, so that handlers run where Python runs.
  */
 
 /* A loop outlives its Python object as long as services and connections still point here. */
@@ -10,6 +10,8 @@ struct loop_state {
     sockref_loop *loop;   /* NULL once it is freed */
     unsigned long thread; /* the loop thread */
     PyObject *fatal;      /* KeyboardInterrupt or SystemExit of a handler, for dispatch to raise */
+    PyObject *block;      /* the bytes object that is read into, or NULL */
+    Py_buffer view;       /* what a BufferedProtocol lent to be read into; obj is NULL where there is none */
     bool dispatching;
     bool muted; /* the interpreter ends, or this is a forked child: no handler is called */
 };
@@ -20,31 +22,14 @@ typedef struct {
     PyObject *weakrefs;
 } LoopObject;
 
-enum { ON_CONNECTION, ON_DATA, ON_END, ON_DRAIN, ON_ERROR, ON_CLOSE, ON_STOP, HANDLER_COUNT };
-
-/* The handlers of one served name; lives until on_stop. */
-struct service {
-    struct loop_state *state;
-    PyObject *handlers[HANDLER_COUNT]; /* callables, or NULL */
-    PyObject *report;                  /* is given the exceptions of handlers, or NULL */
-};
-
-typedef struct {
-    PyObject_HEAD
-    sockref_conn *conn;
-    struct loop_state *state;
-    PyObject *data; /* anything of the user's */
-    bool closed;
-} ConnectionObject;
-
 static PyTypeObject *loop_type;
-static PyTypeObject *connection_type;
 
 static void state_release(struct loop_state *state)
 {
     if (--state->references)
         return;
     Py_XDECREF(state->fatal);
+    Py_XDECREF(state->block);
     free(state);
 }
 
@@ -103,6 +88,27 @@ static void loop_end(struct loop_state *state)
     state->thread = PyThread_get_thread_ident();
     state->muted = state->fork_generation != fork_generation || interpreter_ends();
     sockref_loop_free(loop);
+}
+
+/* Keep the first KeyboardInterrupt or SystemExit for dispatch to raise. Takes nothing. */
+static void keep_fatal(struct loop_state *state, PyObject *error)
+{
+    if (!state->fatal)
+        state->fatal = Py_NewRef(error);
+}
+
+/* The exception that is set, with its traceback; clears it. */
+static PyObject *take_raised(void)
+{
+    PyObject *kind, *value, *trace;
+
+    PyErr_Fetch(&kind, &value, &trace);
+    PyErr_NormalizeException(&kind, &value, &trace);
+    if (trace)
+        PyException_SetTraceback(value, trace);
+    Py_XDECREF(kind);
+    Py_XDECREF(trace);
+    return value;
 }
 
 static void loop_dealloc(PyObject *object)
@@ -167,6 +173,7 @@ static PyObject *loop_dispatch(PyObject *object, PyObject *Py_UNUSED(args))
     state->dispatching = true;
     count = sockref_loop_dispatch(state->loop, 0);
     state->dispatching = false;
+    PyBuffer_Release(&state->view); /* lent, but nothing came */
     if (state->fatal) {
         fatal = state->fatal;
         state->fatal = NULL;
@@ -274,342 +281,6 @@ static PyObject *options_set_loop(sockref_options *options, PyObject *loop)
     }
     Py_RETURN_NONE;
 }
-
-/* Handlers: all run inside dispatch or loop_end, with the GIL. */
-
-/* An exception of a handler goes to the host and never stops the loop; only those that end a program do. */
-static void report(struct service *service, PyObject *handler)
-{
-    PyObject *kind, *value, *trace, *result;
-
-    if (!PyErr_ExceptionMatches(PyExc_Exception)) {
-        PyErr_Fetch(&kind, &value, &trace);
-        PyErr_NormalizeException(&kind, &value, &trace);
-        if (trace)
-            PyException_SetTraceback(value, trace);
-        if (!service->state->fatal)
-            service->state->fatal = Py_NewRef(value);
-        Py_XDECREF(kind);
-        Py_XDECREF(value);
-        Py_XDECREF(trace);
-        return;
-    }
-    if (!service->report) {
-        PyErr_WriteUnraisable(handler);
-        return;
-    }
-    PyErr_Fetch(&kind, &value, &trace);
-    PyErr_NormalizeException(&kind, &value, &trace);
-    if (trace)
-        PyException_SetTraceback(value, trace);
-    result = PyObject_CallFunctionObjArgs(service->report, value, NULL);
-    if (!result)
-        PyErr_WriteUnraisable(service->report);
-    Py_XDECREF(result);
-    Py_XDECREF(kind);
-    Py_XDECREF(value);
-    Py_XDECREF(trace);
-}
-
-/* Call a handler with a connection and, unless it is NULL, an argument, which is taken. */
-static void call_handler(struct service *service, int which, PyObject *connection, PyObject *argument)
-{
-    PyObject *handler = service->handlers[which];
-    PyObject *result;
-
-    if (handler && connection && !service->state->muted) {
-        Py_INCREF(connection);
-        result = PyObject_CallFunctionObjArgs(handler, connection, argument, NULL);
-        if (!result)
-            report(service, handler);
-        Py_XDECREF(result);
-        Py_DECREF(connection);
-    }
-    Py_XDECREF(argument);
-}
-
-static void service_free(struct service *service)
-{
-    for (int i = 0; i < HANDLER_COUNT; i++)
-        Py_XDECREF(service->handlers[i]);
-    Py_XDECREF(service->report);
-    state_release(service->state);
-    free(service);
-}
-
-static void on_connection(sockref_conn *conn, void *user)
-{
-    struct service *service = user;
-    allocfunc alloc = (allocfunc)PyType_GetSlot(connection_type, Py_tp_alloc);
-    ConnectionObject *self = service->state->muted ? NULL : (ConnectionObject *)alloc(connection_type, 0);
-
-    if (!self) {
-        if (PyErr_Occurred())
-            report(service, service->handlers[ON_CONNECTION]);
-        sockref_conn_destroy(conn);
-        return;
-    }
-    self->conn = sockref_conn_acquire(conn);
-    self->state = service->state;
-    self->state->references++;
-    self->data = Py_NewRef(Py_None);
-    sockref_conn_set_data(conn, self); /* ours until on_close */
-    call_handler(service, ON_CONNECTION, (PyObject *)self, NULL);
-}
-
-static void on_data(sockref_conn *conn, const void *data, size_t length, void *user)
-{
-    struct service *service = user;
-    PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)length);
-
-    if (!bytes) {
-        report(service, service->handlers[ON_DATA]);
-        sockref_conn_destroy(conn);
-        return;
-    }
-    call_handler(service, ON_DATA, sockref_conn_data(conn), bytes);
-}
-
-static void on_end(sockref_conn *conn, void *user)
-{
-    call_handler(user, ON_END, sockref_conn_data(conn), NULL);
-}
-
-static void on_drain(sockref_conn *conn, void *user)
-{
-    call_handler(user, ON_DRAIN, sockref_conn_data(conn), NULL);
-}
-
-static void on_error(sockref_conn *conn, int status, void *user)
-{
-    struct service *service = user;
-    PyObject *error = build_error(status, status > -20000 ? -status : 0, NULL, NULL, sockref_status_message(status));
-
-    if (!error) {
-        report(service, service->handlers[ON_ERROR]);
-        return;
-    }
-    call_handler(service, ON_ERROR, sockref_conn_data(conn), error);
-}
-
-static void on_close(sockref_conn *conn, bool had_error, void *user)
-{
-    ConnectionObject *self = sockref_conn_data(conn);
-
-    if (!self)
-        return;
-    self->closed = true;
-    sockref_conn_set_data(conn, NULL);
-    call_handler(user, ON_CLOSE, (PyObject *)self, PyBool_FromLong(had_error));
-    Py_DECREF(self);
-}
-
-static void on_stop(void *user)
-{
-    struct service *service = user;
-    PyObject *handler = service->handlers[ON_STOP];
-    PyObject *result;
-
-    if (handler && !service->state->muted) {
-        result = PyObject_CallNoArgs(handler);
-        if (!result)
-            report(service, handler);
-        Py_XDECREF(result);
-    }
-    service_free(service);
-}
-
-/* handlers: HANDLER_COUNT callables or None; report: a callable or None. */
-static PyObject *serve(struct pin *pin, PyObject *loop, PyObject *handlers, PyObject *reporter)
-{
-    sockref_handlers table = {
-        .size = sizeof(table), .on_connection = on_connection, .on_close = on_close, .on_stop = on_stop};
-    sockref *ref = open_reference(pin);
-    struct loop_state *state = loop_of(loop);
-    struct service *service;
-    PyObject *handler;
-    int status;
-
-    if (!ref || !state)
-        return NULL;
-    if (!PyTuple_Check(handlers) || PyTuple_Size(handlers) != HANDLER_COUNT) {
-        PyErr_SetString(PyExc_TypeError, "expected a tuple of handlers");
-        return NULL;
-    }
-    service = calloc(1, sizeof(*service));
-    if (!service)
-        return PyErr_NoMemory();
-    service->state = state;
-    state->references++;
-    service->report = reporter == Py_None ? NULL : Py_NewRef(reporter);
-    for (int i = 0; i < HANDLER_COUNT; i++) {
-        handler = PyTuple_GetItem(handlers, i); /* borrowed */
-        service->handlers[i] = handler == Py_None ? NULL : Py_NewRef(handler);
-    }
-    table.on_data = service->handlers[ON_DATA] ? on_data : NULL;
-    table.on_end = service->handlers[ON_END] ? on_end : NULL;
-    table.on_drain = service->handlers[ON_DRAIN] ? on_drain : NULL;
-    table.on_error = service->handlers[ON_ERROR] ? on_error : NULL;
-    status = sockref_serve_on(ref, state->loop, &table, service);
-    if (status < 0) {
-        raise_status(status);
-        service_free(service);
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
-/* Connection */
-
-static sockref_conn *on_loop_thread(PyObject *object)
-{
-    ConnectionObject *self = (ConnectionObject *)object;
-
-    if (self->state->thread != PyThread_get_thread_ident()) {
-        PyErr_SetString(PyExc_RuntimeError, "a Connection belongs to the thread of its loop");
-        return NULL;
-    }
-    return self->conn;
-}
-
-static PyObject *answer(int status)
-{
-    if (status < 0) {
-        raise_status(status);
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *connection_write(PyObject *object, PyObject *data)
-{
-    sockref_conn *conn = on_loop_thread(object);
-    Py_buffer view;
-    int status;
-
-    if (!conn || PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0)
-        return NULL;
-    status = sockref_conn_write(conn, view.buf, (size_t)view.len);
-    PyBuffer_Release(&view);
-    if (status < 0) {
-        raise_status(status);
-        return NULL;
-    }
-    return PyBool_FromLong(status != SOCKREF_WRITE_FULL);
-}
-
-static PyObject *connection_end(PyObject *object, PyObject *Py_UNUSED(args))
-{
-    sockref_conn *conn = on_loop_thread(object);
-
-    return conn ? answer(sockref_conn_end(conn)) : NULL;
-}
-
-static PyObject *connection_pause(PyObject *object, PyObject *Py_UNUSED(args))
-{
-    sockref_conn *conn = on_loop_thread(object);
-
-    return conn ? answer(sockref_conn_pause(conn)) : NULL;
-}
-
-static PyObject *connection_resume(PyObject *object, PyObject *Py_UNUSED(args))
-{
-    sockref_conn *conn = on_loop_thread(object);
-
-    return conn ? answer(sockref_conn_resume(conn)) : NULL;
-}
-
-static PyObject *connection_destroy(PyObject *object, PyObject *Py_UNUSED(args))
-{
-    sockref_conn *conn = on_loop_thread(object);
-
-    if (!conn)
-        return NULL;
-    sockref_conn_destroy(conn);
-    Py_RETURN_NONE;
-}
-
-static PyObject *connection_reduce(PyObject *Py_UNUSED(object), PyObject *Py_UNUSED(args))
-{
-    PyErr_SetString(PyExc_TypeError, "cannot copy or pickle a Connection");
-    return NULL;
-}
-
-static PyObject *connection_is_closed(PyObject *object, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(((ConnectionObject *)object)->closed);
-}
-
-static int connection_traverse(PyObject *object, visitproc visit, void *arg)
-{
-    Py_VISIT(((ConnectionObject *)object)->data);
-    Py_VISIT(Py_TYPE(object));
-    return 0;
-}
-
-static int connection_clear(PyObject *object)
-{
-    Py_CLEAR(((ConnectionObject *)object)->data);
-    return 0;
-}
-
-static void connection_dealloc(PyObject *object)
-{
-    ConnectionObject *self = (ConnectionObject *)object;
-    PyTypeObject *type = Py_TYPE(object);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-
-    PyObject_GC_UnTrack(object);
-    connection_clear(object);
-    sockref_conn_release(self->conn);
-    if (self->state)
-        state_release(self->state);
-    release(object);
-    Py_DECREF(type);
-}
-
-static PyMethodDef connection_methods[] = {
-    {"write", connection_write, METH_O,
-     "write($self, data, /)\n--\n\nSend bytes; what the kernel does not take is copied and queued.\n\n"
-     "Returns False when it asks to stop until on_drain; all was taken even so.\n"
-     "Raises SockrefError: ESOCKREF_CLOSED, ESOCKREF_LIMIT (max_buffered)."},
-    {"end", connection_end, METH_NOARGS,
-     "end($self, /)\n--\n\nSend no more: the peer sees the end when all that is queued is written."},
-    {"pause", connection_pause, METH_NOARGS, "pause($self, /)\n--\n\nRead no more until resume()."},
-    {"resume", connection_resume, METH_NOARGS, "resume($self, /)\n--\n\nRead again."},
-    {"destroy", connection_destroy, METH_NOARGS,
-     "destroy($self, /)\n--\n\nEnd at once; what is queued is dropped. on_close follows; a second call does nothing."},
-    {"__reduce__", connection_reduce, METH_NOARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};
-
-static PyMemberDef connection_members[] = {
-    {"data", T_OBJECT, offsetof(ConnectionObject, data), 0, "Anything that the program keeps with the connection."},
-    {NULL, 0, 0, 0, NULL},
-};
-
-static PyGetSetDef connection_getset[] = {
-    {"is_closed", connection_is_closed, NULL, "Whether on_close came.", NULL},
-    {NULL, NULL, NULL, NULL, NULL},
-};
-
-static PyType_Slot connection_slots[] = {
-    {Py_tp_doc, (void *)"One connection of a served listener.\n\n"
-                        "Made by the library only, and used on the thread of its loop only: inside handlers, or in\n"
-                        "tasks of the asyncio loop that serves. It may be kept as long as one likes; its end is\n"
-                        "told by on_close, and from then on its methods raise ESOCKREF_CLOSED."},
-    {Py_tp_dealloc, (void *)connection_dealloc},
-    {Py_tp_traverse, (void *)connection_traverse},
-    {Py_tp_clear, (void *)connection_clear},
-    {Py_tp_methods, connection_methods},
-    {Py_tp_members, connection_members},
-    {Py_tp_getset, connection_getset},
-    {0, NULL},
-};
-
-static PyType_Spec connection_spec = {
-    "sockref.Connection", sizeof(ConnectionObject), 0,
-    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, connection_slots};
 
 static PyTypeObject *add_type(PyObject *module, const char *name, PyType_Spec *spec)
 {

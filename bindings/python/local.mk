@@ -7,11 +7,14 @@ python_wrapper = swig/generated/sockref_python_wrap.c
 python_proxies = swig/generated/python/lowlevel.py
 python_stamp = swig/generated/python.stamp
 python_stamp_file = $(srcdir)/$(python_stamp)
-python_interface = swig/python.i swig/python_error.c swig/python_events.c swig/python_loop.c swig/python_pin.c \
-	swig/sockref.i
+python_interface = swig/python.i swig/python_address.c swig/python_connection.c swig/python_endpoint.c \
+	swig/python_error.c swig/python_events.c swig/python_loop.c swig/python_pin.c swig/python_protocol.c \
+	swig/python_read.c swig/python_transport.c swig/python_write.c swig/sockref.i
 python_package = bindings/python/sockref
 python_modules = \
 	$(python_package)/__init__.py \
+	$(python_package)/_client.py \
+	$(python_package)/_connection.py \
 	$(python_package)/_errors.py \
 	$(python_package)/_events.py \
 	$(python_package)/_handlers.py \
@@ -22,6 +25,8 @@ python_modules = \
 	$(python_package)/_paths.py \
 	$(python_package)/_reference.py \
 	$(python_package)/_registry.py \
+	$(python_package)/_server.py \
+	$(python_package)/_transports.py \
 	$(python_package)/aio.py \
 	$(python_package)/compat.py \
 	$(python_package)/lowlevel.pyi \

@@ -14,6 +14,15 @@ The functions of this module work on the default registry of the process; Regist
 from __future__ import annotations
 
 from ._native import BUILT_VERSION as __version__
+from ._connection import (
+    Address,
+    AttemptEvent,
+    ConnectionInfo,
+    ConnectionOptions,
+    ConnectionState,
+    ConnectOptions,
+    PeerCredentials,
+)
 from ._errors import (
     SockrefBlockingIOError,
     SockrefBrokenPipeError,
@@ -23,6 +32,7 @@ from ._errors import (
     SockrefError,
     SockrefFileExistsError,
     SockrefFileNotFoundError,
+    SockrefHostNotFoundError,
     SockrefInterruptedError,
     SockrefIsADirectoryError,
     SockrefNotADirectoryError,
@@ -31,7 +41,7 @@ from ._errors import (
     SockrefValueError,
 )
 from ._events import LogLevel, LogRecord, WatchEvent, set_log
-from ._handlers import Handlers
+from ._handlers import Handlers, adopt, connect
 from ._lowlevel import Connection
 from ._lowlevel import sockref_version as _library_version
 from ._options import ListenOptions, RegistryOptions
@@ -41,13 +51,20 @@ from ._registry import LiveCounts, Registry
 from ._registry import default as _default
 
 __all__ = [
+    "Address",
+    "AttemptEvent",
+    "ConnectOptions",
     "Connection",
+    "ConnectionInfo",
+    "ConnectionOptions",
+    "ConnectionState",
     "Handlers",
     "ListenOptions",
     "LiveCounts",
     "LogLevel",
     "LogRecord",
     "Path",
+    "PeerCredentials",
     "Registry",
     "RegistryOptions",
     "SocketReference",
@@ -59,6 +76,7 @@ __all__ = [
     "SockrefError",
     "SockrefFileExistsError",
     "SockrefFileNotFoundError",
+    "SockrefHostNotFoundError",
     "SockrefInterruptedError",
     "SockrefIsADirectoryError",
     "SockrefNotADirectoryError",
@@ -68,8 +86,10 @@ __all__ = [
     "WatchEvent",
     "__version__",
     "active_socket_count",
+    "adopt",
     "cleanup",
     "cleanup_all",
+    "connect",
     "drain",
     "get_existing",
     "get_or_create",

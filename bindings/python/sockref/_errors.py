@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import errno as _errno
 import os
+import socket
 
 from . import _native  # noqa: F401  (the check comes first)
 from . import _lowlevel
 
 # The library's own statuses; their numbers are fixed for ever.
 EPATH = -20001
-ECLOSED = -20007
+EEXISTS = -20004
 ENOTFOUND = -20005
+ECLOSED = -20007
+EBUSY = -20012
 
 # The nearest errno of each.
 _NEAREST = {
     EPATH: _errno.EINVAL,
     -20002: _errno.ENAMETOOLONG,
     -20003: _errno.EADDRINUSE,
-    -20004: _errno.EEXIST,
+    EEXISTS: _errno.EEXIST,
     ENOTFOUND: _errno.ENOENT,
     -20006: _errno.EMFILE,
     ECLOSED: _errno.EBADF,
@@ -26,7 +29,7 @@ _NEAREST = {
     -20009: _errno.ESHUTDOWN,
     -20010: _errno.ETIMEDOUT,
     -20011: _errno.ECANCELED,
-    -20012: _errno.EBUSY,
+    EBUSY: _errno.EBUSY,
     -20013: _errno.EPERM,
     -20014: _errno.EOPNOTSUPP,
 }
@@ -58,7 +61,7 @@ class SockrefError(OSError):
     ) -> None:
         text = message or _lowlevel.sockref_status_message(status)
         name = None if path is None else os.fsdecode(path)
-        number = _errno_of(status, os_errno)
+        number = _errno_of(status, os_errno, syscall)
         if name is None:
             super().__init__(number, text)
         else:
@@ -125,6 +128,10 @@ class SockrefConnectionRefusedError(SockrefError, ConnectionRefusedError):
     """ECONNREFUSED."""
 
 
+class SockrefHostNotFoundError(SockrefError, socket.gaierror):
+    """There is no such host: errno is socket.EAI_NONAME."""
+
+
 _CLASSES: dict[int, type[SockrefError]] = {
     _errno.EINVAL: SockrefValueError,
     _errno.EACCES: SockrefPermissionError,
@@ -143,7 +150,12 @@ _CLASSES: dict[int, type[SockrefError]] = {
 }
 
 
-def _errno_of(status: int, os_errno: int) -> int:
+_LOOKUP = "getaddrinfo"
+
+
+def _errno_of(status: int, os_errno: int, syscall: str | None) -> int:
+    if status == ENOTFOUND and syscall == _LOOKUP:
+        return socket.EAI_NONAME
     if status in _NEAREST:
         return _NEAREST[status]
     return os_errno or -status
@@ -157,7 +169,10 @@ def make_error(
     message: str | None = None,
 ) -> SockrefError:
     """Build the error of a status, in the class that fits."""
-    kind = _CLASSES.get(_errno_of(status, os_errno), SockrefError)
+    if status == ENOTFOUND and syscall == _LOOKUP:
+        kind: type[SockrefError] = SockrefHostNotFoundError
+    else:
+        kind = _CLASSES.get(_errno_of(status, os_errno, syscall), SockrefError)
     return kind(status, os_errno, syscall, path, message)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import socket
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, NoReturn, SupportsIndex, Unpack
 
 from . import _events, _handlers, _loops, _lowlevel
+from ._connection import Address, ConnectionOptions, connection_options
 from ._errors import ECLOSED, make_error
 from .lowlevel import sockref
 
@@ -109,17 +110,49 @@ class SocketReference:
         """The listening socket, over a duplicate of the descriptor; the caller closes it."""
         return socket.socket(fileno=self.fd())
 
-    def serve(self, handlers: _handlers.Handlers) -> None:
+    def serve(self, handlers: _handlers.Handlers, **options: Unpack[ConnectionOptions]) -> None:
         """Serve the listener with handlers in Python, until the last reference of all holders goes.
 
-        They run on the running asyncio loop; without one, on a daemon thread of sockref. Raises ESOCKREF_BUSY
-        where the name is served already, ESOCKREF_CLOSED where it does not listen here.
+        They run on the running asyncio loop; without one, on a daemon thread of sockref. Options are keywords
+        (ConnectionOptions): how its connections begin. Raises ESOCKREF_BUSY where the name is served already,
+        ESOCKREF_CLOSED where it does not listen here.
         """
+        begin = connection_options(options)
         called = _handlers.overridden(handlers)
         if self._closed:
             raise make_error(ECLOSED, path=self._path)
         loop, reporter = _loops.current()
-        _lowlevel.serve(self._handle, loop, called, reporter)
+        _lowlevel.serve(self._handle, loop, called, reporter, begin)
+
+    def unserve(self, *, destroy: bool = False) -> None:
+        """Accept no more; the name stays active, and may be served anew when its last connection is over.
+
+        Its connections go on until they end, or are destroyed. Raises ESOCKREF_NOTFOUND where it is not served.
+        """
+        self._check_open()
+        _lowlevel.sockref_unserve(self._handle, destroy)
+
+    @property
+    def local_address(self) -> Address:
+        """The address that the listener is bound to, as socket.getsockname() tells it."""
+        return _lowlevel.local_address(self._handle)
+
+    @property
+    def connection_count(self) -> int:
+        """The open connections of the service of this registry."""
+        return _lowlevel.sockref_connection_count(self._handle)
+
+    def set_max_connections(self, most: int) -> None:
+        """Change how many connections may be open at once; 0: no limit. Those that are open stay.
+
+        What comes beyond waits in the kernel's queue, or is closed where the handlers have on_drop.
+        """
+        self._check_open()
+        _lowlevel.sockref_set_max_connections(self._handle, most)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise make_error(ECLOSED, path=self._path)
 
     def serve_echo(self) -> None:
         """Serve the listener with a native echo service, on a thread of the library, also while Python blocks."""

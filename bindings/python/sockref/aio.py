@@ -1,16 +1,42 @@
-"""What blocks, as coroutines: the same calls on a worker thread, while the asyncio loop goes on.
+"""sockref for asyncio: transports, servers and streams; and what blocks, as coroutines.
 
-Cancelling the coroutine does not stop the call that runs; its outcome is then dropped.
+The functions are those of asyncio, with a name instead of a path, or host and port. They work on the running
+loop, asyncio's own or uvloop, through one descriptor of it::
+
+    async def client_connected(reader, writer):
+        writer.write(await reader.readline())
+        writer.close()
+
+    async with await sockref.aio.start_server(client_connected, "/run/user/1000/app.sock") as server:
+        await server.serve_forever()
+
+sweep(), drain() and shutdown() do the blocking calls of the same names on a worker thread, while the loop goes on.
+Cancelling one of these does not stop the call that runs; its outcome is then dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
 
+from ._client import create_connection, open_connection
+from ._lowlevel import Transport
 from ._paths import Path
 from ._registry import Registry, default
+from ._server import Server, create_server, start_server
+from ._transports import TransportSocket
 
-__all__ = ["drain", "shutdown", "sweep"]
+__all__ = [
+    "Server",
+    "Transport",
+    "TransportSocket",
+    "create_connection",
+    "create_server",
+    "drain",
+    "open_connection",
+    "shutdown",
+    "start_server",
+    "sweep",
+]
 
 
 async def sweep(directory: Path | None = None, *, registry: Registry | None = None) -> int:

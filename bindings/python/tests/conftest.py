@@ -12,6 +12,7 @@ from types import FrameType
 
 import pytest
 from helpers import LONGEST, left_in, until
+from nets import NETS, Net
 
 import sockref
 
@@ -55,3 +56,15 @@ def nothing_left(not_for_ever: None, directory: Path) -> Iterator[None]:
     until(lambda: sockref.live_counts() == before, f"{before} instead of {sockref.live_counts()}")
     # One thread that drives handlers, and one that takes events, stay.
     assert threading.active_count() <= threads + 2
+
+
+@pytest.fixture(params=NETS)
+def net(request: pytest.FixtureRequest) -> Net:
+    """asyncio's own transports, and those of sockref.aio on asyncio's loop and on uvloop."""
+    return NETS[request.param]()
+
+
+@pytest.fixture(params=[name for name in NETS if NETS[name]().ours])
+def ours(request: pytest.FixtureRequest) -> Net:
+    """What sockref.aio alone has, on either loop."""
+    return NETS[request.param]()

@@ -26,7 +26,7 @@ PACKAGE = Path(sockref.__file__).parent
 def test_public_names() -> None:
     for name in sockref.__all__:
         assert getattr(sockref, name) is not None
-        assert name.startswith("_") or getattr(sockref, name).__doc__ or name in ("Path",)
+        assert name.startswith("_") or getattr(sockref, name).__doc__ or name in ("Address", "Path")
     assert set(sockref.live_counts()) == {"references", "entries", "buffers"}
 
 

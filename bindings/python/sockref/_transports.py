@@ -1,0 +1,113 @@
+"""What asyncio's transports tell about their sockets."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn, SupportsIndex
+
+from ._lowlevel import Transport, set_find_extra
+
+#: What the socket module gives for an address: its type depends on the family.
+SocketAddress = object
+
+
+@contextmanager
+def _borrowed(transport: Transport) -> Iterator[socket.socket]:
+    """The socket of a transport for the length of one call: it is never closed here."""
+    fd = transport._fileno()
+    if fd < 0:
+        raise OSError(9, "the transport is closed")
+    found = socket.socket(fileno=fd)
+    try:
+        yield found
+    finally:
+        found.detach()
+
+
+class TransportSocket:
+    """The socket of a transport, to look at and to set options of; reading and writing is the transport's.
+
+    What get_extra_info("socket") answers, with the methods of asyncio's own TransportSocket. dup() gives a real
+    socket.socket. When the transport is closed, fileno() is -1 and the rest raises OSError.
+    """
+
+    __slots__ = ("_transport", "family", "type", "proto", "__weakref__")
+    family: int
+    type: int
+    proto: int
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        with _borrowed(transport) as found:
+            self.family = found.family
+            self.type = found.type
+            self.proto = found.proto
+
+    def fileno(self) -> int:
+        """The descriptor, which the transport may close at any time; -1 where it is closed."""
+        return self._transport._fileno()
+
+    def dup(self) -> socket.socket:
+        """A socket.socket of its own, which keeps the connection open until it is closed."""
+        with _borrowed(self._transport) as found:
+            return found.dup()
+
+    def get_inheritable(self) -> bool:
+        with _borrowed(self._transport) as found:
+            return found.get_inheritable()
+
+    def getsockname(self) -> SocketAddress:
+        with _borrowed(self._transport) as found:
+            return found.getsockname()
+
+    def getpeername(self) -> SocketAddress:
+        with _borrowed(self._transport) as found:
+            return found.getpeername()
+
+    def getsockopt(self, level: int, option: int, buffer_length: int = 0, /) -> int | bytes:
+        with _borrowed(self._transport) as found:
+            if buffer_length:
+                return found.getsockopt(level, option, buffer_length)
+            return found.getsockopt(level, option)
+
+    def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None:
+        with _borrowed(self._transport) as found:
+            found.setsockopt(level, option, value)
+
+    def shutdown(self, how: int, /) -> None:
+        with _borrowed(self._transport) as found:
+            found.shutdown(how)
+
+    def settimeout(self, value: float | None, /) -> None:
+        if value != 0:
+            raise ValueError("settimeout(): only 0 timeout is allowed on transport sockets")
+
+    def gettimeout(self) -> float:
+        return 0
+
+    def setblocking(self, flag: bool, /) -> None:
+        if flag:
+            raise ValueError("setblocking(): transport sockets cannot be blocking")
+
+    def __repr__(self) -> str:
+        return f"<sockref.aio.TransportSocket fd={self.fileno()} family={self.family} type={self.type}>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
+        raise TypeError("cannot copy or pickle a TransportSocket; dup() gives a socket of its own")
+
+
+def _find_extra(transport: Transport, name: str) -> object:
+    try:
+        if name == "socket":
+            return TransportSocket(transport)
+        if name == "peercred":
+            return transport._peer()
+        with _borrowed(transport) as found:
+            return found.getsockname() if name == "sockname" else found.getpeername()
+    except OSError:
+        return None
+
+
+set_find_extra(_find_extra)

@@ -1,0 +1,343 @@
+/* Where transports come from: a served name, a connect, or a socket that is connected already. */
+
+/* Lives until on_stop. */
+struct endpoint {
+    struct loop_state *state;
+    PyObject *host;    /* the asyncio loop */
+    PyObject *factory; /* makes a protocol */
+    PyObject *context; /* of who began to serve */
+    PyObject *clients; /* serving: the set of transports */
+    PyObject *settle;  /* connecting: called once with (protocol, exception), of which one is None; or both */
+    PyObject *stopped; /* serving: called at the end */
+    char *name;        /* what is connected to, or NULL */
+    bool tcp;          /* addresses are looked up at once, for they are gone at the end */
+};
+
+static struct endpoint *endpoint_new(PyObject *loop, PyObject *host, PyObject *factory, const char *name)
+{
+    struct loop_state *state = loop_of(loop);
+    struct endpoint *endpoint;
+
+    if (!state)
+        return NULL;
+    endpoint = calloc(1, sizeof(*endpoint));
+    if (endpoint && name)
+        endpoint->name = strdup(name);
+    if (!endpoint || (name && !endpoint->name)) {
+        free(endpoint);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    endpoint->state = state;
+    state->references++;
+    endpoint->host = Py_NewRef(host);
+    endpoint->factory = Py_NewRef(factory);
+    return endpoint;
+}
+
+static void endpoint_free(struct endpoint *endpoint)
+{
+    Py_XDECREF(endpoint->host);
+    Py_XDECREF(endpoint->factory);
+    Py_XDECREF(endpoint->context);
+    Py_XDECREF(endpoint->clients);
+    Py_XDECREF(endpoint->settle);
+    Py_XDECREF(endpoint->stopped);
+    state_release(endpoint->state);
+    free(endpoint->name);
+    free(endpoint);
+}
+
+/* Tell the task that connects, once. */
+static void settle(struct endpoint *endpoint, PyObject *protocol, PyObject *error)
+{
+    PyObject *callable = endpoint->settle, *result;
+
+    if (!callable)
+        return;
+    endpoint->settle = NULL;
+    if (!endpoint->state->muted && endpoint->state->loop) {
+        result = PyObject_CallFunctionObjArgs(callable, protocol ? protocol : Py_None, error ? error : Py_None, NULL);
+        if (!result)
+            PyErr_WriteUnraisable(callable);
+        Py_XDECREF(result);
+    }
+    Py_DECREF(callable);
+}
+
+static bool look_up_addresses(PyObject *self)
+{
+    static const char *const names[] = {"peername", "sockname"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        PyObject *result = PyObject_CallMethod(self, "get_extra_info", "s", names[i]);
+
+        Py_XDECREF(result);
+        if (!result)
+            return false;
+    }
+    return true;
+}
+
+/* Make the protocol. */
+static bool begin_protocol(struct endpoint *endpoint, PyObject *self)
+{
+    struct transport *transport = transport_of(self);
+    PyObject *protocol;
+    bool taken;
+
+    if (endpoint->tcp && !look_up_addresses(self))
+        return false;
+    protocol = call_in_context(transport, endpoint->factory, NULL);
+    taken = protocol && take_protocol(transport, protocol);
+    Py_XDECREF(protocol);
+    return taken;
+}
+
+/* What connection_made() raises is told, and the connection goes on, as with asyncio. */
+static void tell_made(PyObject *self)
+{
+    PyObject *result = call_protocol(transport_of(self), "connection_made", self);
+    PyObject *error = result ? NULL : tell_failure(self, "Exception in protocol.connection_made()");
+
+    Py_XDECREF(result);
+    Py_XDECREF(error);
+}
+
+static PyObject *accept_transport(struct endpoint *endpoint, sockref_conn *conn)
+{
+    PyObject *context = PyObject_CallMethod(endpoint->context, "copy", NULL);
+    PyObject *self = context ? transport_new(endpoint->state, endpoint->host, context) : NULL;
+
+    Py_XDECREF(context);
+    if (!self)
+        return NULL;
+    transport_attach(self, conn);
+    Py_DECREF(self); /* the connection has it */
+    if (begin_protocol(endpoint, self) && PySet_Add(endpoint->clients, self) == 0)
+        return self;
+    return NULL;
+}
+
+static void on_transport_connection(sockref_conn *conn, void *user)
+{
+    struct endpoint *endpoint = user;
+    PyObject *self, *error;
+
+    if (endpoint->state->muted || !endpoint->state->loop) {
+        sockref_conn_destroy(conn);
+        return;
+    }
+    self = accept_transport(endpoint, conn);
+    if (self) {
+        tell_made(self);
+        return;
+    }
+    error = take_failure(endpoint->state);
+    if (error)
+        tell_host(endpoint->host, "Error on transport creation for incoming connection", error, NULL, NULL);
+    Py_XDECREF(error);
+    sockref_conn_destroy(conn);
+}
+
+/* A connect has succeeded, or an adopted socket begins. */
+static void on_transport_ready(sockref_conn *conn, void *user)
+{
+    struct endpoint *endpoint = user;
+    PyObject *self = sockref_conn_data(conn);
+    PyObject *error;
+
+    if (!endpoint->settle || !may_call(transport_of(self)))
+        return; /* of an accepted one */
+    if (!begin_protocol(endpoint, self)) {
+        error = take_failure(endpoint->state);
+        settle(endpoint, NULL, error);
+        Py_XDECREF(error);
+        sockref_conn_destroy(conn);
+        return;
+    }
+    tell_made(self);
+    settle(endpoint, transport_of(self)->protocol, NULL);
+}
+
+static void on_endpoint_error(sockref_conn *conn, int status, void *user)
+{
+    struct endpoint *endpoint = user;
+    PyObject *error;
+
+    if (!endpoint->settle) {
+        on_transport_error(conn, status, user);
+        return;
+    }
+    if (endpoint->state->muted)
+        return;
+    error = connection_error(status, endpoint->name);
+    if (!error)
+        error = take_failure(endpoint->state);
+    settle(endpoint, NULL, error);
+    Py_XDECREF(error);
+}
+
+static void on_transport_close(sockref_conn *conn, bool Py_UNUSED(had_error), void *user)
+{
+    struct endpoint *endpoint = user;
+    PyObject *self = sockref_conn_data(conn);
+
+    if (!self)
+        return;
+    sockref_conn_set_data(conn, NULL);
+    if (endpoint->clients && PySet_Discard(endpoint->clients, self) < 0)
+        PyErr_WriteUnraisable(self);
+    settle(endpoint, NULL, NULL); /* it was aborted before it was made */
+    lose(self);
+    sockref_conn_release(transport_of(self)->conn);
+    transport_of(self)->conn = NULL;
+    Py_DECREF(self);
+}
+
+static void on_endpoint_stop(void *user)
+{
+    struct endpoint *endpoint = user;
+    PyObject *result;
+
+    if (endpoint->stopped && !endpoint->state->muted && endpoint->state->loop) {
+        result = PyObject_CallNoArgs(endpoint->stopped);
+        if (!result)
+            PyErr_WriteUnraisable(endpoint->stopped);
+        Py_XDECREF(result);
+    }
+    endpoint_free(endpoint);
+}
+
+static sockref_handlers endpoint_table(const sockref_conn_options *options, bool descriptors)
+{
+    sockref_handlers table = {
+        .size = sizeof(table),
+        .on_data = on_transport_data,
+        .on_buffer = on_transport_buffer,
+        .on_end = on_transport_end,
+        .on_error = on_endpoint_error,
+        .on_close = on_transport_close,
+        .on_stop = on_endpoint_stop,
+        .on_descriptor = descriptors ? on_transport_descriptor : NULL,
+        .options = options,
+    };
+
+    return table;
+}
+
+/*
+ * Serve with transports: a protocol of factory for each connection. clients is a set that has those that are
+ * open; stopped is called when the last one is over.
+ */
+static PyObject *serve_transports(struct pin *pin, PyObject *loop, PyObject *host, PyObject *factory,
+                                  PyObject *clients, PyObject *stopped, bool tcp, bool descriptors, PyObject *options)
+{
+    sockref *ref = open_reference(pin);
+    sockref_conn_options begin;
+    sockref_handlers table;
+    struct endpoint *endpoint;
+    int status;
+
+    if (!ref || !read_conn_options(options, &begin))
+        return NULL;
+    endpoint = endpoint_new(loop, host, factory, NULL);
+    if (!endpoint)
+        return NULL;
+    endpoint->tcp = tcp;
+    endpoint->clients = Py_NewRef(clients);
+    endpoint->stopped = Py_NewRef(stopped);
+    endpoint->context = PyObject_CallNoArgs(copy_context);
+    table = endpoint_table(&begin, descriptors);
+    table.on_connection = on_transport_connection;
+    status = endpoint->context ? sockref_serve_on(ref, endpoint->state->loop, &table, endpoint) : 0;
+    if (!endpoint->context || status < 0) {
+        if (status < 0)
+            raise_status(status);
+        endpoint_free(endpoint);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* The transport of a connection that is being made; reading is held until _begin_reading(). */
+static PyObject *connecting_transport(struct endpoint *endpoint)
+{
+    PyObject *context = PyObject_CallNoArgs(copy_context);
+    PyObject *self = context ? transport_new(endpoint->state, endpoint->host, context) : NULL;
+
+    Py_XDECREF(context);
+    if (self)
+        transport_of(self)->flags |= READING_HELD;
+    return self;
+}
+
+static PyObject *begun(PyObject *self, struct endpoint *endpoint, int status, sockref_conn *conn)
+{
+    if (status < 0) {
+        raise_status(status);
+        Py_DECREF(self);
+        endpoint_free(endpoint);
+        return NULL;
+    }
+    transport_attach(self, conn);
+    sockref_conn_release(conn);
+    return self;
+}
+
+/* Connect to a name. outcome(protocol, exception) is called once; both are None where it was aborted. */
+static PyObject *connect_transport(const char *name, PyObject *loop, PyObject *host, PyObject *factory,
+                                   PyObject *outcome, bool descriptors, PyObject *connect_options, PyObject *options)
+{
+    sockref_connect_options how;
+    sockref_conn_options begin;
+    sockref_handlers table;
+    struct endpoint *endpoint;
+    sockref_conn *conn = NULL;
+    PyObject *self;
+    int status;
+
+    if (!read_connect_options(connect_options, &how) || !read_conn_options(options, &begin))
+        return NULL;
+    endpoint = endpoint_new(loop, host, factory, name);
+    self = endpoint ? connecting_transport(endpoint) : NULL;
+    if (!self) {
+        if (endpoint)
+            endpoint_free(endpoint);
+        return NULL;
+    }
+    endpoint->tcp = strncmp(name, "tcp:", 4) == 0;
+    endpoint->settle = Py_NewRef(outcome);
+    table = endpoint_table(&begin, descriptors);
+    table.on_ready = on_transport_ready;
+    status = sockref_connect(endpoint->state->loop, name, &how, &table, endpoint, &conn);
+    return begun(self, endpoint, status, conn);
+}
+
+/* The same for a connected socket; fd is taken on success only. */
+static PyObject *adopt_transport(int fd, PyObject *loop, PyObject *host, PyObject *factory, PyObject *outcome, bool tcp,
+                                 bool descriptors, PyObject *options)
+{
+    sockref_conn_options begin;
+    sockref_handlers table;
+    struct endpoint *endpoint;
+    sockref_conn *conn = NULL;
+    PyObject *self;
+    int status;
+
+    if (!read_conn_options(options, &begin))
+        return NULL;
+    endpoint = endpoint_new(loop, host, factory, NULL);
+    self = endpoint ? connecting_transport(endpoint) : NULL;
+    if (!self) {
+        if (endpoint)
+            endpoint_free(endpoint);
+        return NULL;
+    }
+    endpoint->tcp = tcp;
+    endpoint->settle = Py_NewRef(outcome);
+    table = endpoint_table(&begin, descriptors);
+    table.on_ready = on_transport_ready;
+    status = sockref_adopt(endpoint->state->loop, fd, &table, endpoint, &conn);
+    return begun(self, endpoint, status, conn);
+}

@@ -1,0 +1,404 @@
+/*
+ * What a connection tells its asyncio protocol, through its transport. The fields of a transport lie behind those of
+ * asyncio.Transport, which is its base, so that isinstance() tells.
+ *
+ * The connection holds the object until on_close. What a protocol raises goes to the exception handler of the
+ * asyncio loop, and the turn goes on. Callbacks run in a context of the connection's own, as asyncio has it.
+ *
+ * Our side of a connection is shut down here and not by sockref_conn_end(), after which the library would close the
+ * connection with the end of the peer's side: asyncio leaves that to the protocol.
+ */
+enum {
+    CLOSING = 1 << 0,        /* close() or abort() was called, or it failed or is over */
+    READING_PAUSED = 1 << 1, /* by pause_reading() */
+    READING_HELD = 1 << 2,   /* until the task that connected has gone on */
+    WRITING_PAUSED = 1 << 3, /* resume_writing() is owed */
+    EOF_WRITTEN = 1 << 4,    /* by write_eof() */
+    EOF_SENT = 1 << 5,       /* the system knows */
+    MARKED = 1 << 6,         /* on_mark comes when what is queued now is written */
+    LARGE_READS = 1 << 7     /* the last read was large */
+};
+
+enum { HIGH_WATER = 1 << 16 };
+
+struct transport {
+    sockref_conn *conn; /* NULL when it is over */
+    struct loop_state *state;
+    PyObject *host;       /* the asyncio loop */
+    PyObject *context;
+    PyObject *protocol;
+    PyObject *received;   /* its data_received, or buffer_updated */
+    PyObject *get_buffer; /* of a BufferedProtocol; else NULL */
+    PyObject *extra;      /* what get_extra_info() has found: a dict, or NULL */
+    PyObject *error;      /* for connection_lost(), or NULL */
+    PyObject *weakrefs;
+    size_t high_water, low_water;
+    unsigned flags;
+};
+
+static PyTypeObject *transport_type;
+static Py_ssize_t transport_offset;
+static PyObject *buffered_protocol; /* asyncio.BufferedProtocol */
+static PyObject *word_run;
+static PyObject *copy_context;      /* contextvars.copy_context */
+
+static struct transport *transport_of(PyObject *self)
+{
+    return (struct transport *)((char *)self + transport_offset);
+}
+
+static PyObject *transport_new(struct loop_state *state, PyObject *host, PyObject *context)
+{
+    allocfunc alloc = (allocfunc)PyType_GetSlot(transport_type, Py_tp_alloc);
+    PyObject *self = alloc(transport_type, 0);
+    struct transport *transport;
+
+    if (!self)
+        return NULL;
+    transport = transport_of(self);
+    transport->state = state;
+    state->references++;
+    transport->host = Py_NewRef(host);
+    transport->context = Py_NewRef(context);
+    transport->high_water = HIGH_WATER;
+    transport->low_water = HIGH_WATER / 4;
+    return self;
+}
+
+/* The library takes the object until on_close. */
+static void transport_attach(PyObject *self, sockref_conn *conn)
+{
+    transport_of(self)->conn = sockref_conn_acquire(conn);
+    sockref_conn_set_data(conn, Py_NewRef(self));
+}
+
+/* Whether Python may be called: not when the loop ends, and its asyncio loop is closed. */
+static bool may_call(const struct transport *transport)
+{
+    return !transport->state->muted && transport->state->loop;
+}
+
+static PyObject *call_in_context(struct transport *transport, PyObject *callable, PyObject *argument)
+{
+    PyObject *result;
+
+    Py_INCREF(callable); /* set_protocol() may let go of it meanwhile */
+    result = PyObject_CallMethodObjArgs(transport->context, word_run, callable, argument, NULL);
+    Py_DECREF(callable);
+    return result;
+}
+
+static PyObject *call_protocol(struct transport *transport, const char *method, PyObject *argument)
+{
+    PyObject *callable = PyObject_GetAttrString(transport->protocol, method);
+    PyObject *result = callable ? call_in_context(transport, callable, argument) : NULL;
+
+    Py_XDECREF(callable);
+    return result;
+}
+
+/* The exception that is set, unless it ends the program: then dispatch raises it, and NULL is returned. */
+static PyObject *take_failure(struct loop_state *state)
+{
+    bool fatal = PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
+    PyObject *error = take_raised();
+
+    if (!fatal)
+        return error;
+    keep_fatal(state, error);
+    Py_DECREF(error);
+    return NULL;
+}
+
+static void tell_host(PyObject *host, const char *message, PyObject *error, PyObject *transport, PyObject *protocol)
+{
+    PyObject *context = Py_BuildValue("{sssO}", "message", message, "exception", error);
+    PyObject *result = NULL;
+
+    if (context && (!transport || PyDict_SetItemString(context, "transport", transport) == 0) &&
+        (!protocol || PyDict_SetItemString(context, "protocol", protocol) == 0))
+        result = PyObject_CallMethod(host, "call_exception_handler", "O", context);
+    if (!result)
+        PyErr_WriteUnraisable(host);
+    Py_XDECREF(result);
+    Py_XDECREF(context);
+}
+
+/* Tell the asyncio loop what a callback raised. Returns the exception, or NULL where it ends the program. */
+static PyObject *tell_failure(PyObject *self, const char *message)
+{
+    struct transport *transport = transport_of(self);
+    PyObject *error = take_failure(transport->state);
+
+    if (error)
+        tell_host(transport->host, message, error, self, transport->protocol);
+    return error;
+}
+
+/* A callback without which the connection cannot go on has raised. */
+static void break_off(PyObject *self, const char *message)
+{
+    struct transport *transport = transport_of(self);
+    PyObject *error = tell_failure(self, message);
+
+    if (!transport->error)
+        transport->error = Py_XNewRef(error);
+    Py_XDECREF(error);
+    transport->flags |= CLOSING;
+    sockref_conn_destroy(transport->conn);
+}
+
+/* Find the methods of a protocol that are called often. */
+static bool take_protocol(struct transport *transport, PyObject *protocol)
+{
+    int buffered = PyObject_IsInstance(protocol, buffered_protocol);
+    PyObject *received, *get_buffer = NULL, *old;
+
+    if (buffered < 0)
+        return false;
+    received = PyObject_GetAttrString(protocol, buffered ? "buffer_updated" : "data_received");
+    if (!received)
+        return false;
+    if (buffered) {
+        get_buffer = PyObject_GetAttrString(protocol, "get_buffer");
+        if (!get_buffer) {
+            Py_DECREF(received);
+            return false;
+        }
+    }
+    old = transport->received;
+    transport->received = received;
+    Py_XDECREF(old);
+    old = transport->get_buffer;
+    transport->get_buffer = get_buffer;
+    Py_XDECREF(old);
+    old = transport->protocol;
+    transport->protocol = Py_NewRef(protocol);
+    Py_XDECREF(old);
+    return true;
+}
+
+/* What the library calls. */
+
+static void *lend_view(PyObject *self, size_t *inout_length)
+{
+    struct transport *transport = transport_of(self);
+    Py_buffer *view = &transport->state->view;
+    PyObject *hint = PyLong_FromLong(-1);
+    PyObject *lent = hint ? call_in_context(transport, transport->get_buffer, hint) : NULL;
+
+    Py_XDECREF(hint);
+    PyBuffer_Release(view);
+    if (lent && PyObject_GetBuffer(lent, view, PyBUF_WRITABLE) == 0 && view->len == 0) {
+        PyBuffer_Release(view);
+        PyErr_SetString(PyExc_RuntimeError, "get_buffer() returned an empty buffer");
+    }
+    Py_XDECREF(lent);
+    if (PyErr_Occurred()) {
+        break_off(self, "Fatal error: protocol.get_buffer() call failed.");
+        return NULL;
+    }
+    *inout_length = (size_t)view->len;
+    return view->buf;
+}
+
+static void *on_transport_buffer(sockref_conn *conn, size_t *inout_length, void *Py_UNUSED(user))
+{
+    PyObject *self = sockref_conn_data(conn);
+    struct transport *transport = transport_of(self);
+
+    if (!may_call(transport) || (transport->flags & CLOSING))
+        return NULL;
+    if (transport->get_buffer)
+        return lend_view(self, inout_length);
+    return transport->flags & LARGE_READS ? lend_block(transport->state, conn, inout_length) : NULL;
+}
+
+static void on_transport_data(sockref_conn *conn, const void *data, size_t length, void *Py_UNUSED(user))
+{
+    PyObject *self = sockref_conn_data(conn);
+    struct transport *transport = transport_of(self);
+    PyObject *argument, *result;
+
+    if (!may_call(transport) || (transport->flags & CLOSING))
+        return;
+    if (length < LARGE_READ)
+        transport->flags &= ~(unsigned)LARGE_READS;
+    else
+        transport->flags |= LARGE_READS;
+    if (transport->get_buffer)
+        argument = PyLong_FromSize_t(length);
+    else
+        argument = take_bytes(transport->state, data, length);
+    PyBuffer_Release(&transport->state->view); /* so that the protocol may resize what it lent */
+    result = argument ? call_in_context(transport, transport->received, argument) : NULL;
+    Py_XDECREF(argument);
+    if (result)
+        Py_DECREF(result);
+    else
+        break_off(self, transport->get_buffer ? "Fatal error: protocol.buffer_updated() call failed."
+                                              : "Fatal error: protocol.data_received() call failed.");
+}
+
+static void on_transport_descriptor(sockref_conn *conn, int fd, void *Py_UNUSED(user))
+{
+    PyObject *self = sockref_conn_data(conn);
+    struct transport *transport = transport_of(self);
+    PyObject *number, *result;
+
+    if (!may_call(transport) || (transport->flags & CLOSING) ||
+        !PyObject_HasAttrString(transport->protocol, "descriptor_received")) {
+        close(fd);
+        return;
+    }
+    number = PyLong_FromLong(fd);
+    result = number ? call_protocol(transport, "descriptor_received", number) : NULL;
+    Py_XDECREF(number);
+    if (result)
+        Py_DECREF(result);
+    else
+        break_off(self, "Fatal error: protocol.descriptor_received() call failed.");
+}
+
+static void close_transport(struct transport *transport)
+{
+    if (transport->flags & CLOSING)
+        return;
+    transport->flags |= CLOSING;
+    sockref_conn_pause(transport->conn);
+    sockref_conn_destroy_soon(transport->conn);
+}
+
+static void on_transport_end(sockref_conn *conn, void *Py_UNUSED(user))
+{
+    PyObject *self = sockref_conn_data(conn);
+    struct transport *transport = transport_of(self);
+    PyObject *result;
+    int stays;
+
+    if (!may_call(transport) || (transport->flags & CLOSING))
+        return;
+    result = call_protocol(transport, "eof_received", NULL);
+    stays = result ? PyObject_IsTrue(result) : -1;
+    Py_XDECREF(result);
+    if (stays < 0)
+        break_off(self, "Fatal error: protocol.eof_received() call failed.");
+    else if (!stays)
+        close_transport(transport);
+}
+
+static void on_transport_error(sockref_conn *conn, int status, void *Py_UNUSED(user))
+{
+    struct transport *transport = transport_of(sockref_conn_data(conn));
+
+    transport->flags |= CLOSING;
+    if (transport->error || transport->state->muted)
+        return;
+    transport->error = connection_error(status, NULL);
+    if (!transport->error)
+        transport->error = take_failure(transport->state);
+}
+
+/* It is lost: tell the protocol, if it got that far, and let go of it. */
+static void lose(PyObject *self)
+{
+    struct transport *transport = transport_of(self);
+    PyObject *result, *error;
+
+    if (!may_call(transport)) {
+        if (!transport->state->muted && !(transport->flags & CLOSING) &&
+            PyErr_ResourceWarning(self, 1, "unclosed transport %R", self) < 0)
+            PyErr_WriteUnraisable(self);
+    } else if (transport->protocol) {
+        result = call_protocol(transport, "connection_lost", transport->error ? transport->error : Py_None);
+        error = result ? NULL : tell_failure(self, "Exception in protocol.connection_lost()");
+        Py_XDECREF(result);
+        Py_XDECREF(error);
+    }
+    transport->flags |= CLOSING;
+    Py_CLEAR(transport->protocol);
+    Py_CLEAR(transport->received);
+    Py_CLEAR(transport->get_buffer);
+    Py_CLEAR(transport->error);
+}
+
+static void on_mark(int status, void *user);
+
+/* Have on_mark called when what is queued now is written. */
+static void mark(PyObject *self)
+{
+    struct transport *transport = transport_of(self);
+
+    if (transport->flags & MARKED)
+        return;
+    if (sockref_conn_write_own(transport->conn, NULL, 0, on_mark, self) >= 0) {
+        transport->flags |= MARKED;
+        Py_INCREF(self);
+    }
+}
+
+static size_t queued_of(const struct transport *transport)
+{
+    uint64_t queued;
+
+    sockref_conn_bytes(transport->conn, NULL, NULL, &queued);
+    return (size_t)queued;
+}
+
+static void send_eof(PyObject *self)
+{
+    struct transport *transport = transport_of(self);
+
+    if (queued_of(transport)) {
+        mark(self);
+        return;
+    }
+    transport->flags |= EOF_SENT;
+    (void)shutdown(sockref_conn_fd(transport->conn), SHUT_WR); /* a peer that is gone is told by the next read */
+}
+
+static void tell_writing(PyObject *self, bool resumed)
+{
+    struct transport *transport = transport_of(self);
+    const char *method = resumed ? "resume_writing" : "pause_writing";
+    PyObject *result, *error;
+
+    if (resumed)
+        result = call_protocol(transport, method, NULL);
+    else
+        result = PyObject_CallMethod(transport->protocol, method, NULL); /* its context is the caller's */
+    error = result ? NULL
+                   : tell_failure(self, resumed ? "protocol.resume_writing() failed" : "protocol.pause_writing() failed");
+    Py_XDECREF(result);
+    Py_XDECREF(error);
+}
+
+static void on_mark(int status, void *user)
+{
+    PyObject *self = user;
+    struct transport *transport = transport_of(self);
+
+    transport->flags &= ~(unsigned)MARKED;
+    if (status >= 0 && may_call(transport) && transport->protocol) {
+        if ((transport->flags & WRITING_PAUSED) && queued_of(transport) <= transport->low_water) {
+            transport->flags &= ~(unsigned)WRITING_PAUSED;
+            tell_writing(self, true);
+        }
+        if ((transport->flags & EOF_WRITTEN) && !(transport->flags & EOF_SENT))
+            send_eof(self);
+        else if (transport->flags & WRITING_PAUSED)
+            mark(self);
+    }
+    Py_DECREF(self);
+}
+
+static void pause_if_full(PyObject *self)
+{
+    struct transport *transport = transport_of(self);
+
+    if ((transport->flags & (WRITING_PAUSED | CLOSING)) || queued_of(transport) <= transport->high_water)
+        return;
+    transport->flags |= WRITING_PAUSED;
+    tell_writing(self, false);
+    mark(self);
+}

@@ -1,0 +1,508 @@
+/* The methods of a transport, all for the thread of its loop; python_protocol.c tells what it is. */
+static PyObject *running_loop; /* asyncio._get_running_loop */
+static PyObject *find_extra;   /* (transport, name) -> what get_extra_info() answers, or None */
+
+static PyObject *set_find_extra(PyObject *Py_UNUSED(self), PyObject *args)
+{
+    if (!PyArg_ParseTuple(args, "O", &find_extra))
+        return NULL;
+    Py_INCREF(find_extra);
+    Py_RETURN_NONE;
+}
+
+/* An asyncio loop may be run by another thread than before, and not have dispatched yet. */
+static bool moved_here(struct transport *transport)
+{
+    PyObject *running = PyObject_CallNoArgs(running_loop);
+    bool ours = running && running == transport->host;
+
+    Py_XDECREF(running);
+    PyErr_Clear();
+    if (ours)
+        transport->state->thread = PyThread_get_thread_ident();
+    return ours;
+}
+
+static struct transport *enter(PyObject *self)
+{
+    struct transport *transport = transport_of(self);
+
+    if (transport->state->thread == PyThread_get_thread_ident() || moved_here(transport))
+        return transport;
+    PyErr_SetString(PyExc_RuntimeError, "a transport belongs to the thread of its loop; use call_soon_threadsafe()");
+    return NULL;
+}
+
+static PyObject *refuse_after_eof(const char *method)
+{
+    PyErr_Format(PyExc_RuntimeError, "Cannot call %s() after write_eof()", method);
+    return NULL;
+}
+
+static PyObject *write_checked(PyObject *self, struct transport *transport, PyObject *data)
+{
+    int status;
+
+    if (!write_object(transport->conn, data, &status))
+        return NULL;
+    if (status < 0 && status != SOCKREF_ECLOSED) {
+        raise_status(status);
+        return NULL;
+    }
+    pause_if_full(self);
+    Py_RETURN_NONE;
+}
+
+/* What is written after close() is dropped, as asyncio does; wrong types are refused even so. */
+static PyObject *write_nowhere(PyObject *data)
+{
+    Py_buffer view;
+
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0)
+        return NULL;
+    PyBuffer_Release(&view);
+    Py_RETURN_NONE;
+}
+
+static PyObject *transport_write(PyObject *self, PyObject *data)
+{
+    struct transport *transport = enter(self);
+
+    if (!transport)
+        return NULL;
+    if (transport->flags & EOF_WRITTEN)
+        return refuse_after_eof("write");
+    if (transport->flags & CLOSING)
+        return write_nowhere(data);
+    return write_checked(self, transport, data);
+}
+
+static PyObject *transport_writelines(PyObject *self, PyObject *list)
+{
+    struct transport *transport = enter(self);
+    PyObject *empty, *joined, *result;
+
+    if (!transport)
+        return NULL;
+    if (transport->flags & EOF_WRITTEN)
+        return refuse_after_eof("writelines");
+    empty = PyBytes_FromStringAndSize(NULL, 0);
+    joined = empty ? PyObject_CallMethod(empty, "join", "O", list) : NULL;
+    Py_XDECREF(empty);
+    if (!joined)
+        return NULL;
+    result = transport->flags & CLOSING ? Py_NewRef(Py_None) : write_checked(self, transport, joined);
+    Py_DECREF(joined);
+    return result;
+}
+
+static PyObject *transport_write_eof(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    struct transport *transport = enter(self);
+
+    if (!transport)
+        return NULL;
+    if (!(transport->flags & (CLOSING | EOF_WRITTEN))) {
+        transport->flags |= EOF_WRITTEN;
+        send_eof(self);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *transport_can_write_eof(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
+{
+    Py_RETURN_TRUE;
+}
+
+static PyObject *transport_send_fd(PyObject *self, PyObject *args)
+{
+    struct transport *transport = enter(self);
+    PyObject *result;
+
+    if (!transport)
+        return NULL;
+    if (transport->flags & EOF_WRITTEN)
+        return refuse_after_eof("send_fd");
+    if (transport->flags & CLOSING) {
+        raise_own(SOCKREF_ECLOSED, NULL);
+        return NULL;
+    }
+    result = send_descriptor(transport->conn, args);
+    if (!result)
+        return NULL;
+    Py_DECREF(result);
+    pause_if_full(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *transport_close(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    struct transport *transport = enter(self);
+
+    if (!transport)
+        return NULL;
+    close_transport(transport);
+    Py_RETURN_NONE;
+}
+
+static PyObject *transport_abort(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    struct transport *transport = enter(self);
+
+    if (!transport)
+        return NULL;
+    transport->flags |= CLOSING;
+    sockref_conn_destroy(transport->conn);
+    Py_RETURN_NONE;
+}
+
+static PyObject *transport_is_closing(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    return PyBool_FromLong(transport_of(self)->flags & CLOSING);
+}
+
+static PyObject *transport_pause_reading(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    struct transport *transport = enter(self);
+
+    if (!transport)
+        return NULL;
+    if (!(transport->flags & (CLOSING | READING_PAUSED))) {
+        transport->flags |= READING_PAUSED;
+        sockref_conn_pause(transport->conn);
+    }
+    Py_RETURN_NONE;
+}
+
+static void read_again(struct transport *transport, unsigned no_more)
+{
+    if ((transport->flags & CLOSING) || !(transport->flags & no_more))
+        return;
+    transport->flags &= ~no_more;
+    if (!(transport->flags & (READING_PAUSED | READING_HELD)))
+        sockref_conn_resume(transport->conn);
+}
+
+static PyObject *transport_resume_reading(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    struct transport *transport = enter(self);
+
+    if (!transport)
+        return NULL;
+    read_again(transport, READING_PAUSED);
+    Py_RETURN_NONE;
+}
+
+static PyObject *transport_begin_reading(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    struct transport *transport = enter(self);
+
+    if (!transport)
+        return NULL;
+    read_again(transport, READING_HELD);
+    Py_RETURN_NONE;
+}
+
+static PyObject *transport_is_reading(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    return PyBool_FromLong(!(transport_of(self)->flags & (CLOSING | READING_PAUSED)));
+}
+
+/* A mark as a number; large ones mean without limit. */
+static bool read_mark(PyObject *object, size_t *out_mark)
+{
+    PyObject *number = PyNumber_Index(object);
+    size_t mark;
+
+    if (!number)
+        return false;
+    mark = PyLong_AsSize_t(number);
+    if (mark == (size_t)-1 && PyErr_ExceptionMatches(PyExc_OverflowError)) {
+        PyErr_Format(PyExc_ValueError, "not a number of bytes: %S", number);
+        Py_DECREF(number);
+        return false;
+    }
+    Py_DECREF(number);
+    *out_mark = mark;
+    return true;
+}
+
+static PyObject *transport_set_write_buffer_limits(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"high", "low", NULL};
+    struct transport *transport = enter(self);
+    PyObject *high = Py_None, *low = Py_None;
+    size_t high_water = HIGH_WATER, low_water = 0;
+
+    if (!transport || !PyArg_ParseTupleAndKeywords(args, keywords, "|OO", names, &high, &low))
+        return NULL;
+    if (low != Py_None && !read_mark(low, &low_water))
+        return NULL;
+    if (high != Py_None && !read_mark(high, &high_water))
+        return NULL;
+    if (high == Py_None && low != Py_None)
+        high_water = low_water > SIZE_MAX / 4 ? SIZE_MAX : 4 * low_water;
+    if (low == Py_None)
+        low_water = high_water / 4;
+    if (high_water < low_water) {
+        PyErr_Format(PyExc_ValueError, "high (%zu) must be >= low (%zu) must be >= 0", high_water, low_water);
+        return NULL;
+    }
+    transport->high_water = high_water;
+    transport->low_water = low_water;
+    pause_if_full(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *transport_get_write_buffer_limits(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    struct transport *transport = transport_of(self);
+
+    return Py_BuildValue("(nn)", (Py_ssize_t)transport->low_water, (Py_ssize_t)transport->high_water);
+}
+
+static PyObject *transport_get_write_buffer_size(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    struct transport *transport = enter(self);
+
+    return transport ? PyLong_FromSize_t(queued_of(transport)) : NULL;
+}
+
+static PyObject *transport_set_protocol(PyObject *self, PyObject *protocol)
+{
+    struct transport *transport = enter(self);
+
+    if (!transport || !take_protocol(transport, protocol))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *transport_get_protocol(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    PyObject *protocol = transport_of(self)->protocol;
+
+    return Py_NewRef(protocol ? protocol : Py_None);
+}
+
+static bool is_extra(PyObject *name)
+{
+    return PyUnicode_Check(name) && (PyUnicode_CompareWithASCIIString(name, "peername") == 0 ||
+                                     PyUnicode_CompareWithASCIIString(name, "sockname") == 0 ||
+                                     PyUnicode_CompareWithASCIIString(name, "socket") == 0 ||
+                                     PyUnicode_CompareWithASCIIString(name, "peercred") == 0);
+}
+
+/* Look it up once. Returns it, None where there is none, or NULL with an exception. */
+static PyObject *transport_extra(PyObject *self, PyObject *name)
+{
+    struct transport *transport = transport_of(self);
+    PyObject *found = transport->extra ? PyDict_GetItemWithError(transport->extra, name) : NULL; /* borrowed */
+
+    if (found || PyErr_Occurred())
+        return Py_XNewRef(found);
+    found = PyObject_CallFunctionObjArgs(find_extra, self, name, NULL);
+    if (!found || found == Py_None)
+        return found;
+    if (!transport->extra)
+        transport->extra = PyDict_New();
+    if (!transport->extra || PyDict_SetItem(transport->extra, name, found) < 0)
+        Py_CLEAR(found);
+    return found;
+}
+
+static PyObject *transport_get_extra_info(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"name", "default", NULL};
+    PyObject *name, *otherwise = Py_None, *found;
+
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|O", names, &name, &otherwise))
+        return NULL;
+    if (!is_extra(name))
+        return Py_NewRef(otherwise);
+    found = transport_extra(self, name);
+    if (found != Py_None)
+        return found;
+    Py_DECREF(found);
+    return Py_NewRef(otherwise);
+}
+
+/* The descriptor, or -1. */
+static PyObject *transport_fileno(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    return PyLong_FromLong(sockref_conn_fd(transport_of(self)->conn));
+}
+
+static PyObject *transport_peer(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    return peer_value(transport_of(self)->conn);
+}
+
+static PyObject *transport_reduce(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
+{
+    PyErr_SetString(PyExc_TypeError, "cannot copy or pickle a transport");
+    return NULL;
+}
+
+/* Asked by loop.start_tls() and StreamWriter.start_tls(). */
+static PyObject *transport_refuse_tls(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure))
+{
+    PyErr_SetString(PyExc_NotImplementedError,
+                    "sockref.aio has no TLS: give SocketReference.socket() to asyncio.start_unix_server() or "
+                    "asyncio.start_server(), which have");
+    return NULL;
+}
+
+static PyObject *transport_repr(PyObject *self)
+{
+    struct transport *transport = transport_of(self);
+    int fd = sockref_conn_fd(transport->conn);
+    const char *state = fd < 0 ? "closed" : transport->flags & CLOSING ? "closing" : "open";
+
+    return PyUnicode_FromFormat("<sockref.aio.Transport %s fd=%d%s%s>", state, fd,
+                                transport->flags & READING_PAUSED ? " reading-paused" : "",
+                                transport->flags & WRITING_PAUSED ? " writing-paused" : "");
+}
+
+static int transport_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    struct transport *transport = transport_of(self);
+
+    Py_VISIT(transport->host);
+    Py_VISIT(transport->context);
+    Py_VISIT(transport->protocol);
+    Py_VISIT(transport->received);
+    Py_VISIT(transport->get_buffer);
+    Py_VISIT(transport->extra);
+    Py_VISIT(transport->error);
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+static int transport_clear(PyObject *self)
+{
+    struct transport *transport = transport_of(self);
+
+    Py_CLEAR(transport->host);
+    Py_CLEAR(transport->context);
+    Py_CLEAR(transport->protocol);
+    Py_CLEAR(transport->received);
+    Py_CLEAR(transport->get_buffer);
+    Py_CLEAR(transport->extra);
+    Py_CLEAR(transport->error);
+    return 0;
+}
+
+static void transport_dealloc(PyObject *self)
+{
+    struct transport *transport = transport_of(self);
+    PyTypeObject *type = Py_TYPE(self);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+
+    PyObject_GC_UnTrack(self);
+    if (transport->weakrefs)
+        PyObject_ClearWeakRefs(self);
+    transport_clear(self);
+    sockref_conn_release(transport->conn);
+    if (transport->state)
+        state_release(transport->state);
+    release(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef transport_methods[] = {
+    {"write", transport_write, METH_O,
+     "write($self, data, /)\n--\n\nSend bytes: the socket is tried first, what is left is queued."},
+    {"writelines", transport_writelines, METH_O,
+     "writelines($self, list_of_data, /)\n--\n\nSend several pieces as one."},
+    {"write_eof", transport_write_eof, METH_NOARGS,
+     "write_eof($self, /)\n--\n\nSend no more when all that is queued is written; reading goes on."},
+    {"can_write_eof", transport_can_write_eof, METH_NOARGS, "can_write_eof($self, /)\n--\n\nTrue."},
+    {"send_fd", transport_send_fd, METH_VARARGS,
+     "send_fd($self, file, data, /)\n--\n\nPass a descriptor to the peer of a Unix socket, with at least one byte.\n\n"
+     "A duplicate is sent: the file stays the program's. The peer's protocol gets it by descriptor_received(), where\n"
+     "it takes descriptors in."},
+    {"close", transport_close, METH_NOARGS,
+     "close($self, /)\n--\n\nRead no more, send what is queued, then end: connection_lost(None) is called."},
+    {"abort", transport_abort, METH_NOARGS,
+     "abort($self, /)\n--\n\nEnd at once; what is queued is dropped. connection_lost(None) is called."},
+    {"is_closing", transport_is_closing, METH_NOARGS,
+     "is_closing($self, /)\n--\n\nWhether it is closed or on its way there."},
+    {"pause_reading", transport_pause_reading, METH_NOARGS,
+     "pause_reading($self, /)\n--\n\nHave data_received() called no more until resume_reading()."},
+    {"resume_reading", transport_resume_reading, METH_NOARGS, "resume_reading($self, /)\n--\n\nRead again."},
+    {"is_reading", transport_is_reading, METH_NOARGS,
+     "is_reading($self, /)\n--\n\nWhether it is neither paused nor closing."},
+    {"set_write_buffer_limits", (PyCFunction)(void (*)(void))transport_set_write_buffer_limits,
+     METH_VARARGS | METH_KEYWORDS,
+     "set_write_buffer_limits($self, /, high=None, low=None)\n--\n\n"
+     "Set with how many queued bytes pause_writing() and resume_writing() are called."},
+    {"get_write_buffer_limits", transport_get_write_buffer_limits, METH_NOARGS,
+     "get_write_buffer_limits($self, /)\n--\n\n(low, high), in bytes."},
+    {"get_write_buffer_size", transport_get_write_buffer_size, METH_NOARGS,
+     "get_write_buffer_size($self, /)\n--\n\nThe bytes that are queued."},
+    {"set_protocol", transport_set_protocol, METH_O,
+     "set_protocol($self, protocol, /)\n--\n\nHave another protocol called from now on."},
+    {"get_protocol", transport_get_protocol, METH_NOARGS,
+     "get_protocol($self, /)\n--\n\nThe protocol; None when the connection is lost."},
+    {"get_extra_info", (PyCFunction)(void (*)(void))transport_get_extra_info, METH_VARARGS | METH_KEYWORDS,
+     "get_extra_info($self, /, name, default=None)\n--\n\n"
+     "'peername', 'sockname', 'socket' (a TransportSocket), 'peercred' (a PeerCredentials)."},
+    {"_begin_reading", transport_begin_reading, METH_NOARGS, NULL},
+    {"_fileno", transport_fileno, METH_NOARGS, NULL},
+    {"_peer", transport_peer, METH_NOARGS, NULL},
+    {"__reduce__", transport_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef transport_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct transport, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef transport_getset[] = {
+    {"_start_tls_compatible", transport_refuse_tls, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot transport_slots[] = {
+    {Py_tp_doc, (void *)"A connection as an asyncio.Transport.\n\n"
+                        "Made by the functions of sockref.aio only, and used on the thread of its asyncio loop only."},
+    {Py_tp_dealloc, (void *)transport_dealloc},
+    {Py_tp_repr, (void *)transport_repr},
+    {Py_tp_traverse, (void *)transport_traverse},
+    {Py_tp_clear, (void *)transport_clear},
+    {Py_tp_methods, transport_methods},
+    {Py_tp_members, transport_members},
+    {Py_tp_getset, transport_getset},
+    {0, NULL},
+};
+
+/* Its size is that of its base, which only the interpreter knows, and of ours. */
+static bool add_transport_type(PyObject *module)
+{
+    PyObject *asyncio = PyImport_ImportModule("asyncio");
+    PyObject *contextvars = PyImport_ImportModule("contextvars");
+    PyObject *base = asyncio ? PyObject_GetAttrString(asyncio, "Transport") : NULL;
+    PyObject *size = base ? PyObject_GetAttrString(base, "__basicsize__") : NULL;
+    PyType_Spec spec = {"sockref.aio.Transport", 0, 0,
+                        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, transport_slots};
+    PyObject *type = NULL;
+
+    if (size && contextvars) {
+        transport_offset = PyLong_AsSsize_t(size);
+        transport_members[0].offset += transport_offset;
+        spec.basicsize = (int)(transport_offset + (Py_ssize_t)sizeof(struct transport));
+        type = PyType_FromSpecWithBases(&spec, base);
+        buffered_protocol = PyObject_GetAttrString(asyncio, "BufferedProtocol");
+        running_loop = PyObject_GetAttrString(asyncio, "_get_running_loop");
+        copy_context = PyObject_GetAttrString(contextvars, "copy_context");
+        word_run = PyUnicode_InternFromString("run");
+    }
+    Py_XDECREF(size);
+    Py_XDECREF(base);
+    Py_XDECREF(asyncio);
+    Py_XDECREF(contextvars);
+    transport_type = (PyTypeObject *)type; /* ours for ever */
+    return type && buffered_protocol && running_loop && copy_context && word_run &&
+           PyModule_AddObjectRef(module, "Transport", type) == 0;
+}
