@@ -302,6 +302,9 @@ static void add_all(napi_env env, napi_value exports)
     add_start(self, exports);
     add_work(self, exports);
     add_serve(self, exports);
+    add_conn(self, exports);
+    add_connect(self, exports);
+    add_write(self, exports);
     add_watch(self, exports);
 }
 

@@ -10,14 +10,19 @@
       "target_name": "sockref_low",
       "sources": [
         "<(sockref_wrapper)",
+        "src/batch.cc",
+        "src/conn.cc",
+        "src/connect.cc",
         "src/driver_thread.cc",
         "src/driver_uv.cc",
         "src/env.cc",
         "src/errors.cc",
+        "src/reads.cc",
         "src/serve.cc",
         "src/start.cc",
         "src/watch.cc",
-        "src/work.cc"
+        "src/work.cc",
+        "src/write.cc"
       ],
       "include_dirs": ["src", "<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=8", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],

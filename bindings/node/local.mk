@@ -7,7 +7,20 @@ node_wrapper = swig/generated/sockref_low_wrap.cxx
 node_stamp = swig/generated/node.stamp
 node_stamp_file = $(srcdir)/$(node_stamp)
 node_interface = swig/node.i swig/sockref.i
-node_modules_js = \
+node_net_js = \
+	bindings/node/lib/net/adopt.js \
+	bindings/node/lib/net/channels.js \
+	bindings/node/lib/net/connect.js \
+	bindings/node/lib/net/defaults.js \
+	bindings/node/lib/net/errors.js \
+	bindings/node/lib/net/listening.js \
+	bindings/node/lib/net/names.js \
+	bindings/node/lib/net/server.js \
+	bindings/node/lib/net/socket.js \
+	bindings/node/lib/net/state.js \
+	bindings/node/lib/net/timeouts.js \
+	bindings/node/lib/net/validate.js
+node_lib_js = \
 	bindings/node/lib/arguments.js \
 	bindings/node/lib/compat.d.mts \
 	bindings/node/lib/compat.d.ts \
@@ -15,23 +28,36 @@ node_modules_js = \
 	bindings/node/lib/compat.mjs \
 	bindings/node/lib/connection.js \
 	bindings/node/lib/errors.js \
+	bindings/node/lib/events.js \
 	bindings/node/lib/index.d.mts \
 	bindings/node/lib/index.d.ts \
 	bindings/node/lib/index.js \
 	bindings/node/lib/index.mjs \
 	bindings/node/lib/low.js \
+	bindings/node/lib/net.d.mts \
+	bindings/node/lib/net.d.ts \
+	bindings/node/lib/net.js \
+	bindings/node/lib/net.mjs \
 	bindings/node/lib/reference.js \
 	bindings/node/lib/registry.js
+node_modules_js = $(node_lib_js) $(node_net_js)
 node_sources = \
+	bindings/node/src/batch.cc \
+	bindings/node/src/batch.h \
 	bindings/node/src/binding.h \
+	bindings/node/src/conn.cc \
+	bindings/node/src/connect.cc \
 	bindings/node/src/driver_thread.cc \
 	bindings/node/src/driver_uv.cc \
 	bindings/node/src/env.cc \
 	bindings/node/src/errors.cc \
+	bindings/node/src/reads.cc \
+	bindings/node/src/reads.h \
 	bindings/node/src/serve.cc \
 	bindings/node/src/start.cc \
 	bindings/node/src/watch.cc \
-	bindings/node/src/work.cc
+	bindings/node/src/work.cc \
+	bindings/node/src/write.cc
 node_project = \
 	bindings/node/README.md \
 	bindings/node/binding.gyp \
@@ -65,7 +91,7 @@ MAINTAINERCLEANFILES += $(node_stamp)
 # that only what changed is compiled again.
 $(node_built): $(node_stamp_file) $(node_modules_js) $(node_sources) $(node_project) libsockref.la \
 		$(sockref_guard)
-	$(AM_V_GEN)$(MKDIR_P) build/node $(node_dist)/lib $(node_dist)/src $(node_dist)/scripts && \
+	$(AM_V_GEN)$(MKDIR_P) build/node $(node_dist)/lib/net $(node_dist)/src $(node_dist)/scripts && \
 	for file in $(node_modules_js) $(node_sources) $(node_project) $(node_wrapper) LICENSE; do \
 		case $$file in \
 			$(node_wrapper)) to=$(node_dist)/src/sockref_low_wrap.cxx;; \
@@ -88,7 +114,9 @@ BINDING_DIST += node-dist
 nodemodulesdir = $(libdir)/node_modules/sockref
 nodist_nodemodules_DATA = bindings/node/package.json bindings/node/README.md
 nodelibdir = $(nodemodulesdir)/lib
-nodist_nodelib_DATA = $(node_modules_js)
+nodist_nodelib_DATA = $(node_lib_js)
+nodenetdir = $(nodelibdir)/net
+nodist_nodenet_DATA = $(node_net_js)
 nodereleasedir = $(nodemodulesdir)/build/Release
 nodist_noderelease_DATA = $(node_addon) $(node_library)
 nodeguarddir = $(nodereleasedir)

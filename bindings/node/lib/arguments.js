@@ -60,6 +60,9 @@ const options = {
   unique: { number: 13, convert: flag, ...both },
   exclusive: { number: 14, convert: flag, ...both },
   handover: { number: 15, convert: flag, ...both },
+  ipv6Only: { number: 16, convert: flag, ...both },
+  reusePort: { number: 17, convert: flag, ...both },
+  keepFile: { number: 18, convert: flag, registry: true },
 };
 
 function guard(name, value) {

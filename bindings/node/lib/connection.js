@@ -1,22 +1,17 @@
 'use strict';
 
-// Connections served in JavaScript. The addon tells what happened in batches (src/serve.cc); here each event
-// finds its connection and its handler.
+// Connections served in JavaScript by plain handlers, without streams.
 
 const { AsyncResource } = require('node:async_hooks');
-const { markAsUntransferable } = require('node:worker_threads');
+const events = require('./events.js');
 const low = require('./low.js');
-const { SockrefError, fromStatus, invalidType, invalidValue, illegalConstructor, closed } = require('./errors.js');
+const { fromStatus, invalidType, invalidValue, illegalConstructor, closed } = require('./errors.js');
 
-const OPEN = 0, DATA = 1, END = 2, DRAIN = 3, ERROR = 4, CLOSE = 5, STOP = 6;
-const CURSOR = 64 * 4;
+const { END, DRAIN, ERROR } = events.kinds;
 const names = ['connection', 'data', 'end', 'drain', 'error', 'close', 'stop'];
+const HALF_OPEN = 2; // SOCKREF_CONN_HALF_OPEN
 
-// Slices of the pool are true Buffers, made the cheapest way.
-const FastBuffer = Buffer[Symbol.species];
 const key = Symbol('connection');
-
-let make, slotOf, leave, resourceOf, serviceOf;
 
 /** One peer. Objects come from the connection handler. */
 class Connection {
@@ -24,17 +19,6 @@ class Connection {
   #service;
   #resource;
   #destroyed = false;
-
-  static {
-    make = (slot, service) => new Connection(key, slot, service);
-    slotOf = (connection) => connection.#slot;
-    resourceOf = (connection) => connection.#resource;
-    serviceOf = (connection) => connection.#service;
-    leave = (connection) => {
-      connection.#slot = -1;
-      connection.#destroyed = true;
-    };
-  }
 
   constructor(given, slot, service) {
     if (given !== key) throw illegalConstructor('connections come from serve()');
@@ -77,77 +61,56 @@ class Connection {
   destroy() {
     if (this.#destroyed) return;
     this.#destroyed = true;
-    try {
-      low.conn_destroy(this.#slot);
-    } catch (error) {
-      if (!(error instanceof SockrefError)) throw error; // it is over already, and close is on its way
-    }
+    low.conn_destroy(this.#slot);
+  }
+
+  #call(handler, ...rest) {
+    if (handler) this.#resource.runInAsyncScope(handler, this.#service.handlers, this, ...rest);
+  }
+
+  [events.onData](bytes) {
+    if (!this.#destroyed) this.#call(this.#service.handlers.data, bytes);
+  }
+
+  [events.onEvent](kind, status) {
+    const { handlers } = this.#service;
+    if (this.#destroyed) return;
+    if (kind === END) this.#call(handlers.end);
+    else if (kind === DRAIN) this.#call(handlers.drain);
+    else if (kind === ERROR && handlers.error) this.#call(handlers.error, errorOf(status));
+  }
+
+  [events.onClose](hadError) {
+    this.#slot = -1;
+    this.#destroyed = true;
+    this.#call(this.#service.handlers.close, hadError);
   }
 }
 
-const services = [];
-const connections = [];
-let events;
-let lastPool;
-
-function bytes(offset, length, pool, long) {
-  if (length < 0) return long[offset];
-  if (pool !== lastPool) {
-    markAsUntransferable(pool.buffer); // one transfer would take away everybody's data
-    lastPool = pool;
+class Service {
+  constructor(handlers, reference) {
+    this.handlers = handlers;
+    this.reference = reference;
+    this.resource = new AsyncResource('SOCKREFSERVICE');
   }
-  return new FastBuffer(pool.buffer, pool.byteOffset + offset, length);
-}
 
-function open(slot, service) {
-  const connection = service.resource.runInAsyncScope(make, null, slot, service);
-  connections[slot] = connection;
-  call(connection, service.handlers.connection);
-}
+  [events.onOpen](slot) {
+    this.resource.runInAsyncScope(Service.#open, null, this, slot);
+  }
 
-function call(connection, handler, ...rest) {
-  if (handler) resourceOf(connection).runInAsyncScope(handler, serviceOf(connection).handlers, connection, ...rest);
-}
+  static #open(service, slot) {
+    const connection = new Connection(key, slot, service);
+    events.addConnection(slot, connection);
+    service.handlers.connection?.(connection);
+  }
 
-function stop(slot) {
-  const service = services[slot];
-  services[slot] = undefined;
-  const { stop: handler } = service.handlers;
-  if (handler) service.resource.runInAsyncScope(handler, service.handlers);
-}
-
-function close(slot, hadError) {
-  const connection = connections[slot];
-  connections[slot] = undefined;
-  leave(connection);
-  call(connection, serviceOf(connection).handlers.close, hadError !== 0);
-}
-
-function tell(kind, slot, a, b, pool, long) {
-  if (kind === OPEN) return open(slot, services[a]);
-  if (kind === STOP) return stop(slot);
-  if (kind === CLOSE) return close(slot, a);
-  const connection = connections[slot];
-  if (connection.destroyed) return undefined;
-  const { handlers } = serviceOf(connection);
-  if (kind === DATA) return handlers.data && call(connection, handlers.data, bytes(a, b, pool, long));
-  if (kind === END) return call(connection, handlers.end);
-  if (kind === DRAIN) return call(connection, handlers.drain);
-  return handlers.error && call(connection, handlers.error, errorOf(a));
+  [events.onStop]() {
+    if (this.handlers.stop) this.resource.runInAsyncScope(this.handlers.stop, this.handlers);
+  }
 }
 
 function errorOf(status) {
   return fromStatus(status, low.sockref_status_name(status), low.sockref_status_message(status));
-}
-
-// The addon calls this. A handler that throws ends the call; the addon reports it and calls again, and the cursor
-// says where to go on.
-function deliver(count, pool, long) {
-  for (let i = events[CURSOR]; i < count;) {
-    const at = i * 4;
-    events[CURSOR] = ++i;
-    tell(events[at], events[at + 1], events[at + 2], events[at + 3], pool, long);
-  }
 }
 
 function checkHandlers(handlers) {
@@ -161,9 +124,9 @@ function checkHandlers(handlers) {
 /** Serves native in this environment's loop; reference stays reachable until it stops. */
 function serve(native, handlers, reference) {
   checkHandlers(handlers);
-  events ??= low.set_deliver(deliver);
-  const slot = low.serve(native, typeof handlers.end === 'function');
-  services[slot] = { handlers: { ...handlers }, reference, resource: new AsyncResource('SOCKREFSERVICE') };
+  events.listen();
+  const slot = low.serve(native, typeof handlers.end === 'function' ? HALF_OPEN : 0, 0, false);
+  events.addService(slot, new Service({ ...handlers }, reference));
 }
 
 module.exports = { Connection, serve };

@@ -31,6 +31,10 @@ export interface ListenOptions {
   exclusive?: boolean | undefined;
   /** The listener may be passed to another holder when this one ends. Default true. */
   handover?: boolean | undefined;
+  /** TCP, IPv6: no connections by IPv4. Default false. */
+  ipv6Only?: boolean | undefined;
+  /** TCP: the port may be bound by several listeners that all say so. Default false. */
+  reusePort?: boolean | undefined;
 }
 
 export interface StartOptions extends ListenOptions {
@@ -45,6 +49,8 @@ export interface RegistryOptions extends ListenOptions {
   maxSockets?: number | undefined;
   /** References to one name. Default 65536. */
   maxReferences?: number | undefined;
+  /** Files of descriptors that are registered stay where they are at the end. Default false. */
+  keepFile?: boolean | undefined;
 }
 
 /** What the library or the system refused. */

@@ -17,6 +17,7 @@ const held = new Set();
 const events = [undefined, 'lost', 'displaced', 'owner', 'shutdown'];
 
 let isTold = false;
+let nativeOf;
 
 /**
  * One counted reference to a name. Objects come from startListener(), getOrCreate() and the like.
@@ -40,6 +41,10 @@ class SocketReference extends EventEmitter {
     this.#registry = registry;
     worker.markAsUncloneable?.(this);
     worker.markAsUntransferable(this);
+  }
+
+  static {
+    nativeOf = (reference) => SocketReference.#open(reference);
   }
 
   static #of(self) {
@@ -206,4 +211,4 @@ function getExisting(nativeRegistry, path, registry) {
   }
 }
 
-module.exports = { SocketReference, wrap, getExisting, held };
+module.exports = { SocketReference, wrap, getExisting, held, nativeOf };

@@ -15,7 +15,8 @@ const limit = 1_200_000;
 const root = path.join(__dirname, '..');
 const tests = path.join(root, 'test');
 const files = process.argv.length > 2 ? process.argv.slice(2).map((file) => path.resolve(root, file))
-  : fs.readdirSync(tests).filter((file) => file.endsWith('.test.js')).map((file) => path.join(tests, file));
+  : [tests, path.join(tests, 'net')].flatMap((directory) => fs.readdirSync(directory)
+    .filter((file) => file.endsWith('.test.js')).map((file) => path.join(directory, file)));
 
 function killAll(group) {
   try {

@@ -170,7 +170,7 @@ struct Env {
     const char *driver_name = "none";
     napi_async_context context = nullptr;
     napi_ref make_error = nullptr;                /* of the public layer: builds a SockrefError */
-    Batch *batch = nullptr;                       /* events on their way to JavaScript (serve.cc) */
+    Batch *batch = nullptr;                       /* events on their way to JavaScript (batch.h) */
     std::unordered_map<uint64_t, Start *> starts; /* told to nobody yet, by number (start.cc) */
     uint64_t last_start = 0;
     std::unordered_map<uint64_t, Watcher *> watchers; /* by number (watch.cc) */
@@ -215,7 +215,10 @@ bool unwrap_options(napi_env env, napi_value value, sockref_options **out);
 /* start.cc: tells JavaScript of the starts that were settled. */
 void settle_starts(Env *self);
 
-/* serve.cc: events wait in a batch, so that one turn costs one call into JavaScript. */
+/* conn.cc */
+napi_value address_value(napi_env env, const sockref_address &address);
+
+/* batch.cc: events wait in a batch, so that one turn costs one call into JavaScript. */
 Batch *new_batch(Env *self); /* NULL with a pending exception */
 void free_batch(Batch *batch);
 void begin_batch(Batch *batch);
@@ -230,6 +233,9 @@ void add_env(Env *self, napi_value exports);
 void add_start(Env *self, napi_value exports);
 void add_work(Env *self, napi_value exports);
 void add_serve(Env *self, napi_value exports);
+void add_conn(Env *self, napi_value exports);
+void add_connect(Env *self, napi_value exports);
+void add_write(Env *self, napi_value exports);
 void add_watch(Env *self, napi_value exports);
 void add_function(Env *self, napi_value exports, const char *name, napi_callback callback);
 

@@ -40,10 +40,13 @@ function namesOf(module, target, values) {
 function surface() {
   const sockref = inside('index.js');
   const compat = inside('compat.js');
+  const net = inside('net.js');
   const parts = [
-    "import { EventEmitter } from 'node:events';\nimport * as sockref from 'sockref';\nimport * as compat from 'sockref/compat';\n",
+    "import { EventEmitter } from 'node:events';\nimport * as sockref from 'sockref';\nimport * as compat from 'sockref/compat';\n" +
+      "import * as net from 'sockref/net';\n",
     namesOf('m', 'sockref', { type: 'typeof sockref', object: sockref }),
     namesOf('m', 'compat', { type: 'typeof compat', object: compat }),
+    namesOf('m', 'net', { type: 'typeof net', object: net }),
   ];
   for (const name of ['SocketReference', 'Registry', 'Connection']) {
     parts.push(namesOf('i', name, { type: `sockref.${name}`, object: sockref[name].prototype }));
@@ -59,7 +62,8 @@ function compile(directory, sources) {
     compilerOptions: {
       ...compilerOptions,
       typeRoots: [path.dirname(path.dirname(nodeTypes))],
-      paths: { sockref: [path.join(lib, 'index.d.ts')], 'sockref/compat': [path.join(lib, 'compat.d.ts')] },
+      paths: Object.fromEntries([['sockref', 'index'], ['sockref/compat', 'compat'], ['sockref/net', 'net']]
+        .map(([name, file]) => [name, [path.join(lib, `${file}.d.ts`)]])),
     },
     files: sources,
   };
@@ -82,9 +86,12 @@ function within(body) {
 }
 
 test('the declarations hold as tsconfig.json says, strictly', { skip }, () => within((directory) => {
-  const source = path.join(directory, 'use.ts');
-  fs.copyFileSync(path.join(__dirname, 'types', 'use.ts'), source);
-  const { status, stdout } = compile(directory, [source]);
+  const sources = ['use.ts', 'net.ts'].map((name) => {
+    const source = path.join(directory, name);
+    fs.copyFileSync(path.join(__dirname, 'types', name), source);
+    return source;
+  });
+  const { status, stdout } = compile(directory, sources);
   assert.equal(stdout, '');
   assert.equal(status, 0);
 }));
@@ -103,7 +110,7 @@ test('they name what is there at run time, no more and no less', { skip }, () =>
 }));
 
 test('nothing in them is any', () => {
-  for (const file of ['index.d.ts', 'compat.d.ts', 'index.d.mts', 'compat.d.mts']) {
+  for (const file of ['index.d.ts', 'compat.d.ts', 'net.d.ts', 'index.d.mts', 'compat.d.mts', 'net.d.mts']) {
     assert.doesNotMatch(fs.readFileSync(path.join(lib, file), 'utf8').replace(/\/\*[^]*?\*\//g, ''), /\bany\b/, file);
   }
 });

@@ -1,0 +1,88 @@
+'use strict';
+
+// What the addon tells of services and connections, in batches (src/batch.h). Here each event finds whom it is for:
+// an object with methods by these symbols, in the place that the addon's slot names.
+
+const { markAsUntransferable } = require('node:worker_threads');
+const low = require('./low.js');
+
+const OPEN = 0, DATA = 1, CLOSE = 5, STOP = 6, LENT = 11;
+const CURSOR = 64 * 4;
+
+/** Further kinds of events, for onEvent. */
+const kinds = { END: 2, DRAIN: 3, ERROR: 4, CONNECT: 7, TIMEOUT: 8, ATTEMPT: 9, WRITTEN: 10 };
+
+/** Of a service: onOpen(slot) gives the connection that came, which takes its place; onStop() is the last. */
+const onOpen = Symbol('onOpen');
+const onStop = Symbol('onStop');
+/** Of a connection: onData(bytes), onLent(length), onEvent(kind, a, b); onClose(hadError) is the last. */
+const onData = Symbol('onData');
+const onLent = Symbol('onLent');
+const onEvent = Symbol('onEvent');
+const onClose = Symbol('onClose');
+
+// Slices of the pool are true Buffers, made the cheapest way.
+const FastBuffer = Buffer[Symbol.species];
+
+const services = [];
+const connections = [];
+let events;
+let lastPool;
+
+function bytes(offset, length, pool, large) {
+  if (length < 0) {
+    const buffer = large[offset];
+    return buffer.length === -length ? buffer : new FastBuffer(buffer.buffer, buffer.byteOffset, -length);
+  }
+  if (pool !== lastPool) {
+    markAsUntransferable(pool.buffer); // one transfer would take away everybody's data
+    lastPool = pool;
+  }
+  return new FastBuffer(pool.buffer, pool.byteOffset + offset, length);
+}
+
+function tell(kind, slot, a, b, pool, large) {
+  if (kind === DATA) connections[slot][onData](bytes(a, b, pool, large));
+  else if (kind === OPEN) services[a][onOpen](slot);
+  else if (kind === CLOSE) close(slot, a !== 0);
+  else if (kind === LENT) connections[slot][onLent](a);
+  else if (kind === STOP) stop(slot);
+  else connections[slot][onEvent](kind, a, b);
+}
+
+function close(slot, hadError) {
+  const connection = connections[slot];
+  connections[slot] = undefined;
+  connection[onClose](hadError);
+}
+
+function stop(slot) {
+  const service = services[slot];
+  services[slot] = undefined;
+  service[onStop]();
+}
+
+// The addon calls this. A handler that throws ends the call; the addon reports it and calls again, and the cursor
+// says where to go on.
+function deliver(count, pool, large) {
+  for (let i = events[CURSOR]; i < count;) {
+    const at = i * 4;
+    events[CURSOR] = ++i;
+    tell(events[at], events[at + 1], events[at + 2], events[at + 3], pool, large);
+  }
+}
+
+/** Has what happens told; before the first service or connection. */
+function listen() {
+  events ??= low.set_deliver(deliver);
+}
+
+function addService(slot, service) {
+  services[slot] = service;
+}
+
+function addConnection(slot, connection) {
+  connections[slot] = connection;
+}
+
+module.exports = { kinds, onOpen, onStop, onData, onLent, onEvent, onClose, listen, addService, addConnection };

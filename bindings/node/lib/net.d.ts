@@ -1,0 +1,91 @@
+/// <reference types="node" />
+
+// node:net over the sockets of this library. The types are Node's, with what newer versions of it have.
+
+import * as net from 'node:net';
+import { SocketReference } from './index.js';
+
+interface NewerSocketOptions {
+  /** Type of service (IPv4) or traffic class (IPv6) of what is sent, 0 to 255. */
+  typeOfService?: number | undefined;
+  /** Addresses that are not connected to. */
+  blockList?: net.BlockList | undefined;
+}
+
+export type SocketConstructorOpts = net.SocketConstructorOpts & NewerSocketOptions & {
+  noDelay?: boolean | undefined;
+  keepAlive?: boolean | undefined;
+  /** In milliseconds. */
+  keepAliveInitialDelay?: number | undefined;
+  onread?: net.OnReadOpts | undefined;
+  highWaterMark?: number | undefined;
+};
+export type SocketConnectOpts = net.SocketConnectOpts & NewerSocketOptions;
+export type NetConnectOpts = net.NetConnectOpts & NewerSocketOptions;
+export type ServerOpts = net.ServerOpts & {
+  /** Peers whose connections are closed at once. */
+  blockList?: net.BlockList | undefined;
+};
+export type ListenOptions = net.ListenOptions & {
+  /** Let several sockets bind the port, if all of them say so. */
+  reusePort?: boolean | undefined;
+  /** A socket of which the program has the descriptor. */
+  fd?: number | undefined;
+  /** A name that listens already; it stays the caller's. */
+  reference?: SocketReference | undefined;
+};
+export type { AddressInfo, DropArgument, LookupFunction, OnReadOpts } from 'node:net';
+
+/** One end of a connection: a stream.Duplex as net.Socket is. It is no instance of net.Socket. */
+export interface Socket extends net.Socket {
+  getTypeOfService(): number;
+  setTypeOfService(tos: number): this;
+  connect(options: SocketConnectOpts, connectionListener?: () => void): this;
+  connect(port: number, host: string, connectionListener?: () => void): this;
+  connect(port: number, connectionListener?: () => void): this;
+  connect(path: string, connectionListener?: () => void): this;
+}
+export interface SocketConstructor {
+  new (options?: SocketConstructorOpts | number): Socket;
+  (options?: SocketConstructorOpts | number): Socket;
+  readonly prototype: Socket;
+}
+export const Socket: SocketConstructor;
+export { Socket as Stream };
+
+/** Listens on a name; its file goes when it is closed. It is no instance of net.Server. */
+export interface Server extends net.Server {
+  dropMaxConnection?: boolean | undefined;
+  listen(port?: number, hostname?: string, backlog?: number, listeningListener?: () => void): this;
+  listen(port?: number, hostname?: string, listeningListener?: () => void): this;
+  listen(port?: number, backlog?: number, listeningListener?: () => void): this;
+  listen(port?: number, listeningListener?: () => void): this;
+  listen(path: string, backlog?: number, listeningListener?: () => void): this;
+  listen(path: string, listeningListener?: () => void): this;
+  listen(options: ListenOptions, listeningListener?: () => void): this;
+  listen(reference: SocketReference, listeningListener?: () => void): this;
+}
+export interface ServerConstructor {
+  new (connectionListener?: (socket: Socket) => void): Server;
+  new (options?: ServerOpts | null, connectionListener?: (socket: Socket) => void): Server;
+  (connectionListener?: (socket: Socket) => void): Server;
+  (options?: ServerOpts | null, connectionListener?: (socket: Socket) => void): Server;
+  readonly prototype: Server;
+}
+export const Server: ServerConstructor;
+
+export function createServer(connectionListener?: (socket: Socket) => void): Server;
+export function createServer(options?: ServerOpts | null, connectionListener?: (socket: Socket) => void): Server;
+
+export function connect(options: NetConnectOpts, connectionListener?: () => void): Socket;
+export function connect(port: number, host?: string, connectionListener?: () => void): Socket;
+export function connect(path: string, connectionListener?: () => void): Socket;
+export { connect as createConnection };
+
+export function getDefaultAutoSelectFamily(): boolean;
+export function setDefaultAutoSelectFamily(value: boolean): void;
+export function getDefaultAutoSelectFamilyAttemptTimeout(): number;
+export function setDefaultAutoSelectFamilyAttemptTimeout(value: number): void;
+
+/** Node's own. */
+export { BlockList, SocketAddress, isIP, isIPv4, isIPv6 } from 'node:net';

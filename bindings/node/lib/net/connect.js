@@ -1,0 +1,239 @@
+'use strict';
+
+// Connecting: to a path at once, to an address in the next tick, to a host once it is looked up. The library tries
+// several addresses one after the other, and tells of each attempt.
+
+const { AsyncResource } = require('node:async_hooks');
+const dns = require('node:dns');
+const { isIP } = require('node:net');
+const events = require('../events.js');
+const low = require('../low.js');
+const defaults = require('./defaults.js');
+const errors = require('./errors.js');
+const state = require('./state.js');
+const timeouts = require('./timeouts.js');
+const { nameToConnect, tcpName } = require('./names.js');
+const { isString, isNumber, isFunction, isBlockList, portOf, normalize, isNormalized } = require('./validate.js');
+
+const { kIsOpen, kResource, kConnect } = state;
+
+const HALF_OPEN = 2; // SOCKREF_CONN_HALF_OPEN
+const BEGUN = 1, FAILED = 2; // SOCKREF_ATTEMPT_*
+const FROM_BIND = 1; // of src/batch.h
+const INVALID = -22; // EINVAL
+const ALREADY = -106; // EISCONN
+const LATE = -110; // ETIMEDOUT
+
+/** As socket.connect(...args). */
+function connect(socket, args) {
+  const [options, callback] = isNormalized(args[0]) ? args[0] : normalize(args);
+  if (callback !== null) socket.once('connect', callback);
+  if (options.port === undefined && (options.path === undefined || options.path === null)) {
+    throw errors.missingArgs('options', 'port', 'path');
+  }
+  const begin = options.path ? toPath(options.path) : toHost(options);
+  if (socket.destroyed) state.revive(socket);
+  if (options.blockList) socket.blockList = options.blockList;
+  socket.connecting = true;
+  if (socket[kIsOpen]) {
+    fail(socket, errors.connectFailed(ALREADY, 'connect', options.path ?? options.host, options.port));
+    return;
+  }
+  socket[kResource] = new AsyncResource('SOCKREFSOCKET');
+  socket[kConnect] = { family: options.path ? undefined : 0 };
+  timeouts.touch(socket);
+  begin(socket);
+}
+
+function fail(socket, error) {
+  process.nextTick(() => socket.destroy(error));
+}
+
+// Calls back in the next tick, unless the socket was destroyed meanwhile.
+function later(socket, body) {
+  process.nextTick(() => {
+    if (socket.connecting) socket[kResource].runInAsyncScope(body, null);
+  });
+}
+
+function toPath(path) {
+  isString(path, 'options.path');
+  return (socket) => {
+    socket[kConnect] = { address: path };
+    socket.emit('connectionAttempt', path, undefined, undefined);
+    if (!socket.connecting) return;
+    const name = nameToConnect(path);
+    open(socket, name.includes(0) ? null : name, { addresses: [], attemptDelay: 0, localHost: '', localPort: 0 });
+  };
+}
+
+function checkHost(options) {
+  const { localAddress, localPort, port, lookup, blockList } = options;
+  if (localAddress && !isIP(localAddress)) throw errors.invalidAddress(localAddress);
+  if (localPort) isNumber(localPort, 'options.localPort');
+  if (port !== undefined && typeof port !== 'number' && typeof port !== 'string') {
+    throw errors.invalidArgType('options.port', 'one of type number or string', port);
+  }
+  if (lookup !== undefined && lookup !== null) isFunction(lookup, 'options.lookup');
+  if (blockList) isBlockList(blockList, 'options.blockList');
+}
+
+function toHost(options) {
+  checkHost(options);
+  const target = {
+    host: options.host || 'localhost',
+    port: options.port === undefined ? 0 : portOf(options.port),
+    localAddress: options.localAddress || '',
+    localPort: options.localPort || 0,
+    ...defaults.selection(options),
+  };
+  const family = isIP(target.host);
+  if (family) return (socket) => later(socket, () => toOne(socket, target, { address: target.host, family }));
+  return (socket) => lookUp(socket, target, options);
+}
+
+const families = { IPv4: 4, IPv6: 6 };
+
+function lookUp(socket, target, options) {
+  const lookup = options.lookup ?? dns.lookup;
+  const asked = { family: families[options.family] ?? options.family, hints: options.hints || 0 };
+  const isOfOne = asked.family === 4 || asked.family === 6;
+  if (!isOfOne && asked.hints === 0) asked.hints = dns.ADDRCONFIG;
+  const scope = socket[kResource];
+  if (!isOfOne && !target.localAddress && target.autoSelectFamily) {
+    lookup(target.host, { ...asked, all: true }, (error, found) => {
+      if (socket.connecting) scope.runInAsyncScope(foundAll, null, socket, target, error, found);
+    });
+  } else {
+    lookup(target.host, asked, (error, address, family) => {
+      scope.runInAsyncScope(foundOne, null, socket, target, error, { address, family });
+    });
+  }
+}
+
+// Why an address cannot be tried; undefined where it can.
+function refuse({ address, family }, { host, port }) {
+  if (!isIP(address)) return errors.invalidAddress(address);
+  return family === 4 || family === 6 ? undefined : errors.invalidFamily(family, host, port);
+}
+
+function foundOne(socket, target, error, place) {
+  socket.emit('lookup', error, place.address, place.family, target.host);
+  if (!socket.connecting) return;
+  const wrong = error ?? refuse(place, target);
+  if (wrong) {
+    fail(socket, wrong);
+    return;
+  }
+  timeouts.touch(socket);
+  toOne(socket, target, place);
+}
+
+function foundAll(socket, target, error, found) {
+  if (error) {
+    socket.emit('lookup', error, undefined, undefined, target.host);
+    fail(socket, error);
+    return;
+  }
+  for (const { address, family } of found) {
+    socket.emit('lookup', error, address, family, target.host);
+    if (!socket.connecting) return;
+  }
+  const places = alternate(found.filter((place) => !refuse(place, target)));
+  if (places.length === 0) {
+    fail(socket, refuse(found[0] ?? {}, target));
+    return;
+  }
+  timeouts.touch(socket);
+  if (places.length === 1) toOne(socket, target, places[0]);
+  else toSeveral(socket, target, places);
+}
+
+/** Each address once, the families in turns, beginning with that of the first. */
+function alternate(places) {
+  const queues = [[], []];
+  for (const place of places) {
+    const queue = queues[place.family === places[0].family ? 0 : 1];
+    if (!queue.some(({ address }) => address === place.address)) queue.push(place);
+  }
+  const most = Math.max(...queues.map(({ length }) => length));
+  return Array.from({ length: most }, (_, i) => queues.map((queue) => queue[i])).flat().filter(Boolean);
+}
+
+const isBlocked = (socket, { address, family }) => socket.blockList?.check(address, `ipv${family}`);
+
+function toOne(socket, target, { address, family }) {
+  const { port } = target;
+  if (isBlocked(socket, { address, family })) {
+    socket.destroy(errors.blocked(address));
+    return;
+  }
+  socket[kConnect] = { ...target, address, family };
+  socket.emit('connectionAttempt', address, port, family);
+  if (socket.connecting) openTcp(socket, target, [{ address, family, port }]);
+}
+
+function toSeveral(socket, target, places) {
+  const attempt = { ...target, places: [], failures: [] };
+  socket[kConnect] = attempt;
+  socket.autoSelectFamilyAttemptedAddresses = [];
+  for (const place of places) {
+    if (isBlocked(socket, place)) attemptFailed(socket, place, errors.blocked(place.address));
+    else attempt.places.push({ address: place.address, family: place.family, port: target.port });
+    if (!socket.connecting) return;
+  }
+  if (attempt.places.length > 0) openTcp(socket, target, attempt.places);
+  else socket.destroy(errors.allFailed(attempt.failures));
+}
+
+function openTcp(socket, target, addresses) {
+  open(socket, tcpName(addresses[0].address, target.port), {
+    addresses, attemptDelay: target.attemptTimeout, localHost: target.localAddress, localPort: target.localPort,
+  });
+}
+
+function open(socket, name, options) {
+  events.listen();
+  const slot = name === null ? INVALID : low.connect(name, { flags: HALF_OPEN, keepAliveDelay: 0, ...options });
+  if (slot < 0) connectEnded(socket, slot);
+  else state.attach(socket, slot);
+}
+
+function attemptFailed(socket, { address, family }, error) {
+  const { port, failures } = socket[kConnect];
+  failures.push(error);
+  socket.emit('connectionAttemptFailed', address, port, family, error);
+}
+
+/** The library tells of one of several addresses. */
+function afterAttempt(socket, told, status) {
+  const { places, port, failures } = socket[kConnect];
+  const place = places[told >> 4];
+  const event = told & 15;
+  if (event === BEGUN) {
+    socket.autoSelectFamilyAttemptedAddresses.push(`${place.address}:${port}`);
+    socket.emit('connectionAttempt', place.address, port, place.family);
+  } else if (event === FAILED) {
+    attemptFailed(socket, place, errors.connectFailed(status, 'connect', place.address, port));
+  } else {
+    failures.push(errors.connectFailed(LATE, 'connect', place.address, port));
+    socket.emit('connectionAttemptTimeout', place.address, port, place.family);
+  }
+}
+
+/** It has failed for good. */
+function connectEnded(socket, status, from) {
+  const { address, port, family, localAddress, localPort, failures } = socket[kConnect];
+  if (failures) {
+    socket.destroy(failures.length > 0 ? errors.allFailed(failures) : errors.plainError('connectionTimeout'));
+  } else if (from === FROM_BIND) {
+    socket.destroy(errors.connectFailed(status, 'bind', localAddress || (family === 6 ? '::' : '0.0.0.0'), localPort));
+  } else {
+    const local = localAddress && localPort ? { address: localAddress, port: localPort } : undefined;
+    const error = errors.connectFailed(status, 'connect', address, port, local);
+    socket.emit('connectionAttemptFailed', address, port, family, error);
+    socket.destroy(error);
+  }
+}
+
+module.exports = { connect, afterAttempt, connectEnded };

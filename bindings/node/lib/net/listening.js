@@ -1,0 +1,81 @@
+'use strict';
+
+// References for servers: each is owned alone, and its file is removed with it.
+
+const fs = require('node:fs');
+const { constants } = require('node:os');
+const low = require('../low.js');
+const { SocketReference } = require('../reference.js');
+const { Registry, calls } = require('../registry.js');
+const { SockrefError } = require('../errors.js');
+const errors = require('./errors.js');
+const { nameToListen, tcpName } = require('./names.js');
+
+// As Node's: the umask decides who may connect. Nobody is waited for: this is the thread of JavaScript.
+const alone = { exclusive: true, mode: -1, startTimeoutMs: 0 };
+const usualBacklog = 511;
+
+function started(name, options) {
+  return calls.startListenerSync(null, name, { ...alone, ...options, backlog: options.backlog ?? usualBacklog });
+}
+
+/** Where others could change the directory nothing is shared, and no file stands beside the socket. */
+function startedAnywhere(name, options) {
+  try {
+    return started(name, options);
+  } catch (error) {
+    if (error.code !== 'ESOCKREF_UNTRUSTED') throw error;
+    return started(name, { ...options, share: false });
+  }
+}
+
+function onPath(path, { readableAll, writableAll, ...options }) {
+  const reference = startedAnywhere(nameToListen(path), options);
+  const bits = (readableAll === true ? 0o444 : 0) | (writableAll === true ? 0o222 : 0);
+  if (bits !== 0) widen(reference, path, bits);
+  return reference;
+}
+
+function widen(reference, path, bits) {
+  try {
+    fs.chmodSync(path, (fs.statSync(path).mode & 0o777) | bits);
+  } catch (error) {
+    reference.close();
+    throw errors.callFailed(error.errno, 'uv_pipe_chmod');
+  }
+}
+
+function tcpSettings({ ipv6Only, reusePort }) {
+  return { ...(ipv6Only === true && { ipv6Only }), ...(reusePort === true && { reusePort }) };
+}
+
+/** Without an address: every one, of both families where there are both. */
+function onAddress(address, port, options) {
+  return started(tcpName(address, port), options);
+}
+
+/** A socket that somebody else has bound: its file stays. */
+function onDescriptor(fd, backlog) {
+  const name = low.listen_fd(fd, backlog ?? usualBacklog);
+  if (typeof name === 'number') throw errors.listenFailed(name, 'listen');
+  const registry = new Registry({ keepFile: true });
+  try {
+    return registry.registerNew(name, fd);
+  } finally {
+    registry.close(); // it lives as long as its reference
+  }
+}
+
+/** A reference that is to be served, in any of the forms of listen(). */
+function referenceIn(given) {
+  return [given, given.reference].find((value) => value instanceof SocketReference);
+}
+
+/** What listen() tells of an error. A directory that is not there is EACCES, as it is in Node. */
+function explain(error, address, port) {
+  if (!(error instanceof SockrefError) && error.syscall !== 'realpath') return error;
+  const errno = errors.errnoOf(error.errno, error.code);
+  return errors.listenFailed(errno === -constants.errno.ENOENT ? -constants.errno.EACCES : errno, 'listen', address, port);
+}
+
+module.exports = { onPath, onAddress, onDescriptor, tcpSettings, referenceIn, explain };

@@ -1,0 +1,455 @@
+'use strict';
+
+// Socket: a Duplex over a connection of the library. It is a function, not a class, so that it can be called without
+// new and be inherited from by util.inherits(), as Node's.
+//
+// A socket has a connection (a slot of the addon) from connect(), or from the server's accept, until the addon has
+// told the end of it. Short writes go straight to the kernel, and data straight to the listener, where nothing of
+// what streams do in between would be seen; all else takes the way through Duplex.
+
+const { Duplex } = require('node:stream');
+const events = require('../events.js');
+const low = require('../low.js');
+const errors = require('./errors.js');
+const state = require('./state.js');
+const timeouts = require('./timeouts.js');
+const { connect, afterAttempt, connectEnded } = require('./connect.js');
+const { adopt } = require('./adopt.js');
+const { tcpAddress } = require('./names.js');
+const { isInt32, isBlockList, keepAliveDelay, wholeSeconds } = require('./validate.js');
+
+const {
+  kSlot, kIsOpen, kResource, kBytesRead, kDispatched, kDelivered, kIsPaused, kIsUnheld, kIsResetting, kWaiting, kSending,
+  kAddresses, kServer, kConnect, kNoDelay, kKeepAlive, kKeepAliveDelay, kTypeOfService, kOnRead, kHadError, kPeer, kIsQuiet,
+} = state;
+const { END, ERROR, CONNECT, TIMEOUT, ATTEMPT, WRITTEN } = events.kinds;
+const { onData, onLent, onEvent, onClose } = events;
+
+const FROM_WRITE = 2; // of src/batch.h
+
+function checkOptions(options) {
+  for (const name of ['objectMode', 'readableObjectMode', 'writableObjectMode']) {
+    if (options[name]) throw errors.invalidArgValue(`options.${name}`, options[name], 'is not supported');
+  }
+  if (options.typeOfService !== undefined) isInt32(options.typeOfService, 'options.typeOfService', 0, 255);
+  if (options.blockList) isBlockList(options.blockList, 'options.blockList');
+}
+
+function Socket(given) {
+  if (!(this instanceof Socket)) return new Socket(given);
+  const options = typeof given === 'number' ? { fd: given } : given ?? {};
+  checkOptions(options);
+  Duplex.call(this, {
+    ...options, allowHalfOpen: Boolean(options.allowHalfOpen), autoDestroy: true, emitClose: false, decodeStrings: true,
+  });
+  this.connecting = false;
+  this.server = null;
+  Object.assign(this, state.fresh);
+  this[kIsUnheld] = false;
+  this[kServer] = null;
+  this[kNoDelay] = Boolean(options.noDelay);
+  this[kKeepAlive] = Boolean(options.keepAlive);
+  this[kKeepAliveDelay] = keepAliveDelay(options);
+  if (options.typeOfService !== undefined) this[kTypeOfService] = options.typeOfService;
+  if (options.blockList) this.blockList = options.blockList;
+  if (isOnRead(options.onread)) this[kOnRead] = { ...options.onread };
+  if (options.fd !== undefined) begin(this, adopt(options.fd), options);
+}
+Object.setPrototypeOf(Socket.prototype, Duplex.prototype);
+Object.setPrototypeOf(Socket, Duplex);
+
+function isOnRead(onread) {
+  return onread !== null && typeof onread === 'object' && typeof onread.callback === 'function' &&
+    (onread.buffer instanceof Uint8Array || typeof onread.buffer === 'function');
+}
+
+/** Gives a socket its connection, which is open already: accepted, or of a descriptor. */
+function begin(socket, slot, options) {
+  state.attach(socket, slot);
+  socket[kIsOpen] = true;
+  state.applyOptions(socket);
+  if (options.pauseOnCreate) {
+    pauseReading(socket);
+    socket.readableFlowing = false;
+  } else if (options.readable === false) {
+    pauseReading(socket);
+  }
+}
+
+Socket.prototype.connect = function (...args) {
+  connect(this, args);
+  return this;
+};
+
+// ---- what happens to the connection --------------------------------------------------------------------------
+
+Socket.prototype[onData] = function (chunk) {
+  this[kBytesRead] += chunk.length;
+  if (this[kIsQuiet]) timeouts.restart(this);
+  this[kResource].runInAsyncScope(take, null, this, chunk);
+};
+
+function take(socket, chunk) {
+  if (socket.destroyed) return;
+  if (socket[kOnRead]) {
+    takeOnRead(socket, chunk.length, chunk);
+  } else if (socket.readableFlowing === true && socket.readableLength === 0 && socket.readableEncoding === null) {
+    socket[kDelivered] = true;
+    socket.emit('data', chunk);
+  } else if (!socket.push(chunk)) {
+    pauseReading(socket);
+  }
+}
+
+// The bytes are in the buffer that the program lent.
+Socket.prototype[onLent] = function (length) {
+  this[kBytesRead] += length;
+  if (this[kIsQuiet]) timeouts.restart(this);
+  this[kResource].runInAsyncScope(takeOnRead, null, this, length, this[kOnRead].lent);
+};
+
+function takeOnRead(socket, length, buffer) {
+  const onread = socket[kOnRead];
+  if (socket.destroyed) return;
+  const goesOn = onread.callback.call(socket, length, buffer);
+  if (typeof onread.buffer === 'function' && !socket.destroyed) state.lend(socket);
+  if (goesOn === false) pauseReading(socket);
+}
+
+Socket.prototype[onEvent] = function (kind, a, b) {
+  if (this[kIsQuiet] && kind !== TIMEOUT) timeouts.restart(this);
+  this[kResource].runInAsyncScope(handle, null, this, kind, a, b);
+};
+
+function handle(socket, kind, a, b) {
+  if (kind === WRITTEN) return written(socket, a);
+  if (socket.destroyed) return undefined;
+  if (kind === END) return ended(socket);
+  if (kind === TIMEOUT) return timeouts.fired(socket);
+  if (kind === CONNECT) return connected(socket);
+  if (kind === ATTEMPT) return afterAttempt(socket, a, b);
+  return kind === ERROR ? failed(socket, a, b) : undefined;
+}
+
+function ended(socket) {
+  socket.push(null);
+  socket.read(0);
+}
+
+function failed(socket, status, from) {
+  if (socket.connecting) return connectEnded(socket, status, from);
+  const syscall = from === FROM_WRITE || socket[kSending] ? 'write' : 'read';
+  return socket.destroy(errors.callFailed(status, syscall));
+}
+
+function connected(socket) {
+  socket.connecting = false;
+  socket[kIsOpen] = true;
+  timeouts.connected(socket);
+  state.applyOptions(socket);
+  socket.emit('connect');
+  sendWaiting(socket);
+  socket.emit('ready');
+  if (socket.isPaused()) pauseReading(socket);
+}
+
+// Reading has begun by itself: what comes before anybody listens is kept, up to the high-water mark.
+function pauseReading(socket) {
+  if (socket[kIsPaused]) return;
+  socket[kIsPaused] = true;
+  if (socket[kSlot] >= 0) low.conn_pause(socket[kSlot]);
+}
+
+function resumeReading(socket) {
+  if (!socket[kIsPaused]) return;
+  socket[kIsPaused] = false;
+  if (socket[kSlot] >= 0) low.conn_resume(socket[kSlot]);
+}
+
+Socket.prototype[onClose] = function (hadError) {
+  this[kAddresses] ??= low.conn_addresses(this[kSlot]);
+  this[kSlot] = -1;
+  this[kResource].runInAsyncScope(over, null, this, hadError);
+};
+
+// Where both sides have ended the library closes by itself, and the stream may still have something to read.
+function over(socket, hadError) {
+  if (socket.destroyed) emitClose(socket, socket[kHadError]);
+  else if (hadError || !socket[kIsOpen]) socket.destroy();
+}
+
+function emitClose(socket, hadError) {
+  socket[kWaiting]?.callback(errors.plainError('closedBeforeConnection'));
+  socket[kWaiting] = null;
+  socket[kIsOpen] = false;
+  if (hadError === undefined) socket.emit('close');
+  else socket.emit('close', hadError);
+}
+
+// ---- reading -------------------------------------------------------------------------------------------------
+
+Socket.prototype._read = function () {
+  resumeReading(this);
+};
+
+Socket.prototype.pause = function () {
+  if (this[kOnRead] && !this.connecting) pauseReading(this);
+  return Duplex.prototype.pause.call(this);
+};
+
+Socket.prototype.resume = function () {
+  if (this[kOnRead] && !this.connecting) resumeReading(this);
+  return Duplex.prototype.resume.call(this);
+};
+
+Socket.prototype.read = function (size) {
+  if (this[kOnRead] && !this.connecting) resumeReading(this);
+  return Duplex.prototype.read.call(this, size);
+};
+
+// ---- writing -------------------------------------------------------------------------------------------------
+
+// A short chunk that nothing waits before is what the kernel takes at once.
+function isQuick(socket, chunk, encoding, callback) {
+  return callback === undefined && encoding === undefined && chunk instanceof Uint8Array && socket[kIsOpen] &&
+    socket.writableLength === 0 && socket.writableCorked === 0 && !socket.writableEnded && !socket.destroyed &&
+    chunk.length > 0 && chunk.length < socket.writableHighWaterMark && !socket.readableEnded;
+}
+
+Socket.prototype.write = function (chunk, encoding, callback) {
+  if (isQuick(this, chunk, encoding, callback)) {
+    if (this[kIsQuiet]) timeouts.restart(this);
+    const taken = low.conn_try(this[kSlot], chunk);
+    this[kDispatched] += taken;
+    return taken === chunk.length || Duplex.prototype.write.call(this, chunk.subarray(taken));
+  }
+  if (this.readableEnded && !this.allowHalfOpen && !this.writableEnded) return refuseWrite(this, encoding, callback);
+  return Duplex.prototype.write.call(this, chunk, encoding, callback);
+};
+
+// "write after end" would seem to blame who wrote.
+function refuseWrite(socket, encoding, callback) {
+  const error = errors.plainError('endedByOther');
+  const tell = typeof encoding === 'function' ? encoding : callback;
+  if (typeof tell === 'function') process.nextTick(tell, error);
+  socket.destroy(error);
+  return false;
+}
+
+Socket.prototype._write = function (chunk, encoding, callback) {
+  send(this, chunk, callback);
+};
+
+Socket.prototype._writev = function (chunks, callback) {
+  send(this, chunks.map(({ chunk }) => chunk), callback);
+};
+
+const lengthOf = (data) => (Array.isArray(data) ? data.reduce((sum, { length }) => sum + length, 0) : data.length);
+
+function send(socket, data, callback) {
+  if (socket.connecting) {
+    socket[kWaiting] = { data, callback };
+    return;
+  }
+  if (!socket[kIsOpen]) {
+    callback(errors.plainError('socketClosed'));
+    return;
+  }
+  if (socket[kIsQuiet]) timeouts.restart(socket);
+  socket[kDispatched] += lengthOf(data);
+  const status = low.conn_send(socket[kSlot], data);
+  if (status === 0) callback();
+  else if (status < 0) callback(errors.callFailed(status, 'write'));
+  else socket[kSending] = { data, callback }; // which keeps the bytes until they are written
+}
+
+function sendWaiting(socket) {
+  const waiting = socket[kWaiting];
+  socket[kWaiting] = null;
+  if (waiting) send(socket, waiting.data, waiting.callback);
+}
+
+function written(socket, status) {
+  const { callback } = socket[kSending];
+  socket[kSending] = null;
+  if (status < 0 && !socket.destroyed) callback(errors.callFailed(status, 'write'));
+  else callback();
+}
+
+Socket.prototype._final = function (callback) {
+  if (this.pending) {
+    this.once('connect', () => this._final(callback));
+    return;
+  }
+  if (this[kSlot] >= 0) low.conn_end(this[kSlot]);
+  callback();
+};
+
+Socket.prototype.end = function (chunk, encoding, callback) {
+  Duplex.prototype.end.call(this, chunk, encoding, callback);
+  return this;
+};
+
+// ---- ending --------------------------------------------------------------------------------------------------
+
+Socket.prototype.destroySoon = function () {
+  if (this.writable) this.end();
+  if (this.writableFinished) this.destroy();
+  else this.once('finish', this.destroy);
+};
+
+Socket.prototype._destroy = function (error, callback) {
+  this.connecting = false;
+  timeouts.clear(this);
+  this[kHadError] = this[kResource] ? Boolean(error) : undefined;
+  if (this[kSlot] >= 0) {
+    if (this[kIsResetting]) low.conn_reset(this[kSlot]);
+    else low.conn_destroy(this[kSlot]);
+    callback(error);
+  } else {
+    callback(error);
+    process.nextTick(emitClose, this, this[kHadError]);
+  }
+  this[kServer]?.[state.kGone]();
+  this[kServer] = null;
+};
+
+Socket.prototype.resetAndDestroy = function () {
+  if (!hasConnection(this)) return this.destroy(errors.plainError('socketClosed'));
+  if (isUnix(this)) throw errors.plainError('invalidHandleType');
+  if (this.connecting) this.once('connect', () => reset(this));
+  else reset(this);
+  return this;
+};
+
+function isUnix(socket) {
+  return socket.connecting ? socket[kConnect].family === undefined : addresses(socket)?.[0].family === 1;
+}
+
+function reset(socket) {
+  socket[kIsResetting] = true;
+  socket.destroy();
+}
+
+// ---- settings ------------------------------------------------------------------------------------------------
+
+Socket.prototype.setTimeout = function (milliseconds, callback) {
+  return timeouts.set(this, milliseconds, callback);
+};
+
+Socket.prototype.setNoDelay = function (enable = true) {
+  this[kNoDelay] = Boolean(enable);
+  if (this[kSlot] >= 0) low.conn_set_nodelay(this[kSlot], this[kNoDelay]);
+  return this;
+};
+
+Socket.prototype.setKeepAlive = function (enable, initialDelay) {
+  this[kKeepAlive] = Boolean(enable);
+  this[kKeepAliveDelay] = wholeSeconds(initialDelay);
+  if (this[kSlot] >= 0) low.conn_set_keepalive(this[kSlot], this[kKeepAlive], this[kKeepAliveDelay]);
+  return this;
+};
+
+Socket.prototype.setTypeOfService = function (tos) {
+  if (Number.isNaN(tos)) throw errors.invalidArgType('tos', 'of type number', tos);
+  isInt32(tos, 'tos', 0, 255);
+  this[kTypeOfService] = tos;
+  if (this[kIsOpen]) state.applyTypeOfService(this);
+  return this;
+};
+
+Socket.prototype.getTypeOfService = function () {
+  const current = this[kSlot] >= 0 ? low.conn_get_tos(this[kSlot]) : -1;
+  return current >= 0 ? current : this[kTypeOfService] ?? 0;
+};
+
+function hold(socket, on) {
+  socket[kIsUnheld] = !on;
+  if (socket[kSlot] >= 0) low.conn_hold(socket[kSlot], on);
+  return socket;
+}
+
+Socket.prototype.ref = function () {
+  return hold(this, true);
+};
+
+Socket.prototype.unref = function () {
+  return hold(this, false);
+};
+
+// ---- questions -----------------------------------------------------------------------------------------------
+
+// From connect() on, until it is destroyed.
+function hasConnection(socket) {
+  return !socket.destroyed && (socket[kIsOpen] || socket.connecting);
+}
+
+// Looked up once: they do not change.
+function addresses(socket) {
+  if (socket[kIsOpen] && !socket.destroyed && !socket[kAddresses]) {
+    socket[kAddresses] = low.conn_addresses(socket[kSlot]);
+  }
+  return socket[kAddresses];
+}
+
+function local(socket) {
+  return hasConnection(socket) ? tcpAddress(addresses(socket)?.[0]) : undefined;
+}
+
+// What was asked for once is known for ever.
+function remote(socket) {
+  if (hasConnection(socket)) socket[kPeer] ??= tcpAddress(addresses(socket)?.[1]);
+  return socket[kPeer];
+}
+
+Socket.prototype.address = function () {
+  return local(this) ?? {};
+};
+
+function byteLength(chunk, encoding) {
+  return typeof chunk === 'string' ? Buffer.byteLength(chunk, encoding) : chunk.length;
+}
+
+const getters = {
+  bytesRead: (socket) => socket[kBytesRead],
+  bytesWritten: (socket) => {
+    const waiting = socket[kWaiting] ? lengthOf(socket[kWaiting].data) : 0;
+    return socket._writableState.getBuffer()
+      .reduce((sum, { chunk, encoding }) => sum + byteLength(chunk, encoding), socket[kDispatched] + waiting);
+  },
+  localAddress: (socket) => local(socket)?.address,
+  localPort: (socket) => local(socket)?.port,
+  localFamily: (socket) => local(socket)?.family,
+  remoteAddress: (socket) => remote(socket)?.address,
+  remotePort: (socket) => remote(socket)?.port,
+  remoteFamily: (socket) => remote(socket)?.family,
+  bufferSize: (socket) => (hasConnection(socket) ? socket.writableLength : undefined),
+  pending: (socket) => !socket[kIsOpen] || socket.destroyed || socket.connecting,
+  readyState: (socket) => {
+    if (socket.connecting) return 'opening';
+    if (socket.readable) return socket.writable ? 'open' : 'readOnly';
+    return socket.writable ? 'writeOnly' : 'closed';
+  },
+};
+for (const [name, get] of Object.entries(getters)) {
+  Object.defineProperty(Socket.prototype, name, {
+    get() { return get(this); }, configurable: true, enumerable: true,
+  });
+}
+
+// Data that went straight to the listener was read, too.
+const { get: didRead } = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Duplex.prototype), 'readableDidRead');
+Object.defineProperty(Socket.prototype, 'readableDidRead', {
+  get() { return this[kDelivered] || didRead.call(this); }, configurable: true, enumerable: false,
+});
+
+/** A socket of a connection that a server accepted. */
+function accepted(slot, server, options) {
+  const socket = new Socket(options);
+  socket.server = server;
+  socket[kServer] = server;
+  begin(socket, slot, options);
+  return socket;
+}
+
+module.exports = { Socket, accepted };

@@ -1,0 +1,90 @@
+'use strict';
+
+// What the files of Socket share: its hidden properties, and how it gets its connection.
+
+const { AsyncResource } = require('node:async_hooks');
+const { markAsUntransferable } = require('node:worker_threads');
+const events = require('../events.js');
+const low = require('../low.js');
+
+const names = [
+  'kSlot', // of the addon; -1: there is none
+  'kIsOpen', // connected, and its close event was not emitted yet
+  'kResource', // in which its events are told; null: connect() was not called
+  'kBytesRead', 'kDispatched', // given to the library, which has written them or will
+  'kDelivered', // data went straight to a listener
+  'kIsPaused', // the library does not read
+  'kIsUnheld', 'kIsResetting',
+  'kWaiting', // a write until it is connected
+  'kSending', // a write until it is written
+  'kAddresses', 'kPeer', 'kServer', 'kNoDelay', 'kKeepAlive', 'kKeepAliveDelay', 'kTypeOfService', 'kOnRead', 'kHadError',
+  'kConnect', // what a connect tries: of an address with a family, of a path without
+  'kTime', 'kTimer', 'kIsQuiet', // timeouts.js
+  'kGone', // of a server: one of its sockets is destroyed
+];
+const state = Object.fromEntries(names.map((name) => [name, Symbol(name)]));
+
+/** Makes a slot of the addon a socket's. */
+state.attach = function (socket, slot) {
+  events.addConnection(slot, socket);
+  socket[state.kSlot] = slot;
+  socket[state.kResource] ??= new AsyncResource('SOCKREFSOCKET');
+  if (socket[state.kIsUnheld]) low.conn_hold(slot, false);
+  if (socket[state.kIsPaused]) low.conn_pause(slot);
+  if (socket[state.kOnRead]) state.lend(socket);
+};
+
+/** A socket that was destroyed is to be connected anew. Its earlier connection may still have to close. */
+state.revive = function (socket) {
+  const slot = socket[state.kSlot];
+  const hadError = socket[state.kHadError];
+  socket._undestroy();
+  if (slot >= 0) events.addConnection(slot, { ...nobody, [events.onClose]: () => socket.emit('close', hadError) });
+  Object.assign(socket, fresh);
+};
+
+/** Nobody's connection: whoever is put in its place hears of nothing. */
+const nobody = { [events.onData]() {}, [events.onLent]() {}, [events.onEvent]() {}, [events.onClose]() {} };
+state.nobody = nobody;
+
+/** What a socket has of its connection, before there is one. */
+const fresh = {
+  [state.kSlot]: -1,
+  [state.kIsOpen]: false,
+  [state.kResource]: null,
+  [state.kBytesRead]: 0,
+  [state.kDispatched]: 0,
+  [state.kDelivered]: false,
+  [state.kIsPaused]: false,
+  [state.kIsQuiet]: false,
+  [state.kIsResetting]: false,
+  [state.kWaiting]: null,
+  [state.kSending]: null,
+  [state.kAddresses]: null,
+  [state.kPeer]: undefined,
+};
+state.fresh = fresh;
+
+/** Lends the next buffer to read to. */
+state.lend = function (socket) {
+  const onread = socket[state.kOnRead];
+  const buffer = typeof onread.buffer === 'function' ? onread.buffer() : onread.buffer;
+  if (!(buffer instanceof Uint8Array)) return;
+  markAsUntransferable(buffer.buffer);
+  onread.lent = buffer;
+  low.conn_lend(socket[state.kSlot], buffer);
+};
+
+/** What a socket was told to be before it had a connection. */
+state.applyOptions = function (socket) {
+  const slot = socket[state.kSlot];
+  if (socket[state.kNoDelay]) low.conn_set_nodelay(slot, true);
+  if (socket[state.kKeepAlive]) low.conn_set_keepalive(slot, true, socket[state.kKeepAliveDelay]);
+  if (socket[state.kTypeOfService] !== undefined) state.applyTypeOfService(socket);
+};
+
+state.applyTypeOfService = function (socket) {
+  low.conn_set_tos(socket[state.kSlot], socket[state.kTypeOfService]);
+};
+
+module.exports = state;

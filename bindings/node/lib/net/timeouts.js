@@ -1,0 +1,63 @@
+'use strict';
+
+// Inactivity. The library tells of it, once the socket is connected, so that no timer is moved for each chunk; before
+// that there is a timer here. As Node's it is told once, and again only when something has happened in between.
+
+const low = require('../low.js');
+const { kSlot, kIsOpen, kTime, kTimer, kIsQuiet } = require('./state.js');
+const { isFunction, timerDuration } = require('./validate.js');
+
+function set(socket, milliseconds, callback) {
+  if (socket.destroyed) return socket;
+  socket.timeout = milliseconds;
+  const time = timerDuration(milliseconds, 'msecs');
+  if (callback !== undefined) isFunction(callback, 'callback');
+  const hadTime = socket[kTime] > 0;
+  socket[kTime] = Math.ceil(time);
+  if (time > 0 || hadTime) restart(socket);
+  if (callback !== undefined) {
+    if (time > 0) socket.once('timeout', callback);
+    else socket.removeListener('timeout', callback);
+  }
+  return socket;
+}
+
+/** The time begins anew. */
+function restart(socket) {
+  socket[kIsQuiet] = false;
+  if (socket[kIsOpen]) {
+    low.conn_set_timeout(socket[kSlot], socket[kTime]);
+    return;
+  }
+  clear(socket);
+  if (socket[kTime] > 0) socket[kTimer] = setTimeout(expired, socket[kTime], socket).unref();
+}
+
+function expired(socket) {
+  socket.emit('timeout');
+}
+
+/** The library says that the time is over. */
+function fired(socket) {
+  socket[kIsQuiet] = true;
+  low.conn_set_timeout(socket[kSlot], 0);
+  socket.emit('timeout');
+}
+
+/** From now on the library counts. */
+function connected(socket) {
+  clear(socket);
+  if (socket[kTime] > 0) restart(socket);
+}
+
+/** A connect has come a step further. */
+function touch(socket) {
+  if (socket[kTime] > 0) restart(socket);
+}
+
+function clear(socket) {
+  if (socket[kTimer]) clearTimeout(socket[kTimer]);
+  if (socket[kTimer]) socket[kTimer] = undefined;
+}
+
+module.exports = { set, restart, fired, connected, touch, clear };

@@ -1,0 +1,236 @@
+/* The batch: see batch.h. */
+#include "batch.h"
+
+#include <cstring>
+
+namespace sr
+{
+
+namespace
+{
+
+constexpr int batch_size = 64;
+constexpr int cursor = batch_size * 4;
+
+} // namespace
+
+Batch::Batch(Env *self) : self_(self), reads_(self->env)
+{
+}
+
+Batch::~Batch()
+{
+    for (napi_ref ref : {events_ref_, deliver_})
+        if (ref)
+            napi_delete_reference(self_->env, ref);
+}
+
+bool Batch::open()
+{
+    napi_value memory = nullptr, array = nullptr;
+    void *data = nullptr;
+
+    if (napi_create_arraybuffer(self_->env, (cursor + 1) * sizeof *events_, &data, &memory) !=
+            napi_ok ||
+        napi_create_typedarray(self_->env, napi_int32_array, cursor + 1, memory, 0, &array) !=
+            napi_ok ||
+        napi_create_reference(self_->env, array, 1, &events_ref_) != napi_ok)
+        return false;
+    events_ = static_cast<int32_t *>(data);
+    return true;
+}
+
+/* Gives the array of events. */
+napi_value Batch::set_deliver(napi_value deliver)
+{
+    napi_value array = nullptr;
+
+    if (deliver_)
+        napi_delete_reference(self_->env, deliver_);
+    deliver_ = nullptr;
+    napi_create_reference(self_->env, deliver, 1, &deliver_);
+    napi_get_reference_value(self_->env, events_ref_, &array);
+    return array;
+}
+
+void Batch::begin()
+{
+    reads_.forget();
+    take_late();
+    flush();
+}
+
+/* Several connections may have been lent the same memory: what waits in it to be told goes first. */
+bool Batch::is_awaited(const void *memory, size_t length) const
+{
+    const char *begin = static_cast<const char *>(memory);
+
+    for (const auto &[other, size] : lent_)
+        if (begin < other + size && other < begin + length)
+            return true;
+    return false;
+}
+
+void *Batch::room(Conn *conn, size_t *inout_length)
+{
+    size_t length = 0;
+    void *memory = nullptr;
+
+    if (conn->lent.is_set()) {
+        begin_event(conn); /* JavaScript must not run between the read and what is made of it */
+        memory = conn->lent.memory(&length);
+        if (memory && is_awaited(memory, length)) {
+            flush();
+            memory = conn->lent.memory(&length);
+        }
+    }
+    if (!memory)
+        return reads_.staging(inout_length);
+    *inout_length = length;
+    return memory;
+}
+
+void Batch::data(Conn *conn, const void *data, size_t length)
+{
+    Event event = {DATA, conn->slot, 0, 0};
+    size_t lent_length = 0;
+
+    begin_event(conn);
+    if (conn->lent.is_set() && conn->lent.memory(&lent_length) == data) {
+        event.kind = LENT;
+        event.a = static_cast<int32_t>(length);
+        lent_.emplace_back(static_cast<const char *>(data), lent_length);
+        append(event);
+        return;
+    }
+    if (reads_.is_full(length))
+        flush();
+    if (reads_.take(data, length, &event.a, &event.b))
+        append(event);
+}
+
+void Batch::event(Kind kind, int32_t slot, int32_t a, int32_t b)
+{
+    if (!self_->dispatching || flushing_) {
+        late_.push_back({kind, slot, a, b});
+        if (!self_->dispatching)
+            sockref_loop_wake(self_->loop);
+        return;
+    }
+    if (kind != STOP)
+        begin_event(conns.get(slot));
+    append({kind, slot, a, b});
+}
+
+void Batch::flush()
+{
+    napi_handle_scope scope = nullptr;
+
+    while (count_ > 0) {
+        flushing_ = true;
+        if (napi_open_handle_scope(self_->env, &scope) == napi_ok) {
+            tell();
+            napi_close_handle_scope(self_->env, scope);
+        }
+        forget_told();
+        flushing_ = false;
+        take_late();
+    }
+}
+
+void Batch::append(const Event &event)
+{
+    if (event.kind != STOP)
+        conns.get(event.slot)->told = number_;
+    std::memcpy(events_ + count_ * 4, &event, sizeof event);
+    if (++count_ == batch_size)
+        flush();
+}
+
+void Batch::begin_event(const Conn *conn)
+{
+    if (conn->told == number_)
+        flush();
+}
+
+void Batch::take_late()
+{
+    std::vector<Event> late;
+
+    late.swap(late_);
+    for (const Event &event : late) {
+        if (event.kind != STOP)
+            begin_event(conns.get(event.slot));
+        append(event);
+    }
+}
+
+/* Calls deliver(count, pool, large) until all is told, or JavaScript cannot run any more. */
+void Batch::tell()
+{
+    napi_value deliver = nullptr, global = nullptr, error = nullptr, result, args[3];
+    int32_t begun = -1;
+
+    events_[cursor] = 0;
+    if (!deliver_ || napi_get_reference_value(self_->env, deliver_, &deliver) != napi_ok)
+        return;
+    napi_get_global(self_->env, &global);
+    napi_create_int32(self_->env, count_, &args[0]);
+    args[1] = reads_.pool();
+    args[2] = reads_.large();
+    for (napi_value &arg : args)
+        if (!arg)
+            arg = undefined(self_->env);
+    while (events_[cursor] < count_ && events_[cursor] > begun) {
+        begun = events_[cursor];
+        napi_status status =
+            napi_make_callback(self_->env, self_->context, global, deliver, 3, args, &result);
+        if (status == napi_ok)
+            return;
+        if (status != napi_pending_exception ||
+            napi_get_and_clear_last_exception(self_->env, &error) != napi_ok)
+            return;
+        napi_fatal_exception(self_->env, error);
+    }
+}
+
+void Batch::forget_told()
+{
+    for (int i = 0; i < count_; i++) {
+        if (events_[i * 4] == CLOSE)
+            conns.remove(events_[i * 4 + 1]);
+        else if (events_[i * 4] == STOP)
+            services.remove(events_[i * 4 + 1]);
+    }
+    count_ = 0;
+    number_++;
+    lent_.clear();
+    reads_.forget();
+}
+
+Batch *new_batch(Env *self)
+{
+    Batch *batch = new Batch(self);
+
+    if (batch->open())
+        return batch;
+    delete batch;
+    return nullptr;
+}
+
+void free_batch(Batch *batch)
+{
+    delete batch;
+}
+
+void begin_batch(Batch *batch)
+{
+    batch->begin();
+}
+
+void flush_batch(Batch *batch)
+{
+    batch->flush();
+}
+
+} // namespace sr

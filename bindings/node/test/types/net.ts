@@ -1,0 +1,40 @@
+// Compiled, never run: sockref/net where node:net is expected, and what is its own.
+
+import * as http from 'node:http';
+import * as nodeNet from 'node:net';
+import { Duplex } from 'node:stream';
+import * as tls from 'node:tls';
+import { SocketReference } from 'sockref';
+import * as net from 'sockref/net';
+
+export async function use(reference: SocketReference): Promise<void> {
+  const server: net.Server = net.createServer({ noDelay: true, keepAlive: true, blockList: new net.BlockList() }, (socket) => {
+    const tos: number = socket.setTypeOfService(0).getTypeOfService();
+    socket.setTimeout(tos).write('x');
+  });
+  server.listen({ path: '/a', readableAll: true }).listen(reference).listen({ reference }).listen(0, '::', 10, () => {});
+  server.listen({ port: 0, reusePort: true, ipv6Only: true, exclusive: true }).listen({ fd: 3 });
+  // @ts-expect-error neither a port nor a path
+  server.listen(true);
+  const asNodes: nodeNet.Server = server;
+  asNodes.on('drop', (data) => data?.remoteAddress);
+  const address: nodeNet.AddressInfo | string | null = server.address();
+
+  const socket: net.Socket = net.connect({ path: '/a', timeout: 5 }, () => {});
+  const byPort: net.Socket = net.createConnection(1, 'localhost', () => {});
+  const duplex: Duplex = socket;
+  const nodes: nodeNet.Socket = byPort;
+  const made: net.Socket = net.Socket(3);
+  new net.Stream({ fd: 3, typeOfService: 4, noDelay: true }).connect('/a').end();
+  // @ts-expect-error typeOfService is a number
+  new net.Socket({ typeOfService: 'x' });
+  for await (const chunk of socket) void (chunk as Buffer);
+  tls.connect({ socket: made });
+  new http.Agent().createConnection = net.createConnection as typeof http.Agent.prototype.createConnection;
+  class Own extends net.Socket { own = 1; }
+  const own: number = new Own().own;
+  const family: number = net.isIP('::');
+  const wanted: boolean = net.getDefaultAutoSelectFamily();
+  net.setDefaultAutoSelectFamily(wanted);
+  void [address, duplex, nodes, own, family];
+}
