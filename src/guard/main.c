@@ -5,6 +5,7 @@
  * It keeps what it is told, and waits for the end of one or the other. Nobody hears what it has to
  * say.
  */
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/spawn.h"
 #include "base/sys.h"
@@ -25,6 +26,7 @@
 
 #define FIRST_OTHER (SR_SPAWN_PIDFD + 1)
 #define CLOSING_MS  100
+#define NAP_MS      1 /* far less than it takes to fill the command socket */
 
 enum received {
     MESSAGE,
@@ -161,26 +163,47 @@ static enum received receive(void)
                                                                                           : END;
 }
 
-/* Until the parent is gone, or seems so. All that it has sent is read by then. */
-static void listen_to_parent(void)
+/* Read all that there is. Returns NOTHING or END; sets *out_some where there was something. */
+static enum received receive_all(bool *out_some)
 {
-    struct pollfd fds[] = {{.fd = SR_SPAWN_COMMAND, .events = POLLIN},
-                           {.fd = SR_SPAWN_PIDFD, .events = POLLIN}};
     enum received received;
 
+    *out_some = false;
+    while ((received = receive()) == MESSAGE)
+        *out_some = true;
+    return received;
+}
+
+/*
+ * Until the parent is gone, or seems so. All that it has sent is read by then: a message counts
+ * from the moment that it is in the socket. So where one came, more are waited for by a nap instead
+ * of one by one: else a parent whose names come and go would wake this process with each message.
+ */
+static void listen_to_parent(void)
+{
+    struct pollfd fds[] = {{.fd = SR_SPAWN_PIDFD, .events = POLLIN},
+                           {.fd = SR_SPAWN_COMMAND, .events = POLLIN}};
+    uint64_t keep_ns = sr_clock_after_ms(SR_KEEP_EVERY_MS);
+    enum received received;
+    bool naps = false;
+
     if (fcntl(SR_SPAWN_PIDFD, F_GETFD) < 0)
-        fds[1].fd = -1; /* the system has none */
+        fds[0].fd = -1; /* the system has none */
     do {
-        fds[1].revents = 0;
-        if (sr_sys.poll(fds, 2, SR_KEEP_EVERY_MS) == 0)
+        fds[0].revents = 0;
+        if (naps)
+            sr_sys.poll(fds, 1, NAP_MS);
+        else
+            sr_sys.poll(fds, 2, SR_KEEP_EVERY_MS);
+        if (sr_clock_ns() >= keep_ns) {
             sr_keep_names();
-        do
-            received = receive();
-        while (received == MESSAGE);
-    } while (received == NOTHING && !(fds[1].revents & POLLIN));
+            keep_ns = sr_clock_after_ms(SR_KEEP_EVERY_MS);
+        }
+        received = receive_all(&naps);
+    } while (received == NOTHING && !(fds[0].revents & POLLIN));
     /* It may be in the middle of closing what it had; unless it lives on without this guard. */
-    if (!(fds[1].revents & POLLIN))
-        sr_sys.poll(&fds[1], 1, CLOSING_MS);
+    if (!(fds[0].revents & POLLIN))
+        sr_sys.poll(&fds[0], 1, CLOSING_MS);
 }
 
 int main(void)

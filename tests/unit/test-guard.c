@@ -405,6 +405,51 @@ START_TEST(a_thousand_names_of_one_directory)
 }
 END_TEST
 
+/* How often a process has gone to sleep until now. */
+static unsigned long sleeps_of(pid_t pid)
+{
+    FILE *stream = fopen(harness_text("/proc/%d/status", (int)pid), "r");
+    unsigned long count = 0;
+    char text[128];
+
+    CHECK(stream);
+    while (fgets(text, sizeof text, stream))
+        sscanf(text, "voluntary_ctxt_switches: %lu", &count);
+    fclose(stream);
+    return count;
+}
+
+#define MANY 3000
+
+static void open_again_and_again(void *arg)
+{
+    uint64_t began, ms;
+    unsigned long before, sleeps;
+
+    (void)arg;
+    watch_name(&names[0], harness_at("a"), true);
+    before = sleeps_of(sr_guard_status());
+    began = sr_clock_ns();
+    for (int i = 0; i < MANY; i++) {
+        watch_name(&names[1], harness_at("b"), true);
+        forget_name(&names[1]);
+    }
+    ms = (sr_clock_ns() - began) / 1000000;
+    sleeps = sleeps_of(sr_guard_status()) - before;
+    CHECK(sleeps <= ms + 20);
+    step(sr_guard_status());
+}
+
+/* It would cost more than all the rest of a name's life. */
+START_TEST(it_is_not_woken_by_each_message)
+{
+    struct host host = begin(open_again_and_again, NULL);
+
+    end(&host);
+    ck_assert_uint_eq(files(), 0);
+}
+END_TEST
+
 static void open_at_the_limit(void *arg)
 {
     struct rlimit limit;
@@ -1261,6 +1306,7 @@ int main(void)
     tcase_add_test(tcase, a_lock_file_alone_is_removed);
     tcase_add_test(tcase, a_busy_name_is_tried_again);
     tcase_add_test(tcase, a_thousand_names_of_one_directory);
+    tcase_add_test(tcase, it_is_not_woken_by_each_message);
     tcase_add_test(tcase, a_pin_needs_no_descriptor_of_the_process);
     tcase_add_test(tcase, exec_is_an_end_too);
     tcase_add_test(tcase, without_a_pidfd_the_end_of_the_socket_must_do);
