@@ -431,6 +431,8 @@ locking:
 #else
     :: atomic { byte0[MY] == 0 && lock_name == MY -> byte0[MY] = w + 1 }
     :: atomic { byte0[MY] == 0 && lock_name != MY -> close_lock(w); goto start }
+    /* Mostly both at once, so byte 1 is held when the name is looked at. */
+    :: atomic { byte0[MY] == 0 && byte1[MY] == 0 -> byte0[MY] = w + 1; byte1[MY] = w + 1; goto recheck }
 #endif
     :: atomic { byte0[MY] != 0 -> close_lock(w); FORGET; goto later }
     :: atomic { MORTAL(w) -> kills++; goto killed }
@@ -442,12 +444,23 @@ locking:
       :: byte1[MY] == 0 -> byte1[MY] = w + 1
       :: else -> goto join
       fi);
+    goto both;
+recheck:
+    S(if :: lock_name != MY -> close_lock(w); goto start :: else fi);
+both:
 
     /* Bytes 0 and 1 are ours, so nobody owns the name: recover, then own. */
     atomic { CHECK(published == 0, two_owners) };
 #ifdef MUTANT_BYTE0_EARLY
     S(byte0[MY] = 0);
 #endif
+    /* With a new lock file, and nothing at the path, the binds will see what else there is. */
+    if
+    :: atomic { state[MY] == NONE && path == 0 -> goto bind }
+    :: atomic { true -> skip }
+    :: atomic { MORTAL(w) -> kills++; goto killed }
+    fi;
+recover:
     S(recover_socket(MY, w + 1, true, 0, verdict));
     S(recover_control(MY, w + 1, verdict));
     if
@@ -455,6 +468,7 @@ locking:
     :: atomic { verdict == LATER -> verdict = CLEAR; goto put_off }
     :: atomic { verdict == EFOREIGN -> verdict = CLEAR; goto clear }
     fi;
+bind:
 #ifdef MUTANT_NO_BINDING
     S(write_record(MY, NONE, 0, 0));
 #else
@@ -473,13 +487,22 @@ locking:
 #endif
       if :: path == sock[w] -> pin[w] = sock[w] :: else fi);
     S(if
-      :: path == sock[w] -> assert(ctl == 0); ctl = sock[w]; listens[ctl] = BIT(w)
-      :: else -> UNPIN; close_socket(w); responsible = 0; goto clear
+      :: path == sock[w] && ctl == 0 -> ctl = sock[w]; listens[ctl] = BIT(w)
+      :: path == sock[w] && ctl != 0 -> remove(w + 1); goto undo
+      :: path != sock[w] -> goto undo
       fi);
     S(slots[MY] = slots[MY] | BIT(w); write_record(MY, LIVE, w + 1, sock[w]);
       publish(w); STARTING(w, false);
       byte0[MY] = 0);
     goto owning;
+
+    /* Somebody has replaced it; or a dead owner's control socket is there, which is recovered now. */
+undo:
+    S(UNPIN; close_socket(w); responsible = 0);
+    S(if
+      :: path == 0 && ctl != 0 -> write_record(MY, NONE, 0, 0); goto recover
+      :: else -> goto clear
+      fi);
 
     /* EFOREIGN, or EADDRINUSE: somebody was faster. Nothing of a dead owner is left. */
 clear:
@@ -651,11 +674,17 @@ decline:
 
     /* --- the owner --- */
 owning:
-    S(slots[MY] = slots[MY] & NOT(w));
-#ifdef LINGER
-look_again:
-#endif
     S(byte0[MY] == 0 -> byte0[MY] = w + 1);
+    S(if
+      :: (slots[MY] & NOT(w)) == 0 -> goto last /* its own slot goes with the rest */
+      :: else -> slots[MY] = slots[MY] & NOT(w)
+      fi);
+#ifdef LINGER
+    goto looked;
+look_again:
+    S(byte0[MY] == 0 -> byte0[MY] = w + 1);
+looked:
+#endif
     if
     :: atomic { slots[MY] == 0 -> goto last }
 #ifdef LOSS
@@ -686,7 +715,7 @@ last:
     S(if :: ctl != 0 -> remove_control(w + 1) :: else fi; close_control(w); hang_up(w); responsible = 0);
 #endif
     S(if
-      :: slots[MY] != 0 -> write_record(MY, NONE, 0, 0)
+      :: (slots[MY] & NOT(w)) != 0 -> write_record(MY, NONE, 0, 0)
       :: else -> unlink_lock(MY)
       fi);
     S(close_lock(w));

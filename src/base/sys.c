@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 static void *map(size_t size)
@@ -62,12 +63,21 @@ static int lock(int fd, int command, struct flock *value)
     return fcntl(fd, command, value);
 }
 
-static int birth(int fd, uint64_t *out_ns)
+static int birth(int fd, struct stat *out, uint64_t *out_ns)
 {
     struct statx info;
 
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &info) < 0)
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &info) < 0)
         return -1;
+    *out = (struct stat){
+        .st_dev = makedev(info.stx_dev_major, info.stx_dev_minor),
+        .st_ino = info.stx_ino,
+        .st_mode = info.stx_mode,
+        .st_nlink = info.stx_nlink,
+        .st_uid = info.stx_uid,
+        .st_gid = info.stx_gid,
+        .st_size = (off_t)info.stx_size,
+    };
     *out_ns = info.stx_mask & STATX_BTIME
                   ? (uint64_t)info.stx_btime.tv_sec * 1000000000u + info.stx_btime.tv_nsec
                   : 0;

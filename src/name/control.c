@@ -115,7 +115,7 @@ int sr_control_remove(const struct sr_place *place, const char *path, int *inout
     sr_lockfile_name(sr_path_leaf(path), ".srctl", leaf);
     if (sr_sys.fstatat(place->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0)
         status = errno == ENOENT ? 0 : sr_error_system(errno, "fstatat", path);
-    else if (S_ISSOCK(info.st_mode) && info.st_uid == geteuid() &&
+    else if (S_ISSOCK(info.st_mode) && info.st_uid == place->user &&
              sr_sys.unlinkat(place->dir, leaf, 0) < 0)
         status = sr_error_system(errno, "unlinkat", path);
     sr_fd_close(*inout_fd);

@@ -426,13 +426,14 @@ int sr_guard_watch(struct sr_guarded *self, const struct sr_place *place, const 
     return status;
 }
 
-void sr_guard_pin(struct sr_guarded *self, dev_t device, ino_t inode)
+void sr_guard_pin(struct sr_guarded *self, dev_t device, ino_t inode, int fd)
 {
-    int fd;
+    int found = -1;
 
     if (self->id == 0)
         return;
-    fd = open_inode(self->dir, self->path, device, inode);
+    if (fd < 0)
+        fd = found = open_inode(self->dir, self->path, device, inode);
     sr_mutex_lock(&mutex);
     if (is_own(self)) {
         self->device = device;
@@ -443,7 +444,7 @@ void sr_guard_pin(struct sr_guarded *self, dev_t device, ino_t inode)
             mend();
     }
     sr_mutex_unlock(&mutex);
-    sr_fd_close(fd);
+    sr_fd_close(found);
 }
 
 void sr_guard_forget(struct sr_guarded *self)

@@ -33,8 +33,11 @@ struct sr_guarded {
  */
 int sr_guard_watch(struct sr_guarded *self, const struct sr_place *place, const char *path,
                    bool has_lock);
-/* Tell the guard the inode of the socket that was just bound there. */
-void sr_guard_pin(struct sr_guarded *self, dev_t device, ino_t inode);
+/*
+ * Tell the guard the inode of the socket that was just bound there. fd: an O_PATH descriptor of it;
+ * -1: it is looked for.
+ */
+void sr_guard_pin(struct sr_guarded *self, dev_t device, ino_t inode, int fd);
 /* The inode is not held any more, so its number may get another meaning: no later guard is told. */
 void sr_guard_unpin(struct sr_guarded *self);
 /* Nothing is left of it. Waits for nobody. Does nothing if it is not watched over. */

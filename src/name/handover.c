@@ -122,7 +122,7 @@ static bool succeed(struct sr_share *self, const struct sr_place *place)
         self->generation = before.generation;
     }
     self->generation++;
-    sr_guard_pin(&self->guarded, self->socket.device, self->socket.inode);
+    sr_guard_pin(&self->guarded, self->socket.device, self->socket.inode, -1);
     if (sr_lockfile_is_current(&self->lock, place, self->path) && has_socket(self, place) &&
         sr_share_write_record(self, SR_RECORD_LIVE) == 0)
         return true;

@@ -66,13 +66,34 @@ static int describe_lock(int status, const char *path)
     return sr_error_system(-status, "fcntl", path);
 }
 
-int sr_lockfile_take(struct sr_lockfile *self, const char *path, int64_t byte)
+static int take_range(struct sr_lockfile *self, const char *path, int64_t from, int64_t length)
 {
-    int status = lock_range(self->fd, F_OFD_SETLK, F_WRLCK, byte, 1, NULL);
+    int status = lock_range(self->fd, F_OFD_SETLK, F_WRLCK, from, length, NULL);
 
     if (status == -EAGAIN || status == -EACCES)
         return SR_LOCK_BUSY;
     return status < 0 ? describe_lock(status, path) : 0;
+}
+
+int sr_lockfile_take(struct sr_lockfile *self, const char *path, int64_t byte)
+{
+    return take_range(self, path, byte, 1);
+}
+
+/* Bytes 0 and 1 at once; where one of them is busy, one after the other. */
+static int take_to_own(struct sr_lockfile *self, const char *path, bool *out_owner)
+{
+    int status = take_range(self, path, SR_BYTE_CHANGE, SR_BYTE_OWNER - SR_BYTE_CHANGE + 1), owner;
+
+    *out_owner = status == 0;
+    if (status != SR_LOCK_BUSY)
+        return status;
+    status = sr_lockfile_take(self, path, SR_BYTE_CHANGE);
+    if (status != 0)
+        return status;
+    owner = sr_lockfile_take(self, path, SR_BYTE_OWNER);
+    *out_owner = owner == 0;
+    return owner < 0 ? owner : 0;
 }
 
 void sr_lockfile_free(struct sr_lockfile *self, int64_t byte)
@@ -85,18 +106,19 @@ void sr_lockfile_leave(struct sr_lockfile *self)
     sr_lockfile_free(self, SR_BYTE_CHANGE);
 }
 
-int64_t sr_lockfile_take_slot(struct sr_lockfile *self, const char *path)
+int64_t sr_lockfile_take_slot(struct sr_lockfile *self, const char *path, uint64_t random)
 {
     int64_t slot;
     int status;
 
     for (int i = 0; i < SLOT_TRIES; i++) {
-        slot = (int64_t)(SR_BYTE_SLOTS + sr_random() % SLOT_RANGE);
+        slot = (int64_t)(SR_BYTE_SLOTS + random % SLOT_RANGE);
         status = sr_lockfile_take(self, path, slot);
         if (status == 0)
             return slot;
         if (status < 0)
             return status;
+        random = sr_random();
     }
     return sr_error_set(SOCKREF_ELIMIT, path, "no free slot was found among the name's holders");
 }
@@ -194,13 +216,14 @@ static const char *find_remote(int fd)
 }
 
 /* What nobody else could have made or could change. */
-static bool is_ours(const struct stat *info)
+static bool is_ours(const struct sr_place *place, const struct stat *info)
 {
-    return S_ISREG(info->st_mode) && info->st_uid == geteuid() && info->st_nlink <= 1 &&
+    return S_ISREG(info->st_mode) && info->st_uid == place->user && info->st_nlink <= 1 &&
            !(info->st_mode & (S_IRWXG | S_IRWXO));
 }
 
-static int check_opened(struct sr_lockfile *self, const char *path, const char *name)
+static int check_opened(struct sr_lockfile *self, const struct sr_place *place, const char *path,
+                        const char *name)
 {
     const char *remote;
     struct stat info;
@@ -209,7 +232,7 @@ static int check_opened(struct sr_lockfile *self, const char *path, const char *
         return sr_error_system(errno, "fstat", path);
     self->device = info.st_dev;
     self->inode = info.st_ino;
-    if (!is_ours(&info))
+    if (!is_ours(place, &info))
         return sr_error_set(SOCKREF_EUNTRUSTED, path, "%s is not a lock file of this user alone",
                             name);
     if ((info.st_mode & 0600) != 0600 && sr_sys.fchmod(self->fd, 0600) < 0) /* an odd umask */
@@ -236,33 +259,32 @@ static int open_file(const struct sr_place *place, const char *path, const char 
         struct stat info;
 
         if (sr_sys.fstatat(place->dir, name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
-            info.st_uid != geteuid())
+            info.st_uid != place->user)
             return sr_error_wrapped(SOCKREF_EUNTRUSTED, EACCES, "open", path,
                                     "%s is not a lock file of this user", name);
     }
     if (out->fd < 0)
         return describe_open(out->fd, path, name);
-    return check_opened(out, path, name);
+    return check_opened(out, place, path, name);
 }
 
 /* Returns 1, 0, or -errno where it can't be told. */
 static int leads_here(const struct sr_lockfile *self, const struct sr_place *place,
-                      const char *name)
+                      const char *name, struct stat *out_info)
 {
-    struct stat info;
-
-    if (sr_sys.fstatat(place->dir, name, &info, AT_SYMLINK_NOFOLLOW) < 0)
+    if (sr_sys.fstatat(place->dir, name, out_info, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : -errno;
-    return info.st_dev == self->device && info.st_ino == self->inode;
+    return out_info->st_dev == self->device && out_info->st_ino == self->inode;
 }
 
 bool sr_lockfile_is_current(const struct sr_lockfile *self, const struct sr_place *place,
                             const char *path)
 {
     char name[SR_LOCKFILE_NAME_MAX];
+    struct stat info;
 
     sr_lockfile_name(sr_path_leaf(path), ".srlock", name);
-    return leads_here(self, place, name) != 0;
+    return leads_here(self, place, name, &info) != 0;
 }
 
 int sr_lockfile_unlink(const struct sr_lockfile *self, const struct sr_place *place,
@@ -303,7 +325,7 @@ static void abandon(struct sr_lockfile *self, const struct sr_place *place, cons
     struct sr_error *error = sr_error_take();
     struct stat info;
 
-    if (sr_sys.fstat(self->fd, &info) == 0 && is_ours(&info) &&
+    if (sr_sys.fstat(self->fd, &info) == 0 && is_ours(place, &info) &&
         sr_lockfile_take(self, path, SR_BYTE_CHANGE) == 0) {
         self->device = info.st_dev;
         self->inode = info.st_ino;
@@ -313,22 +335,26 @@ static void abandon(struct sr_lockfile *self, const struct sr_place *place, cons
     sr_error_give(error);
 }
 
-int sr_lockfile_enter(const struct sr_place *place, const char *path, bool create,
+/* With out_owner byte 1 is taken as well where it is free. */
+static int enter_file(const struct sr_place *place, const char *path, bool create, bool *out_owner,
                       struct sr_lockfile *out)
 {
     struct sr_lockfile self = {.fd = -1};
     char name[SR_LOCKFILE_NAME_MAX];
+    struct stat info = {0};
     int status, here;
 
     sr_lockfile_name(sr_path_leaf(path), ".srlock", name);
     for (int i = 0; i < MOST_REOPEN; i++) {
         status = open_file(place, path, name, create, &self);
         if (status == 0)
-            status = sr_lockfile_take(&self, path, SR_BYTE_CHANGE);
+            status = out_owner ? take_to_own(&self, path, out_owner)
+                               : sr_lockfile_take(&self, path, SR_BYTE_CHANGE);
         if (status < 0 && self.fd >= 0 && create)
             abandon(&self, place, path);
-        here = status == 0 ? leads_here(&self, place, name) : 0;
+        here = status == 0 ? leads_here(&self, place, name, &info) : 0;
         if (here > 0) {
+            self.is_blank = info.st_size == 0;
             *out = self;
             return 0;
         }
@@ -342,6 +368,18 @@ int sr_lockfile_enter(const struct sr_place *place, const char *path, bool creat
             return status;
     }
     return SR_LOCK_BUSY;
+}
+
+int sr_lockfile_enter(const struct sr_place *place, const char *path, bool create,
+                      struct sr_lockfile *out)
+{
+    return enter_file(place, path, create, NULL, out);
+}
+
+int sr_lockfile_enter_to_own(const struct sr_place *place, const char *path,
+                             struct sr_lockfile *out, bool *out_owner)
+{
+    return enter_file(place, path, true, out_owner, out);
 }
 
 int sr_lockfile_reenter(struct sr_lockfile *self, const char *path)

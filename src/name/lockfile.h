@@ -31,6 +31,7 @@ struct sr_lockfile {
     int fd; /* noted; -1: not open */
     dev_t device;
     ino_t inode;
+    bool is_blank; /* nothing was ever written to it when byte 0 was taken */
 };
 
 #define SR_LOCKFILE_NAME_MAX 96
@@ -45,6 +46,9 @@ void sr_lockfile_name(const char *leaf, const char *suffix, char out[SR_LOCKFILE
  */
 int sr_lockfile_enter(const struct sr_place *place, const char *path, bool create,
                       struct sr_lockfile *out);
+/* The same with create, but byte 1 is locked as well where it is free; tells whether it was. */
+int sr_lockfile_enter_to_own(const struct sr_place *place, const char *path,
+                             struct sr_lockfile *out, bool *out_owner);
 /* Lock byte 0 of one that is open. Returns 0, SR_LOCK_BUSY, or a described status. Never waits. */
 int sr_lockfile_reenter(struct sr_lockfile *self, const char *path);
 /* Whether the lock file's name still leads to this one. */
@@ -55,8 +59,9 @@ void sr_lockfile_leave(struct sr_lockfile *self); /* free byte 0 */
 /* Lock one byte. Returns 0, SR_LOCK_BUSY, or a described status. Never waits. */
 int sr_lockfile_take(struct sr_lockfile *self, const char *path, int64_t byte);
 void sr_lockfile_free(struct sr_lockfile *self, int64_t byte);
-/* Take a slot that is free; returns its byte, or a described status. */
-int64_t sr_lockfile_take_slot(struct sr_lockfile *self, const char *path);
+/* Take a slot that is free, with a random number to begin with; returns its byte, or a described
+ * status. */
+int64_t sr_lockfile_take_slot(struct sr_lockfile *self, const char *path, uint64_t random);
 /* Whether somebody else has the owner's byte, or a slot; where it can't be told: yes. */
 bool sr_lockfile_has_owner(const struct sr_lockfile *self);
 bool sr_lockfile_has_slots(const struct sr_lockfile *self);

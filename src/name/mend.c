@@ -58,7 +58,7 @@ static int enter(struct sr_share *share, const struct sr_place *place)
 
 /* With the mode of the one before, which fchmod() has left on its descriptor. */
 static int bind_again(const struct sr_sockfile *file, const char *path, int backlog,
-                      struct sr_sockfile *out)
+                      struct sr_sockfile *out, int *out_pin)
 {
     struct sr_place place = file->place;
     struct stat info;
@@ -71,7 +71,7 @@ static int bind_again(const struct sr_sockfile *file, const char *path, int back
         return sr_error_system(-place.dir, "fcntl", path);
     status = sr_sockfile_bind(&place, path,
                               (info.st_mode & 0777) == 0777 ? -1 : (int)(info.st_mode & 0777),
-                              backlog, out);
+                              backlog, out, out_pin);
     if (status < 0)
         sr_place_close(&place);
     return status;
@@ -101,10 +101,10 @@ static int mend_socket(struct sr_share *share, struct sr_sockfile *file, int bac
 {
     bool shared = sr_share_is_shared(share);
     struct sr_sockfile fresh;
-    int status = shared ? write_down(share, SR_RECORD_BINDING) : 0;
+    int pin, status = shared ? write_down(share, SR_RECORD_BINDING) : 0;
 
     if (status == 0)
-        status = bind_again(file, share->path, backlog, &fresh);
+        status = bind_again(file, share->path, backlog, &fresh, &pin);
     if (status < 0) {
         struct sr_error *error = sr_error_take();
 
@@ -115,11 +115,11 @@ static int mend_socket(struct sr_share *share, struct sr_sockfile *file, int bac
     }
     sr_place_close(&fresh.place);
     sr_guard_unpin(&share->guarded);
-    sr_guard_pin(&share->guarded, fresh.device, fresh.inode);
+    sr_share_identify(share, &fresh, pin); /* what replaces it by now is seen at the next look */
     file->device = fresh.device;
     file->inode = fresh.inode;
+    file->born_ns = fresh.born_ns;
     *out_fd = fresh.fd;
-    (void)sr_share_identify(share, file); /* what replaces it by now is seen at the next look */
     return 0;
 }
 

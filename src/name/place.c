@@ -36,13 +36,13 @@ static void directory_of(const char *path, char out[SR_PATH_MAX + 1])
 }
 
 /* Why others could change what stands in a directory, or NULL. */
-static const char *find_distrust(const struct stat *dir, bool *out_shared)
+static const char *find_distrust(const struct stat *dir, uid_t user, bool *out_shared)
 {
     bool writable = dir->st_mode & (S_IWGRP | S_IWOTH);
     bool sticky = dir->st_mode & S_ISVTX;
 
     *out_shared = writable;
-    if (dir->st_uid != geteuid() && dir->st_uid != 0)
+    if (dir->st_uid != user && dir->st_uid != 0)
         return "the directory belongs to another user: use one of your own";
     if (writable && !(sticky && dir->st_uid == 0))
         return "other users can write to the directory: take that permission away, or use a "
@@ -52,7 +52,7 @@ static const char *find_distrust(const struct stat *dir, bool *out_shared)
 
 int sr_place_open(const char *path, struct sr_place *out_place)
 {
-    struct sr_place place = {.dir = -1};
+    struct sr_place place = {.dir = -1, .user = geteuid()};
     char directory[SR_PATH_MAX + 1];
     const char *distrust;
     struct stat info;
@@ -74,7 +74,7 @@ int sr_place_open(const char *path, struct sr_place *out_place)
         status = sr_error_system(errno, "fstat", path);
         goto close_dir;
     }
-    distrust = find_distrust(&info, &place.shared);
+    distrust = find_distrust(&info, place.user, &place.shared);
     if (distrust) {
         status = sr_error_set(SOCKREF_EUNTRUSTED, path, "%s", distrust);
         goto close_dir;
@@ -91,7 +91,7 @@ close_dir:
 
 int sr_place_from_fd(int dir, struct sr_place *out_place)
 {
-    struct sr_place place = {.dir = dir};
+    struct sr_place place = {.dir = dir, .user = geteuid()};
     struct stat info;
 
     if (sr_sys.fstat(dir, &info) < 0)

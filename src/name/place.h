@@ -13,6 +13,7 @@ struct sr_place {
     bool shared;  /* others may create files there (sticky): remove by rename-aside */
     dev_t device; /* of the directory */
     ino_t inode;
+    uid_t user; /* whose names are looked for there: the effective one of this process */
 };
 
 /* Open and pin the directory of a checked path, and check that nobody else could change it. */

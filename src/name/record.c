@@ -5,6 +5,7 @@
 #include "name/record.h"
 
 #include "base/fd.h"
+#include "base/random.h"
 #include "base/sys.h"
 
 #include <errno.h>
@@ -31,16 +32,20 @@ struct image {
 
 _Static_assert(sizeof(struct image) == SR_RECORD_SIZE, "the record has a fixed size");
 
-/* CRC-32 (the polynomial of zlib), bit by bit: it is a hundred bytes a start. */
+/* CRC-32 (the polynomial of zlib), by half bytes. */
 static uint32_t check_sum(const void *data, size_t size)
 {
+    static const uint32_t table[16] = {
+        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
+        0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+        0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+    };
     const uint8_t *bytes = data;
     uint32_t sum = ~0u;
 
     for (size_t i = 0; i < size; i++) {
-        sum ^= bytes[i];
-        for (int bit = 0; bit < 8; bit++)
-            sum = sum >> 1 ^ (0xedb88320u & (0u - (sum & 1)));
+        sum = sum >> 4 ^ table[(sum ^ bytes[i]) & 15];
+        sum = sum >> 4 ^ table[(sum ^ bytes[i] >> 4) & 15];
     }
     return ~sum;
 }
@@ -145,6 +150,17 @@ static void read_self(struct sr_record *out)
     out->program[strcspn(out->program, "\n")] = '\0';
 }
 
+/* Another one each time, over all processes, from a random number of this one. */
+static uint64_t draw_life(uint64_t random)
+{
+    static _Atomic uint64_t count;
+    uint64_t life = random + atomic_fetch_add(&count, 1) * 0x9e3779b97f4a7c15u;
+
+    life = (life ^ life >> 30) * 0xbf58476d1ce4e5b9u;
+    life = (life ^ life >> 27) * 0x94d049bb133111ebu;
+    return life ^ life >> 31;
+}
+
 /* What is the same for all names of a process is read once, by whoever comes first. */
 void sr_record_of_self(struct sr_record *out)
 {
@@ -154,9 +170,11 @@ void sr_record_of_self(struct sr_record *out)
 
     if (atomic_load_explicit(&known_pid, memory_order_acquire) == (uint64_t)getpid()) {
         *out = known;
+        out->life = draw_life(known.life);
         return;
     }
     read_self(out);
+    out->life = sr_random();
     if (atomic_load(&known_pid) == 0 && !atomic_flag_test_and_set(&writing)) {
         known = *out;
         atomic_store_explicit(&known_pid, out->pid, memory_order_release);

@@ -30,7 +30,7 @@ struct sr_record {
 int sr_record_read(int fd, struct sr_record *out);
 /* Write one whole. Returns 0 or -errno. */
 int sr_record_write(int fd, const struct sr_record *record);
-/* Fill in who this process is; the rest is zero. */
+/* Fill in who this process is, and a life that no other start has; the rest is zero. */
 void sr_record_of_self(struct sr_record *out);
 /* Whether it is proven that the process which wrote it is gone. */
 bool sr_record_is_dead(const struct sr_record *record);

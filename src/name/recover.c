@@ -41,6 +41,7 @@ static enum proof prove(const struct relic *relic, int inode, const struct stat 
     const struct sr_record *record = relic->record;
     const struct sr_identity *pinned = relic->pinned;
     uint64_t born = 0;
+    struct stat same;
 
     if (pinned && pinned->is_known && pinned->device == info->st_dev &&
         pinned->inode == info->st_ino)
@@ -48,7 +49,7 @@ static enum proof prove(const struct relic *relic, int inode, const struct stat 
     if (record->state != SR_RECORD_LIVE || record->device != info->st_dev ||
         record->inode != info->st_ino)
         return NONE;
-    if (record->born_ns == 0 || sr_sys.birth(inode, &born) < 0 || born == 0)
+    if (record->born_ns == 0 || sr_sys.birth(inode, &same, &born) < 0 || born == 0)
         return NUMBERS;
     return born == record->born_ns ? CERTAIN : NONE;
 }

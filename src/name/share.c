@@ -220,50 +220,53 @@ static int join(struct try *try)
     return SR_SHARE_JOINED;
 }
 
-int sr_share_write_record(struct sr_share *self, enum sr_record_state state)
+static int take_slot(struct sr_share *self, uint64_t random)
 {
-    struct sr_record record;
+    int64_t slot = sr_lockfile_take_slot(&self->lock, self->path, random);
+
+    if (slot < 0)
+        return (int)slot;
+    self->slot = slot;
+    return 0;
+}
+
+/* Write down what it has; who it is stands in the record already. */
+static int write_down(struct sr_share *self, struct sr_record *record, enum sr_record_state state)
+{
     int status;
 
-    sr_record_of_self(&record);
-    record.state = state;
-    record.life = self->life;
-    record.generation = self->generation;
-    record.device = self->socket.device;
-    record.inode = self->socket.inode;
-    record.born_ns = self->socket.born_ns;
-    status = sr_record_write(self->lock.fd, &record);
+    record->state = state;
+    record->life = self->life;
+    record->generation = self->generation;
+    record->device = self->socket.device;
+    record->inode = self->socket.inode;
+    record->born_ns = self->socket.born_ns;
+    status = sr_record_write(self->lock.fd, record);
     return status < 0 ? sr_error_system(-status, "pwrite", self->path) : 0;
 }
 
-int sr_share_identify(struct sr_share *self, const struct sr_sockfile *file)
+int sr_share_write_record(struct sr_share *self, enum sr_record_state state)
 {
-    int inode = sr_fd_open(file->place.dir, sr_path_leaf(self->path), O_PATH | O_NOFOLLOW);
-    struct sr_identity *socket = &self->socket;
-    struct stat info;
-    int status = 0;
+    struct sr_record record;
 
-    *socket = (struct sr_identity){true, file->device, file->inode, 0};
-    if (inode < 0)
-        return sr_error_system(-inode, "open", self->path);
-    if (sr_sys.fstat(inode, &info) < 0)
-        status = sr_error_system(errno, "fstat", self->path);
-    else if (info.st_dev != file->device || info.st_ino != file->inode)
-        status =
-            sr_error_set(SOCKREF_EFOREIGN, self->path, "the socket was replaced while it started");
-    if (status == 0 && sr_sys.birth(inode, &socket->born_ns) < 0)
-        socket->born_ns = 0;
-    sr_fd_close(inode);
-    return status;
+    sr_record_of_self(&record);
+    return write_down(self, &record, state);
 }
 
-static int bind_or_adopt(struct try *try)
+void sr_share_identify(struct sr_share *self, const struct sr_sockfile *file, int pin)
+{
+    self->socket = (struct sr_identity){true, file->device, file->inode, file->born_ns};
+    sr_guard_pin(&self->guarded, file->device, file->inode, pin);
+    sr_fd_close(pin);
+}
+
+static int bind_or_adopt(struct try *try, int *out_pin)
 {
     const struct sr_wish *wish = try->wish;
 
     if (wish->fd >= 0)
-        return sr_sockfile_adopt(try->place, try->path, wish->fd, &try->file);
-    return sr_sockfile_bind(try->place, try->path, wish->mode, wish->backlog, &try->file);
+        return sr_sockfile_adopt(try->place, try->path, wish->fd, &try->file, out_pin);
+    return sr_sockfile_bind(try->place, try->path, wish->mode, wish->backlog, &try->file, out_pin);
 }
 
 /* Undo: what was adopted stays the caller's, file and descriptor. Returns 0, or why the file
@@ -291,23 +294,24 @@ static int own(struct try *try)
 {
     static const struct sr_record empty;
     struct sr_share *share = try->share;
-    int status;
+    struct sr_record record;
+    int status, pin;
 
-    share->life = sr_random();
+    sr_record_of_self(&record);
+    share->life = record.life;
     share->generation = try->record.generation + 1;
-    status = sr_share_write_record(share, SR_RECORD_BINDING);
+    share->socket = (struct sr_identity){0};
+    status = write_down(share, &record, SR_RECORD_BINDING);
     if (status == 0)
-        status = bind_or_adopt(try);
+        status = bind_or_adopt(try, &pin);
     if (status < 0)
         goto clear;
-    sr_guard_pin(&share->guarded, try->file.device, try->file.inode);
-    status = sr_share_identify(share, &try->file);
+    sr_share_identify(share, &try->file, pin);
+    status = sr_control_listen(&try->file.place, try->path, &share->control);
     if (status == 0)
-        status = sr_control_listen(&try->file.place, try->path, &share->control);
+        status = take_slot(share, share->life);
     if (status == 0)
-        status = sr_share_take_slot(share);
-    if (status == 0)
-        status = sr_share_write_record(share, SR_RECORD_LIVE);
+        status = write_down(share, &record, SR_RECORD_LIVE);
     if (status < 0)
         goto unbind;
     share->is_owner = true;
@@ -322,11 +326,26 @@ clear:
     return status;
 }
 
+/*
+ * Whether nobody has left anything: the lock file is new, and nothing stands at the path. What then
+ * stands in the way all the same is seen by the binds, which replace nothing.
+ */
+static bool is_untouched(const struct try *try)
+{
+    return try->share->lock.is_blank && !try->place->shared && try->wish->fd < 0 &&
+           sr_place_lacks(try->place, sr_path_leaf(try->path));
+}
+
 static int recover_and_own(struct try *try)
 {
     struct sr_share *share = try->share;
     int status;
 
+    if (is_untouched(try)) {
+        status = own(try);
+        if (status != SOCKREF_EFOREIGN && status != -EADDRINUSE)
+            return status;
+    }
     if (try->wish->fd < 0) {
         status = sr_recover(&share->lock, try->place, try->path, NULL, SR_RECOVER_START);
         if (status == SR_RECOVER_ALIVE) {
@@ -340,16 +359,15 @@ static int recover_and_own(struct try *try)
     return own(try);
 }
 
-/* With byte 0 held. */
-static int decide(struct try *try)
+/* With byte 0 held, and byte 1 where nobody else has it. */
+static int decide(struct try *try, bool is_owner)
 {
     struct sr_share *share = try->share;
-    int status = sr_lockfile_take(&share->lock, try->path, SR_BYTE_OWNER);
+    int status;
 
-    if (status == SR_LOCK_BUSY)
+    if (!is_owner)
         return join(try);
-    if (status == 0)
-        status = recover_and_own(try);
+    status = recover_and_own(try);
     if (status != SR_SHARE_OWNED)
         sr_lockfile_discard(&share->lock, try->place, try->path);
     return status == -EADDRINUSE ? later_occupied(try) : status;
@@ -390,6 +408,7 @@ int sr_share_start(struct sr_place *place, const char *path, const struct sr_wis
                    struct sr_patience *patience, struct sr_share *out, struct sr_sockfile *out_file)
 {
     struct try try;
+    bool is_owner;
     int status = try_init(&try, place, path, wish, patience, out);
 
     if (status < 0)
@@ -397,11 +416,11 @@ int sr_share_start(struct sr_place *place, const char *path, const struct sr_wis
     status = tell_guard(&try, true);
     if (status < 0)
         goto forget;
-    status = sr_lockfile_enter(place, path, true, &out->lock);
+    status = sr_lockfile_enter_to_own(place, path, &out->lock, &is_owner);
     if (status == SR_LOCK_BUSY)
         status = later_changing(&try);
     else if (status == 0)
-        status = decide(&try);
+        status = decide(&try, is_owner);
     if (status != SR_SHARE_OWNED && status != SR_SHARE_JOINED)
         goto forget;
     sr_lockfile_leave(&out->lock);
@@ -425,10 +444,10 @@ bool sr_share_is_shared(const struct sr_share *self)
 
 static int bind_alone(struct try *try)
 {
-    int status = bind_or_adopt(try);
+    int pin, status = bind_or_adopt(try, &pin);
 
     if (status == 0)
-        sr_guard_pin(&try->share->guarded, try->file.device, try->file.inode);
+        sr_share_identify(try->share, &try->file, pin);
     return status == 0 ? SR_SHARE_OWNED : status;
 }
 
@@ -513,15 +532,7 @@ void sr_share_leave(struct sr_share *self)
 
 int sr_share_take_slot(struct sr_share *self)
 {
-    int64_t slot;
-
-    if (self->slot != 0)
-        return 0;
-    slot = sr_lockfile_take_slot(&self->lock, self->path);
-    if (slot < 0)
-        return (int)slot;
-    self->slot = slot;
-    return 0;
+    return self->slot != 0 ? 0 : take_slot(self, sr_random());
 }
 
 void sr_share_free_slot(struct sr_share *self)
@@ -541,7 +552,7 @@ uint64_t sr_share_count_others(const struct sr_share *self)
     return sr_lockfile_count_slots(&self->lock);
 }
 
-int sr_share_end(struct sr_share *self, struct sr_sockfile *file)
+int sr_share_end(struct sr_share *self, struct sr_sockfile *file, bool has_others)
 {
     static const struct sr_record empty;
     int status = sr_sockfile_remove(file, self->path), beside;
@@ -552,7 +563,7 @@ int sr_share_end(struct sr_share *self, struct sr_sockfile *file)
     sr_peers_clear(&self->peers);
     if (status < 0 || beside < 0) /* the record helps whoever tries next */
         return status < 0 ? status : beside;
-    if (!sr_share_has_others(self))
+    if (!has_others || !sr_share_has_others(self))
         return sr_lockfile_unlink(&self->lock, &file->place, self->path);
     sr_record_write(self->lock.fd, &empty); /* the inode's number may be used again */
     return 0;

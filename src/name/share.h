@@ -81,9 +81,10 @@ uint64_t sr_share_count_others(const struct sr_share *self);
 
 /*
  * The owner ends the name, with byte 0 held: the socket's file goes, then the control socket, then,
- * where no other holder is, the lock file. Returns 0 or a described status.
+ * where no other holder is, the lock file. has_others: whether there was one since byte 0 was
+ * taken; without byte 0 nobody becomes one. Returns 0 or a described status.
  */
-int sr_share_end(struct sr_share *self, struct sr_sockfile *file);
+int sr_share_end(struct sr_share *self, struct sr_sockfile *file, bool has_others);
 /*
  * A joiner lets go: its slot is freed, and where the owner is gone and no other holder is left,
  * what remains is removed. 0, SR_LOCK_BUSY: to be tried again, or a described status. Never waits.
@@ -94,11 +95,9 @@ void sr_share_close(struct sr_share *self);
 
 /* Write down in the lock file who this is and what it has; it owns the name. 0 or described. */
 int sr_share_write_record(struct sr_share *self, enum sr_record_state state);
-/*
- * What was bound becomes the name's identity, for record and guard; it is looked for by the pinned
- * directory. 0 or a described status.
- */
-int sr_share_identify(struct sr_share *self, const struct sr_sockfile *file);
+/* What was bound becomes the name's identity, for the record, and for the guard at once. Takes the
+ * descriptor that pins it, which may be -1. */
+void sr_share_identify(struct sr_share *self, const struct sr_sockfile *file, int pin);
 
 /* ---- handover.c ---- */
 

@@ -86,12 +86,32 @@ static int describe_occupied(const struct sr_place *place, const char *path)
                             "owner, or remove the file if it has none");
 }
 
-/* Look for the file just bound: it must stand in the pinned directory. */
-static int identify(struct sr_sockfile *file, const char *path, struct stat *out_info)
+/* Look at a file, pinned by a descriptor; without one to be had, by its name. */
+static int look(struct sr_sockfile *file, const char *path, struct stat *out_info, int *out_pin)
 {
-    if (sr_sys.fstatat(file->place.dir, sr_path_leaf(path), out_info, AT_SYMLINK_NOFOLLOW) < 0)
-        return sr_error_system(errno, "fstatat", path);
-    if (!S_ISSOCK(out_info->st_mode) || out_info->st_uid != geteuid())
+    const char *leaf = sr_path_leaf(path);
+
+    *out_pin = sr_fd_open(file->place.dir, leaf, O_PATH | O_NOFOLLOW);
+    if (*out_pin == -EMFILE || *out_pin == -ENFILE)
+        return sr_sys.fstatat(file->place.dir, leaf, out_info, AT_SYMLINK_NOFOLLOW) < 0
+                   ? sr_error_system(errno, "fstatat", path)
+                   : 0;
+    if (*out_pin < 0)
+        return sr_error_system(-*out_pin, "open", path);
+    if (sr_sys.birth(*out_pin, out_info, &file->born_ns) == 0)
+        return 0;
+    file->born_ns = 0; /* a system that filters statx() */
+    return sr_sys.fstat(*out_pin, out_info) < 0 ? sr_error_system(errno, "fstat", path) : 0;
+}
+
+/* Look for the file just bound: it must stand in the pinned directory. */
+static int identify(struct sr_sockfile *file, const char *path, struct stat *out_info, int *out_pin)
+{
+    int status = look(file, path, out_info, out_pin);
+
+    if (status < 0)
+        return status;
+    if (!S_ISSOCK(out_info->st_mode) || out_info->st_uid != file->place.user)
         return sr_error_set(SOCKREF_EFOREIGN, path,
                             "the directory was replaced while the socket was bound");
     file->device = out_info->st_dev;
@@ -104,10 +124,11 @@ static int identify(struct sr_sockfile *file, const char *path, struct stat *out
  * The same for a spelling that was bound: it must lead to the file that stands in the pinned
  * directory. Where that directory was replaced meanwhile, the one found there is another one's.
  */
-static int identify_bound(struct sr_sockfile *file, const char *path, struct stat *out_info)
+static int identify_bound(struct sr_sockfile *file, const char *path, struct stat *out_info,
+                          int *out_pin)
 {
     struct stat there;
-    int status = identify(file, path, out_info);
+    int status = identify(file, path, out_info, out_pin);
 
     if (status < 0 || strlen(path) > SR_SUN_PATH_MAX)
         return status;
@@ -130,24 +151,14 @@ static int check_bound(struct sr_sockfile *file, const char *path, const struct 
 }
 
 /* Give the file a mode that the umask has narrowed, through a descriptor of the file itself. */
-static int widen(const struct sr_sockfile *file, const char *path, mode_t mode)
+static int widen(int pin, const char *path, mode_t mode)
 {
     char link[40];
-    struct stat info;
-    int fd, status = 0;
 
-    fd = sr_fd_open(file->place.dir, sr_path_leaf(path), O_PATH | O_NOFOLLOW);
-    if (fd < 0)
-        return sr_error_system(-fd, "open", path);
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    if (sr_sys.fstat(fd, &info) < 0)
-        status = sr_error_system(errno, "fstat", path);
-    else if (info.st_dev != file->device || info.st_ino != file->inode)
-        status = sr_error_set(SOCKREF_EFOREIGN, path, "the socket was replaced while it started");
-    else if (sr_sys.chmod(link, mode) < 0)
-        status = sr_error_system(errno, "chmod", path);
-    sr_fd_close(fd);
-    return status;
+    if (pin < 0)
+        return sr_error_system(-pin, "open", path);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", pin);
+    return sr_sys.chmod(link, mode) < 0 ? sr_error_system(errno, "chmod", path) : 0;
 }
 
 /*
@@ -172,7 +183,7 @@ static void undo_lost_bind(const struct sr_sockfile *file, const char *path,
         sr_sys.unlinkat(AT_FDCWD, path, 0);
 }
 
-static int bind_checked(struct sr_sockfile *file, const char *path, int mode)
+static int bind_checked(struct sr_sockfile *file, const char *path, int mode, int *out_pin)
 {
     struct sockaddr_un address;
     socklen_t length = make_address(&file->place, path, &address);
@@ -190,28 +201,37 @@ static int bind_checked(struct sr_sockfile *file, const char *path, int mode)
     }
     if (file->place.dir < 0)
         return 0;
-    status = identify_bound(file, path, &info);
+    status = identify_bound(file, path, &info, out_pin);
     if (status == 0)
         status = check_bound(file, path, &info);
     if (status < 0)
         undo_lost_bind(file, address.sun_path, &since);
     else if (mode >= 0 && (info.st_mode & 07777) != (mode_t)mode)
-        status = widen(file, path, (mode_t)mode);
+        status = widen(*out_pin, path, (mode_t)mode);
     return status;
 }
 
+/* To the caller, where it wants one. */
+static void give_pin(int pin, int *out_pin)
+{
+    if (out_pin)
+        *out_pin = pin < 0 ? -1 : pin;
+    else
+        sr_fd_close(pin);
+}
+
 int sr_sockfile_bind(struct sr_place *place, const char *path, int mode, int backlog,
-                     struct sr_sockfile *out_file)
+                     struct sr_sockfile *out_file, int *out_pin)
 {
     struct sr_sockfile file = {.fd = -1, .place = *place};
-    int status;
+    int status, pin = -1;
 
     file.fd = sr_fd_socket(AF_UNIX, SOCK_STREAM);
     if (file.fd == -ENOMEM)
         return sr_error_no_memory();
     if (file.fd < 0)
         return sr_error_system(-file.fd, "socket", path);
-    status = bind_checked(&file, path, mode);
+    status = bind_checked(&file, path, mode, &pin);
     if (status < 0)
         goto undo;
     if (sr_sys.listen(file.fd, backlog) < 0) {
@@ -220,9 +240,11 @@ int sr_sockfile_bind(struct sr_place *place, const char *path, int mode, int bac
     }
     *out_file = file;
     place->dir = -1;
+    give_pin(pin, out_pin);
     return 0;
 
 undo:
+    sr_fd_close(pin);
     if (file.has_file) {
         struct sr_error *error = sr_error_take();
 
@@ -287,11 +309,11 @@ static bool leads_to(int fd, const struct stat *file)
 }
 
 int sr_sockfile_adopt(struct sr_place *place, const char *path, int fd,
-                      struct sr_sockfile *out_file)
+                      struct sr_sockfile *out_file, int *out_pin)
 {
     struct sr_sockfile file = {.fd = fd, .adopted = true, .place = *place};
+    int status, pin = -1;
     struct stat info;
-    int status;
 
     if (fd < 0 || sr_sys.fstat(fd, &info) < 0)
         return sr_error_argument("%d is not an open descriptor", fd);
@@ -299,19 +321,28 @@ int sr_sockfile_adopt(struct sr_place *place, const char *path, int fd,
         return sr_error_set(SOCKREF_EFOREIGN, path,
                             "the descriptor is not a Unix stream socket that listens at the path");
     if (file.place.dir >= 0) {
-        status = identify(&file, path, &info);
+        status = identify(&file, path, &info, &pin);
         if (status < 0 && status != -ENOENT)
-            return status;
+            goto close_pin;
         if (status == -ENOENT || !leads_to(fd, &info) ||
-            sr_bound_to(fd, &info) == SR_BOUND_ELSEWHERE)
-            return sr_error_set(SOCKREF_EFOREIGN, path,
-                                "the descriptor is bound to another file than the path");
+            sr_bound_to(fd, &info) == SR_BOUND_ELSEWHERE) {
+            status = sr_error_set(SOCKREF_EFOREIGN, path,
+                                  "the descriptor is bound to another file than the path");
+            goto close_pin;
+        }
     }
-    if (sr_fd_adopt(fd) < 0)
-        return sr_error_no_memory();
+    if (sr_fd_adopt(fd) < 0) {
+        status = sr_error_no_memory();
+        goto close_pin;
+    }
     *out_file = file;
     place->dir = -1;
+    give_pin(pin, out_pin);
     return 0;
+
+close_pin:
+    sr_fd_close(pin);
+    return status;
 }
 
 enum { AGAIN = 2, ASIDE_TRIES = 100 };

@@ -20,6 +20,7 @@ struct sr_sockfile {
     struct sr_place place; /* owned */
     dev_t device;          /* of the file */
     ino_t inode;
+    uint64_t born_ns; /* of the file; 0: this file system does not tell */
 };
 
 /* Address of a leaf by the descriptor of its directory; false where it is too long. */
@@ -28,16 +29,17 @@ bool sr_sockfile_address(const struct sr_place *place, const char *leaf, struct 
 
 /*
  * Bind and listen at a checked path; takes place on success only. mode -1: the umask decides. The
- * file has no wider permissions than that at any moment. Returns 0 or a described status, with
- * nothing left behind.
+ * file has no wider permissions than that at any moment. out_pin, which may be NULL: an O_PATH
+ * descriptor of the file, noted, for the caller to close; -1: none could be had. Returns 0 or a
+ * described status, with nothing left behind.
  */
 int sr_sockfile_bind(struct sr_place *place, const char *path, int mode, int backlog,
-                     struct sr_sockfile *out_file);
+                     struct sr_sockfile *out_file, int *out_pin);
 /* Connect to an abstract name, once. Returns a noted descriptor or a described status. */
 int sr_sockfile_dial(const struct sr_place *place, const char *path);
 /* Take a descriptor that the caller bound at a checked path; takes fd and place on success only. */
 int sr_sockfile_adopt(struct sr_place *place, const char *path, int fd,
-                      struct sr_sockfile *out_file);
+                      struct sr_sockfile *out_file, int *out_pin);
 /*
  * Remove the file if it is still this one. A file that is gone, or another one in its place, is no
  * error. Returns 0 or a described status.

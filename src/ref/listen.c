@@ -168,7 +168,7 @@ static int bind_once(struct attempt *attempt, struct sr_sockfile *out_file)
     if (sr_tcp_is_name(path))
         return bind_tcp(attempt, path, out_file, &port);
     return sr_sockfile_bind(&attempt->place, path, (int)values[SOCKREF_OPT_MODE],
-                            (int)values[SOCKREF_OPT_BACKLOG], out_file);
+                            (int)values[SOCKREF_OPT_BACKLOG], out_file, NULL);
 }
 
 /*
@@ -215,7 +215,7 @@ static int join_abstract(struct attempt *attempt)
 static int start_abstract(struct attempt *attempt, struct sr_life *life)
 {
     int status = attempt->fd >= 0 ? sr_sockfile_adopt(&attempt->place, attempt->name.path,
-                                                      attempt->fd, &life->file)
+                                                      attempt->fd, &life->file, NULL)
                                   : bind_patiently(attempt, &life->file);
 
     if (status == -EADDRINUSE)
@@ -237,7 +237,8 @@ static int start_tcp(struct attempt *attempt, struct sr_life *life)
 /* Somebody else bound the descriptor, and the file is theirs: it is never removed. */
 static int start_foreign(struct attempt *attempt, struct sr_life *life)
 {
-    int status = sr_sockfile_adopt(&attempt->place, attempt->name.path, attempt->fd, &life->file);
+    int status =
+        sr_sockfile_adopt(&attempt->place, attempt->name.path, attempt->fd, &life->file, NULL);
 
     life->file.has_file = false;
     return status;

@@ -133,13 +133,14 @@ static bool is_served(struct sr_life *life)
 static int end_owned(struct sr_life *life, bool wait, uint64_t deadline)
 {
     struct sr_share *share = life->share;
-    int status;
+    int status = sr_share_enter(share, wait ? deadline : 0);
+    bool has_others = status == 0 && sr_share_has_others(share);
 
-    sr_share_free_slot(share);
-    status = sr_share_enter(share, wait ? deadline : 0);
+    if (status == SR_LOCK_BUSY || has_others)
+        sr_share_free_slot(share); /* else it goes with all the rest */
     if (status == SR_LOCK_BUSY)
         return WAITS;
-    if (status == 0 && sr_share_has_others(share)) {
+    if (has_others) {
         if (is_served(life) && atomic_load(&life->registry->phase) == SR_OPEN &&
             sr_joint_linger(life) == 0) {
             sr_share_leave(share);
@@ -152,7 +153,7 @@ static int end_owned(struct sr_life *life, bool wait, uint64_t deadline)
         if (hand_over(life, deadline))
             return ENDED;
     }
-    return sr_share_end(share, &life->file);
+    return sr_share_end(share, &life->file, has_others || status < 0);
 }
 
 static int end_joined(struct sr_life *life, bool wait, uint64_t deadline)
@@ -200,7 +201,7 @@ void sr_remove_unseen(struct sr_life *life)
     } else if (share->is_owner) {
         sr_share_free_slot(share);
         if (sr_share_enter(share, sr_clock_after_ms(UNSEEN_MS)) != SR_LOCK_BUSY)
-            sr_share_end(share, &life->file);
+            sr_share_end(share, &life->file, true);
         else
             sr_sockfile_remove(&life->file, share->path);
     } else {
@@ -504,7 +505,7 @@ static int revoke_listening(sockref *entry, uint64_t deadline)
             hand_over(life, deadline))
             status = 0;
         else
-            status = sr_share_end(share, &life->file);
+            status = sr_share_end(share, &life->file, true);
     } else {
         status = sr_sockfile_remove(&life->file, sr_entry_path(entry));
     }
@@ -549,7 +550,7 @@ static int end_lingering(sockref *entry, uint64_t deadline)
                             "another process was changing the name all the time");
     }
     if (atomic_load(&life->registry->phase) == SR_OPEN || !hand_over(life, deadline))
-        status = sr_share_end(life->share, &life->file);
+        status = sr_share_end(life->share, &life->file, true);
     return finish_dying(entry, status);
 }
 
@@ -659,7 +660,7 @@ static void leave_at_exit(struct sr_life *life, const char *path, const struct l
     if (sr_share_enter(share, wait->lock_ns) == SR_LOCK_BUSY)
         return;
     if (!sr_share_has_others(share) || !hand_over(life, wait->heir_ns))
-        sr_share_end(share, &life->file);
+        sr_share_end(share, &life->file, true);
     sr_lockfile_close(&share->lock);
 }
 

@@ -24,10 +24,16 @@ static _Thread_local char seen_leaf[256];
 static int lock_without(int64_t byte, int fd, int command, struct flock *lock)
 {
     bool is_it = byte == SR_BYTE_SLOTS ? lock->l_start >= SR_BYTE_SLOTS : lock->l_start == byte;
+    struct flock rest = *lock;
 
-    if (command == F_OFD_SETLK && lock->l_type == F_WRLCK && is_it)
-        return 0;
-    return base.lock(fd, command, lock);
+    if (command != F_OFD_SETLK || lock->l_type != F_WRLCK)
+        return base.lock(fd, command, lock);
+    if (lock->l_len == 2 && byte <= SR_BYTE_OWNER) { /* both at once */
+        rest.l_start = byte == SR_BYTE_CHANGE ? SR_BYTE_OWNER : SR_BYTE_CHANGE;
+        rest.l_len = 1;
+        return base.lock(fd, command, &rest);
+    }
+    return is_it ? 0 : base.lock(fd, command, lock);
 }
 
 static int lock_without_change(int fd, int command, struct flock *lock)

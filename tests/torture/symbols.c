@@ -25,6 +25,8 @@ static const char *const thin_names[] = {
     "noted_pair",
     "lock_range",
     "sr_lockfile_take",
+    "take_range",
+    "take_to_own",
     "sr_lockfile_free",
     "sr_record_read",
     "sr_record_write",

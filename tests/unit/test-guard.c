@@ -167,7 +167,7 @@ static void pin_name(struct name *name)
     struct stat info;
 
     CHECK(lstat(name->path, &info) == 0);
-    sr_guard_pin(&name->guarded, info.st_dev, info.st_ino);
+    sr_guard_pin(&name->guarded, info.st_dev, info.st_ino, -1);
 }
 
 static void open_name(struct name *name, const char *path)
@@ -183,7 +183,7 @@ static void own_name(struct name *name, const char *path)
     watch_name(name, path, true);
     CHECK(sr_lockfile_enter(&name->place, path, true, &name->lock) == 0);
     CHECK(sr_lockfile_take(&name->lock, path, SR_BYTE_OWNER) == 0);
-    CHECK(sr_lockfile_take_slot(&name->lock, path) > 0);
+    CHECK(sr_lockfile_take_slot(&name->lock, path, 1) > 0);
     name->listener = harness_bind(path);
     pin_name(name);
     sr_lockfile_leave(&name->lock);
@@ -853,7 +853,7 @@ static void fork_and_go_on(void *arg)
     child = fork();
     if (child == 0) {
         have_no_guard();
-        sr_guard_pin(&names[0].guarded, 1, 2); /* the parent's: nothing happens */
+        sr_guard_pin(&names[0].guarded, 1, 2, -1); /* the parent's: nothing happens */
         sr_guard_forget(&names[0].guarded);
         CHECK(sr_guard_status() == 0);
         own_name(&names[1], harness_at("b"));
@@ -957,7 +957,7 @@ START_TEST(a_missing_guard_is_told)
     ck_assert_int_eq(setenv("SOCKREF_GUARD", named[_i], 1), 0);
     harness_assert_fails(watch(0), _i == 2 ? -EACCES : SOCKREF_EUNSUPPORTED);
     ck_assert_int_eq(sr_guard_status(), _i == 2 ? -EACCES : SOCKREF_EUNSUPPORTED);
-    sr_guard_pin(&guarded[0], 1, 2);
+    sr_guard_pin(&guarded[0], 1, 2, -1);
     sr_guard_forget(&guarded[0]);
     ck_assert_uint_eq(sr_fd_count(), 1);
     ck_assert_int_eq(setenv("SOCKREF_GUARD", before, 1), 0);
@@ -1024,7 +1024,7 @@ START_TEST(a_message_that_fails_is_sent_again)
     fd = harness_bind(harness_at("a"));
     ck_assert_int_eq(lstat(harness_at("a"), &info), 0);
     faults_arm(FAULTS_BIT(FAULTS_sendmsg), 1, refusals[_i]);
-    sr_guard_pin(&guarded[0], info.st_dev, info.st_ino);
+    sr_guard_pin(&guarded[0], info.st_dev, info.st_ino, -1);
     ck_assert(faults_struck());
     ck_assert(guarded[0].is_told && guarded[0].is_pin_told);
     faults_arm(FAULTS_BIT(FAULTS_sendmsg), 1, refusals[_i]);
@@ -1087,9 +1087,9 @@ START_TEST(only_the_inode_itself_is_pinned)
     open_place();
     harness_assert_ok(watch(0));
     sr_sys.sendmsg = spy;
-    sr_guard_pin(&guarded[0], info.st_dev, info.st_ino + 1);
+    sr_guard_pin(&guarded[0], info.st_dev, info.st_ino + 1, -1);
     ck_assert_uint_eq(control_length, 0);
-    sr_guard_pin(&guarded[0], info.st_dev, info.st_ino);
+    sr_guard_pin(&guarded[0], info.st_dev, info.st_ino, -1);
     ck_assert_uint_gt(control_length, 0);
     sr_guard_forget(&guarded[0]);
     ck_assert_uint_eq(control_length, 0);
@@ -1124,7 +1124,7 @@ static void churn(unsigned number, void *arg)
     (void)arg;
     for (int i = 0; i < 300; i++) {
         CHECK(sr_guard_watch(&name, &place, harness_at("a"), number % 2) == 0);
-        sr_guard_pin(&name, 1, number);
+        sr_guard_pin(&name, 1, number, -1);
         sr_guard_forget(&name);
     }
 }

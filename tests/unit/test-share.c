@@ -99,6 +99,40 @@ START_TEST(what_a_displaced_dead_owner_left_beside_it_goes)
 }
 END_TEST
 
+/* Somebody has removed socket and lock file: the control socket is seen by the bind alone. */
+START_TEST(a_control_socket_alone_is_a_dead_owners)
+{
+    const char *path = harness_at("a"), *control = harness_at(".a.srctl");
+    sockref *ref;
+
+    leave_owner_dead(path);
+    ck_assert_int_eq(unlink(path), 0);
+    ck_assert_int_eq(unlink(harness_at(".a.srlock")), 0);
+    harness_assert_ok(start(path, 1000, &ref));
+    ck_assert(harness_can_dial(path));
+    ck_assert(harness_is_socket(control));
+    sockref_release(ref);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
+/* And while its owner lives it is in the way, and stays. */
+START_TEST(a_control_socket_alone_may_be_a_live_owners)
+{
+    const char *path = harness_at("a"), *control = harness_at(".a.srctl");
+    sockref *owner = harness_listen(there, path), *ref;
+    ino_t inode = harness_inode(control);
+
+    ck_assert_int_eq(unlink(path), 0);
+    ck_assert_int_eq(unlink(harness_at(".a.srlock")), 0);
+    harness_assert_fails(start(path, 50, &ref), SOCKREF_EFOREIGN);
+    ck_assert_uint_eq(harness_inode(control), inode);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 1);
+    sockref_release(owner);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
 /* ---- a dead one that nothing is known of ---- */
 
 /* It could be in the middle of its bind(). */
@@ -236,6 +270,8 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_displaced_owner_is_not_joined);
     tcase_add_test(tcase, what_a_displaced_dead_owner_left_beside_it_goes);
+    tcase_add_test(tcase, a_control_socket_alone_is_a_dead_owners);
+    tcase_add_test(tcase, a_control_socket_alone_may_be_a_live_owners);
     tcase_add_test(tcase, a_dead_socket_is_replaced_when_it_is_not_fresh);
     tcase_add_loop_test(tcase, a_failed_start_leaves_no_lock_file, 0, 8);
     tcase_add_loop_test(tcase, a_failed_start_keeps_what_a_dead_owner_is_known_by, 0, 4);

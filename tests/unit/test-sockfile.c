@@ -31,7 +31,7 @@ static int try_bind(const char *path, int mode)
 
     if (status < 0)
         return status;
-    status = sr_sockfile_bind(&place, path, mode, 16, &file);
+    status = sr_sockfile_bind(&place, path, mode, 16, &file, NULL);
     sr_place_close(&place); /* nothing when it was taken */
     return status;
 }
@@ -473,8 +473,8 @@ START_TEST(in_a_sticky_directory_a_socket_that_replaces_ours_is_seen)
     path = harness_text("%s/a", dir);
     harness_assert_ok(sr_place_open(path, &place));
     faults_install();
-    faults_before(FAULTS_fstatat, replace_by_another_socket, (void *)path);
-    harness_assert_fails(sr_sockfile_bind(&place, path, -1, 1, &file), SOCKREF_EFOREIGN);
+    faults_before(FAULTS_openat, replace_by_another_socket, (void *)path);
+    harness_assert_fails(sr_sockfile_bind(&place, path, -1, 1, &file, NULL), SOCKREF_EFOREIGN);
     sr_place_close(&place);
     ck_assert(harness_is_socket(path));
     close(foreign);
@@ -615,10 +615,10 @@ static const struct {
     int os_errno;
     mode_t mask;
 } refusals[] = {
-    {FAULTS_socket, EMFILE, 0}, {FAULTS_socket, ENFILE, 0},  {FAULTS_fchmod, EINVAL, 0},
-    {FAULTS_bind, EACCES, 0},   {FAULTS_bind, EROFS, 0},     {FAULTS_bind, ENOSPC, 0},
-    {FAULTS_fstatat, EIO, 0},   {FAULTS_listen, ENOBUFS, 0}, {FAULTS_openat, EMFILE, 077},
-    {FAULTS_fstat, EIO, 077},   {FAULTS_chmod, EPERM, 077},  {FAULTS_chmod, EROFS, 077},
+    {FAULTS_socket, EMFILE, 0},   {FAULTS_socket, ENFILE, 0}, {FAULTS_fchmod, EINVAL, 0},
+    {FAULTS_bind, EACCES, 0},     {FAULTS_bind, EROFS, 0},    {FAULTS_bind, ENOSPC, 0},
+    {FAULTS_openat, EIO, 0},      {FAULTS_fstatat, EIO, 0},   {FAULTS_listen, ENOBUFS, 0},
+    {FAULTS_openat, EMFILE, 077}, {FAULTS_chmod, EPERM, 077}, {FAULTS_chmod, EROFS, 077},
 };
 
 /* J23, D6: a call that is refused half-way leaves neither file nor descriptor. */
@@ -631,7 +631,8 @@ START_TEST(j23_a_refused_start_leaves_nothing)
     harness_assert_ok(sr_place_open(path, &place));
     faults_install();
     faults_arm(FAULTS_BIT(refusals[_i].kind), 1, refusals[_i].os_errno);
-    harness_assert_fails(sr_sockfile_bind(&place, path, 0660, 16, &file), -refusals[_i].os_errno);
+    harness_assert_fails(sr_sockfile_bind(&place, path, 0660, 16, &file, NULL),
+                         -refusals[_i].os_errno);
     ck_assert(faults_struck());
     ck_assert_int_eq(sockref_last_error()->os_errno, refusals[_i].os_errno);
     ck_assert_int_ge(place.dir, 0); /* still the caller's */
@@ -689,7 +690,7 @@ static int adopt(const char *path, int fd)
     int status;
 
     harness_assert_ok(sr_place_open(path, &place));
-    status = sr_sockfile_adopt(&place, path, fd, &file);
+    status = sr_sockfile_adopt(&place, path, fd, &file, NULL);
     sr_place_close(&place);
     return status;
 }
