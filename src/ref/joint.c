@@ -51,7 +51,18 @@ static void ended(struct sr_fdwatch *watch)
     sr_fd_close(watch->fd);
     sr_life_release(self->life);
     free(self);
-    sr_registry_unhold(registry);
+    sr_registry_pending_done(registry);
+}
+
+/* Have it end, without the mutex; drain waits until it has. */
+static void end(struct sr_joint *self)
+{
+    sockref_registry *registry = self->life->registry;
+
+    sr_mutex_lock(&registry->mutex);
+    registry->pending++; /* the joint holds the registry already */
+    sr_mutex_unlock(&registry->mutex);
+    sr_hooks.fdwatch_end(&self->watch);
 }
 
 static struct sr_joint *make(struct sr_life *life, const char *leaf, int fd, unsigned every_ms,
@@ -114,7 +125,7 @@ void sr_joint_end(struct sr_life *life)
         life->share->control = -1;
         sr_sys.shutdown(self->watch.fd, SHUT_RDWR); /* the owner hears it now */
     }
-    sr_hooks.fdwatch_end(&self->watch);
+    end(self);
 }
 
 void sr_joint_close(struct sr_life *life)
@@ -195,7 +206,7 @@ static void follow(struct sr_joint *self, sockref *entry, unsigned every_ms)
     sr_mutex_lock(&life->registry->mutex);
     life->joint = NULL;
     sr_mutex_unlock(&life->registry->mutex);
-    sr_hooks.fdwatch_end(&self->watch);
+    end(self);
     status = begin(life, life->share->control, every_ms, hear);
     if (status < 0)
         sr_log(SR_LOG_THREAD_FAILED, SOCKREF_LOG_ERROR, status, sr_entry_path(entry),
@@ -213,7 +224,7 @@ static void own(struct sr_joint *self, sockref *entry)
     life->joint = NULL;
     life->kept = NULL;
     sr_mutex_unlock(&life->registry->mutex);
-    sr_hooks.fdwatch_end(&self->watch);
+    end(self);
     if (kept && sr_hooks.serve(kept, life) < 0) {
         sr_log(SR_LOG_THREAD_FAILED, SOCKREF_LOG_ERROR, sockref_last_error()->status,
                sr_entry_path(entry), "what was handed over is not served: %s",
@@ -391,7 +402,7 @@ void sr_joint_attend(sockref *entry)
         life->joint = self;
     sr_mutex_unlock(&registry->mutex);
     if (unused)
-        sr_hooks.fdwatch_end(&self->watch);
+        end(self);
 }
 
 /* ---- an owner without references of its own ---- */
@@ -441,7 +452,7 @@ void sr_joint_revive(struct sr_life *life)
     life->joint = NULL;
     sr_mutex_unlock(&life->registry->mutex);
     if (self)
-        sr_hooks.fdwatch_end(&self->watch);
+        end(self);
     if (sr_share_take_slot(life->share) < 0)
         sr_log(SR_LOG_CLEANUP_FAILED, SOCKREF_LOG_WARNING, sockref_last_error()->status,
                life->share->path, "not counted as a holder: %s", sockref_last_error()->message);

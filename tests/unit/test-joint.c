@@ -2,6 +2,7 @@
 #include "harness/harness.h"
 #include "harness/wait.h"
 
+#include <semaphore.h>
 #include <sockref/net.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -55,6 +56,49 @@ START_TEST(the_loss_of_the_owner_is_told)
     ck_assert(!harness_exists(path));
     sockref_release(joiner);
     sockref_options_free(options);
+}
+END_TEST
+
+static sem_t is_inside, may_leave;
+
+static void stay(sockref *ref, int event, void *user)
+{
+    (void)ref;
+    (void)event;
+    (void)user;
+    sem_post(&is_inside);
+    sem_wait(&may_leave);
+}
+
+/* What waited for the owner of a name that was joined is not over with the release. */
+START_TEST(drain_waits_for_the_end_of_a_watch)
+{
+    sockref_options *options = harness_options(SOCKREF_OPT_HANDOVER, 0, 0);
+    sockref_registry *third = harness_registry(0);
+    sockref *owner, *other, *told, *joiner;
+    size_t noted;
+
+    sem_init(&is_inside, 0, 0);
+    sem_init(&may_leave, 0, 0);
+    harness_assert_ok(sockref_registry_listen(here, harness_at("a"), options, &owner));
+    other = harness_listen(here, harness_at("b"));
+    told = harness_listen(there, harness_at("a"));
+    harness_assert_ok(sockref_set_watch(told, stay, NULL, NULL));
+    noted = harness_noted();
+    joiner = harness_listen(third, harness_at("b"));
+    sockref_release(owner);
+    sem_wait(&is_inside); /* the service thread is at it */
+    sockref_release(joiner);
+    harness_assert_fails(sockref_registry_drain(third, 20), SOCKREF_ETIMEOUT);
+    sem_post(&may_leave);
+    harness_assert_ok(sockref_registry_drain(third, HARNESS_PATIENCE_MS));
+    ck_assert_uint_le(harness_noted(), noted);
+    sockref_release(told);
+    sockref_release(other);
+    sockref_registry_free(third);
+    sockref_options_free(options);
+    sem_destroy(&is_inside);
+    sem_destroy(&may_leave);
 }
 END_TEST
 
@@ -238,6 +282,7 @@ int main(void)
 
     tcase_add_checked_fixture(joiner, setup, teardown);
     tcase_add_test(joiner, the_loss_of_the_owner_is_told);
+    tcase_add_test(joiner, drain_waits_for_the_end_of_a_watch);
     tcase_add_test(joiner, what_is_handed_over_is_the_same_socket);
     tcase_add_checked_fixture(loss, setup, teardown);
     tcase_add_test(loss, a_replacement_is_told_once_and_left_alone);
