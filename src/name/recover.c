@@ -155,7 +155,10 @@ static int recover_relic(const struct relic *relic, bool *inout_removed)
     return status;
 }
 
-/* What a removal that was killed has renamed aside goes back; or, where the name is taken, away. */
+/*
+ * What a removal that was killed has renamed aside goes back; or, where the name is taken, away.
+ * As long as it may still be ours it stays where the next one finds it.
+ */
 static int recover_aside(const struct relic *at_name, bool *inout_removed)
 {
     char leaf[SR_LOCKFILE_NAME_MAX];
@@ -169,8 +172,9 @@ static int recover_aside(const struct relic *at_name, bool *inout_removed)
     relic.by = SR_RECOVER_RECORDED; /* what is not proven ours is kept */
     relic.is_aside = true;
     status = recover_relic(&relic, inout_removed);
-    sr_sockfile_keep(relic.place, leaf, relic.path);
-    return status < 0 ? status : 0;
+    if (status == 0) /* gone, or somebody else's */
+        sr_sockfile_keep(relic.place, leaf, relic.path);
+    return status;
 }
 
 static int recover(const struct sr_lockfile *lock, const struct sr_place *place, const char *path,

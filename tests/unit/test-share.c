@@ -1,11 +1,15 @@
 /* Start or join, and what stands in the way: src/name/share.c, src/name/recover.c. I2, I9. */
 #include "base/error.h"
+#include "base/sys.h"
 #include "harness/faults.h"
 #include "harness/harness.h"
+#include "name/record.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -262,6 +266,119 @@ START_TEST(what_stands_aside_and_is_not_ours_is_kept)
 }
 END_TEST
 
+/* Have a dead owner's record tell of this socket; the owner is this process where it is to live. */
+static void record_socket(const char *lock, const char *path, bool lives)
+{
+    int fd = open(lock, O_RDWR | O_CLOEXEC), inode = open(path, O_PATH | O_CLOEXEC);
+    struct sr_record record;
+    struct stat info;
+
+    ck_assert_int_eq(sr_record_read(fd, &record), 0);
+    ck_assert_int_eq(record.state, SR_RECORD_LIVE);
+    if (lives)
+        sr_record_of_self(&record);
+    record.state = SR_RECORD_LIVE;
+    ck_assert_int_eq(sr_sys.birth(inode, &info, &record.born_ns), 0);
+    record.device = info.st_dev;
+    record.inode = info.st_ino;
+    ck_assert_int_eq(sr_record_write(fd, &record), 0);
+    close(inode);
+    close(fd);
+}
+
+START_TEST(what_stands_aside_and_may_be_ours_is_not_kept)
+{
+    const char *dir = harness_sticky_dir(), *path, *aside;
+    sockref *ref;
+    int dying;
+
+    if (!dir)
+        return;
+    path = harness_text("%s/a", dir);
+    aside = harness_text("%s/.a.sraside", dir);
+    leave_owner_dead(path);
+    dying = harness_bind(aside);
+    record_socket(harness_text("%s/.a.srlock", dir), aside, true);
+    put_foreign(path);
+    harness_assert_fails(start(path, 20, &ref), SOCKREF_EFOREIGN);
+    ck_assert_uint_eq(count_kept(dir), 0);
+    ck_assert(harness_is_socket(aside));
+    close(dying);
+    harness_assert_fails(start(path, 20, &ref), SOCKREF_EFOREIGN);
+    ck_assert_uint_eq(count_kept(dir), 0);
+    ck_assert(!harness_exists(aside));
+    ck_assert(harness_can_dial(path));
+    take_foreign_away(path);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
+/* ---- a record that a power cut has torn ---- */
+
+/* The record of a dead owner that tells of the socket at the path, which is alive. */
+static void make_record(const char *path, char out[SR_RECORD_SIZE])
+{
+    const char *lock = harness_at(".a.srlock");
+    int fd;
+
+    leave_owner_dead(path);
+    put_foreign(path);
+    record_socket(lock, path, false);
+    fd = open(lock, O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(pread(fd, out, SR_RECORD_SIZE, 0), SR_RECORD_SIZE);
+    close(fd);
+    ck_assert_int_eq(unlink(harness_at(".a.srctl")), 0);
+    ck_assert_int_eq(unlink(lock), 0);
+}
+
+static void put_record(const char *bytes, size_t size)
+{
+    int fd = open(harness_at(".a.srlock"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    ck_assert_int_eq(write(fd, bytes, size), (ssize_t)size);
+    close(fd);
+}
+
+static void assert_not_trusted(const char *path, size_t at)
+{
+    ino_t inode = harness_inode(path);
+    sockref *ref = NULL;
+    int status = start(path, 20, &ref);
+
+    ck_assert_msg(status == SOCKREF_EFOREIGN, "byte %zu: %s", at, sockref_status_name(status));
+    ck_assert_msg(harness_inode(path) == inode, "byte %zu: the socket is gone", at);
+    ck_assert_uint_eq(harness_beside(), 0);
+}
+
+START_TEST(a_torn_record_is_not_trusted)
+{
+    const char *path = harness_at("a");
+    char whole[SR_RECORD_SIZE], torn[SR_RECORD_SIZE];
+    sockref *ref;
+
+    make_record(path, whole);
+    for (size_t at = 0; at < sizeof whole; at++) {
+        put_record(whole, at); /* cut */
+        assert_not_trusted(path, at);
+        memcpy(torn, whole, sizeof torn);
+        torn[at] ^= (char)(1 + at % 255);
+        put_record(torn, sizeof torn);
+        assert_not_trusted(path, at);
+        memcpy(torn, whole, at); /* the blocks after it were not written */
+        memset(torn + at, 0, sizeof torn - at);
+        if (memcmp(torn, whole, sizeof torn) == 0)
+            continue;
+        put_record(torn, sizeof torn);
+        assert_not_trusted(path, at);
+    }
+    /* By the whole one it is the dead owner's, kept alive by a child of it. */
+    put_record(whole, sizeof whole);
+    harness_assert_ok(start(path, HARNESS_PATIENCE_MS, &ref));
+    sockref_release(ref);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("share");
@@ -277,5 +394,7 @@ int main(void)
     tcase_add_loop_test(tcase, a_failed_start_keeps_what_a_dead_owner_is_known_by, 0, 4);
     tcase_add_loop_test(tcase, what_stands_aside_is_found, 0, 2);
     tcase_add_test(tcase, what_stands_aside_and_is_not_ours_is_kept);
+    tcase_add_test(tcase, what_stands_aside_and_may_be_ours_is_not_kept);
+    tcase_add_test(tcase, a_torn_record_is_not_trusted);
     return harness_run(suite);
 }
