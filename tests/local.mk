@@ -5,6 +5,8 @@ unit_suites = \
 	tests/unit/test-cleanup \
 	tests/unit/test-conn \
 	tests/unit/test-conn-options \
+	tests/unit/test-conn-pairs \
+	tests/unit/test-conn-script \
 	tests/unit/test-descriptor \
 	tests/unit/test-error \
 	tests/unit/test-fd \
@@ -44,10 +46,12 @@ unit_suites = \
 	tests/unit/test-written
 integration_suites = \
 	tests/integration/test-defects-calls \
+	tests/integration/test-defects-connections \
 	tests/integration/test-defects-names \
 	tests/integration/test-defects-processes \
 	tests/integration/test-disk \
 	tests/integration/test-handover \
+	tests/integration/test-hostile \
 	tests/integration/test-lifecycle-connections \
 	tests/integration/test-lifecycle-ends \
 	tests/integration/test-lifecycle-errors \
