@@ -1,5 +1,6 @@
 # One program for each suite. tests/check-lists fails if a suite in the tree is not listed here.
 unit_suites = \
+	tests/unit/test-address \
 	tests/unit/test-adopt \
 	tests/unit/test-bound \
 	tests/unit/test-cleanup \
@@ -7,6 +8,7 @@ unit_suites = \
 	tests/unit/test-conn-options \
 	tests/unit/test-conn-pairs \
 	tests/unit/test-conn-script \
+	tests/unit/test-connect \
 	tests/unit/test-descriptor \
 	tests/unit/test-error \
 	tests/unit/test-fd \
@@ -30,6 +32,7 @@ unit_suites = \
 	tests/unit/test-reactor \
 	tests/unit/test-registry \
 	tests/unit/test-remove \
+	tests/unit/test-resolve \
 	tests/unit/test-service \
 	tests/unit/test-share \
 	tests/unit/test-slab \
@@ -72,7 +75,8 @@ test_headers = \
 	tests/integration/interpose.h \
 	tests/integration/util.h \
 	tests/unit/test-conn-helpers.h \
-	tests/unit/test-loop-helpers.h
+	tests/unit/test-loop-helpers.h \
+	tests/unit/test-resolver-script.h
 # Long ones that have no loop.
 long_unit_suites = tests/unit/test-faults
 long_integration_suites = tests/integration/test-foreign
@@ -83,11 +87,13 @@ poll_suites = $(unit_suites:=-poll) $(integration_suites:=-poll)
 # Where a thread of the backend can be at odds with others.
 poll_suites_with_threads = \
 	tests/unit/test-conn-poll \
+	tests/unit/test-connect-poll \
 	tests/unit/test-fdwatch-poll \
 	tests/unit/test-joint-poll \
 	tests/unit/test-listener-poll \
 	tests/unit/test-loop-poll \
 	tests/unit/test-reactor-poll \
+	tests/unit/test-resolve-poll \
 	tests/unit/test-service-poll \
 	tests/unit/test-start-poll \
 	tests/unit/test-timer-poll

@@ -417,12 +417,14 @@ static void take_found(void *user, int status, struct sr_found *found)
     struct dial *self = user;
 
     self->lookup = NULL;
-    if (status < 0) {
+    if (is_over(self)) {
+        /* destroyed, and cancel() is still to come */
+    } else if (status < 0) {
         fail(self, status);
-        return;
+    } else {
+        sr_dial_interleave(found);
+        try_found(self, found);
     }
-    sr_dial_interleave(found);
-    try_found(self, found);
     free(found);
 }
 
