@@ -201,8 +201,10 @@ int sockref_conn_send_fd(sockref_conn *self, int fd, const void *data, size_t le
 
     if (status == 0 && length == 0)
         return sr_error_argument("a descriptor goes with at least one byte");
-    if (status < 0 || sr_conn_has(self, SR_CONN_FAILED))
+    if (status < 0)
         return status;
+    if (sr_conn_has(self, SR_CONN_FAILED))
+        return SOCKREF_WRITE_FULL;
     if (self->source.fd >= 0)
         status = sr_conn_is_unix(self);
     if (status < 0)
@@ -213,7 +215,7 @@ int sockref_conn_send_fd(sockref_conn *self, int fd, const void *data, size_t le
         return sr_error_set(SOCKREF_ELIMIT, NULL, "%u descriptors are queued: wait for on_drain",
                             MOST_FDS);
     status = make_room(self, length);
-    if (status < 0 || sr_conn_has(self, SR_CONN_FAILED))
+    if (status < 0)
         return status;
     copy = sr_fd_duplicate(fd);
     if (copy < 0)

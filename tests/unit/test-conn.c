@@ -235,7 +235,7 @@ END_TEST
 START_TEST(a_broken_connection_tells_error_then_close)
 {
     close_peer();
-    ck_assert_int_eq(sockref_conn_write(record.conn, "x", 1), 0);
+    ck_assert_int_eq(sockref_conn_write(record.conn, "x", 1), SOCKREF_WRITE_FULL);
     ck_assert_int_eq(record.errors, 0);
     DRIVE_UNTIL(record.closes == 1);
     ck_assert_int_eq(record.status, -EPIPE);

@@ -184,8 +184,8 @@ END_TEST
 START_TEST(lent_to_a_broken_connection_it_comes_back_with_the_reason)
 {
     close_peer();
-    ck_assert_int_eq(lend("lost", 4, 1), 0);
-    ck_assert_int_eq(lend("late", 4, 2), 0);
+    ck_assert_int_eq(lend("lost", 4, 1), SOCKREF_WRITE_FULL);
+    ck_assert_int_eq(lend("late", 4, 2), SOCKREF_WRITE_FULL);
     ck_assert_int_eq(told.count, 0);
     DRIVE_UNTIL(record.closes == 1);
     ck_assert_int_eq(told.count, 2);
