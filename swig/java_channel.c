@@ -8,12 +8,14 @@
  */
 #include "java_shim.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sockref/net.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -444,19 +446,7 @@ SOCKETS(jint, follow)(JNIEnv *env, jclass self, jint own, jlong reference)
 
 /* ---- addresses and options */
 
-static jbyteArray bytes_of(JNIEnv *env, const void *bytes, size_t length)
-{
-    jbyteArray array = (*env)->NewByteArray(env, (jsize)length);
-
-    if (array)
-        (*env)->SetByteArrayRegion(env, array, 0, (jsize)length, bytes);
-    return array;
-}
-
-/*
- * Family 1: the name, '@' in front of an abstract one. Families 4 and 6: port, high byte first, address, and for 6
- * the number of the scope. NULL where the system refuses.
- */
+/* As Addresses.java reads it; NULL where the system refuses. */
 SOCKETS(jbyteArray, address)(JNIEnv *env, jclass self, jint fd, jboolean remote)
 {
     union {
@@ -465,7 +455,7 @@ SOCKETS(jbyteArray, address)(JNIEnv *env, jclass self, jint fd, jboolean remote)
         struct sockaddr_in in;
         struct sockaddr_in6 in6;
     } name = {.any.sa_family = AF_UNSPEC};
-    unsigned char told[sizeof name + 1] = {0};
+    char text[INET6_ADDRSTRLEN + 16];
     socklen_t length = sizeof name;
     size_t path_length;
 
@@ -474,27 +464,22 @@ SOCKETS(jbyteArray, address)(JNIEnv *env, jclass self, jint fd, jboolean remote)
         return NULL;
     switch (name.any.sa_family) {
     case AF_INET:
-        told[0] = 4;
-        memcpy(told + 1, &name.in.sin_port, 2);
-        memcpy(told + 3, &name.in.sin_addr, 4);
-        return bytes_of(env, told, 7);
+        inet_ntop(AF_INET, &name.in.sin_addr, text, sizeof text);
+        return sr_java_new_address(env, SOCKREF_FAMILY_IPV4, ntohs(name.in.sin_port), text, strlen(text));
     case AF_INET6:
-        told[0] = 6;
-        memcpy(told + 1, &name.in6.sin6_port, 2);
-        memcpy(told + 3, &name.in6.sin6_addr, 16);
-        for (int i = 0; i < 4; i++)
-            told[19 + i] = (unsigned char)(name.in6.sin6_scope_id >> (24 - 8 * i));
-        return bytes_of(env, told, 23);
+        inet_ntop(AF_INET6, &name.in6.sin6_addr, text, sizeof text);
+        if (name.in6.sin6_scope_id)
+            snprintf(text + strlen(text), sizeof text - strlen(text), "%%%u", name.in6.sin6_scope_id);
+        return sr_java_new_address(env, SOCKREF_FAMILY_IPV6, ntohs(name.in6.sin6_port), text, strlen(text));
     default:
-        told[0] = 1;
-        path_length = length > offsetof(struct sockaddr_un, sun_path) ? length - offsetof(struct sockaddr_un, sun_path)
-                                                                      : 0;
+        path_length = length > offsetof(struct sockaddr_un, sun_path)
+                          ? length - offsetof(struct sockaddr_un, sun_path)
+                          : 0;
         if (path_length > 0 && name.un.sun_path[0] != '\0')
             path_length = strnlen(name.un.sun_path, path_length);
-        memcpy(told + 1, name.un.sun_path, path_length);
-        if (path_length > 0 && told[1] == '\0')
-            told[1] = '@';
-        return bytes_of(env, told, path_length + 1);
+        else if (path_length > 0)
+            name.un.sun_path[0] = '@';
+        return sr_java_new_address(env, SOCKREF_FAMILY_UNIX, 0, name.un.sun_path, path_length);
     }
 }
 

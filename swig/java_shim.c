@@ -1,5 +1,6 @@
 /*
- * The Java binding's hand-written part: loops, starts, watches, handlers, bytes and exceptions.
+ * The Java binding's hand-written part: loading, exceptions, bytes, loops, starts and watches.
+ * Connections are in java_conn.c, java_connect.c and java_channel.c.
  *
  * No thread of the library enters the VM: the Java thread that calls loopDispatch() runs every
  * callback, with its own JNIEnv. What a watch is told on the service thread waits in a queue. An
@@ -20,11 +21,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SHIM(RESULT, NAME) JNIEXPORT RESULT JNICALL Java_org_sockref_Shim_##NAME
 #define JAVA_VERSION       JNI_VERSION_10
 /* What an exception's parts and an upcall's arguments need at most. */
 #define FRAME       8
-#define STACK_BYTES 16384
 
 #define STRINGIFY(X) #X
 #define STRING(X)    STRINGIFY(X)
@@ -39,11 +38,6 @@ struct event {
     struct event *next;
     jlong number; /* of the watch */
     jlong event;
-};
-
-/* Handlers of one served name: freed by on_stop. */
-struct service {
-    jobject object;
 };
 
 static JavaVM *java_vm;
@@ -62,18 +56,9 @@ static struct {
     jmethodID exception_of;
     jclass operation;
     jmethodID operation_settle;
-    jclass service;
-    jmethodID service_connection;
-    jmethodID service_open;
-    jmethodID service_data;
-    jmethodID service_end;
-    jmethodID service_drain;
-    jmethodID service_error;
-    jmethodID service_close;
-    jmethodID service_stop;
 } java;
 
-static bool find_class(JNIEnv *env, const char *name, jclass *out_class)
+bool sr_java_find_class(JNIEnv *env, const char *name, jclass *out_class)
 {
     jclass local = (*env)->FindClass(env, name);
 
@@ -84,31 +69,11 @@ static bool find_class(JNIEnv *env, const char *name, jclass *out_class)
     return *out_class != NULL;
 }
 
-static bool find_method(JNIEnv *env, jclass class, const char *name, const char *signature,
+bool sr_java_find_method(JNIEnv *env, jclass class, const char *name, const char *signature,
                         jmethodID *out_method)
 {
     *out_method = (*env)->GetMethodID(env, class, name, signature);
     return *out_method != NULL;
-}
-
-static bool find_service(JNIEnv *env)
-{
-    jclass class;
-
-    if (!find_class(env, "org/sockref/Service", &java.service))
-        return false;
-    class = java.service;
-    return find_method(env, class, "connection", "(J)Lorg/sockref/Connection;",
-                       &java.service_connection) &&
-           find_method(env, class, "open", "(Lorg/sockref/Connection;)V", &java.service_open) &&
-           find_method(env, class, "data", "(Lorg/sockref/Connection;[B)V", &java.service_data) &&
-           find_method(env, class, "end", "(Lorg/sockref/Connection;)V", &java.service_end) &&
-           find_method(env, class, "drain", "(Lorg/sockref/Connection;)V", &java.service_drain) &&
-           find_method(env, class, "error",
-                       "(Lorg/sockref/Connection;Lorg/sockref/SockrefException;)V",
-                       &java.service_error) &&
-           find_method(env, class, "close", "(Lorg/sockref/Connection;Z)V", &java.service_close) &&
-           find_method(env, class, "stop", "()V", &java.service_stop);
 }
 
 /* All classes are found here, by the loader of this library's class: never later, on some other
@@ -121,27 +86,26 @@ JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM *vm, void *reserved)
     if ((*vm)->GetEnv(vm, (void **)&env, JAVA_VERSION) != JNI_OK)
         return JNI_ERR;
     java_vm = vm;
-    if (!find_class(env, "org/sockref/SockrefException", &java.exception) ||
-        !find_class(env, "org/sockref/StartOperation", &java.operation) || !find_service(env))
+    if (!sr_java_find_class(env, "org/sockref/SockrefException", &java.exception) ||
+        !sr_java_find_class(env, "org/sockref/StartOperation", &java.operation) || !sr_java_find_handlers(env) || !sr_java_find_connect(env))
         return JNI_ERR;
     java.exception_of = (*env)->GetStaticMethodID(
         env, java.exception, "of", "(IILjava/lang/String;[B[B[B)Lorg/sockref/SockrefException;");
     if (!java.exception_of ||
-        !find_method(env, java.operation, "settle", "(JLorg/sockref/SockrefException;)V",
+        !sr_java_find_method(env, java.operation, "settle", "(JLorg/sockref/SockrefException;)V",
                      &java.operation_settle))
         return JNI_ERR;
     return JAVA_VERSION;
 }
 
-/* The environment of this thread; NULL where it is none of Java's, or no longer. */
-static JNIEnv *java_env(void)
+JNIEnv *sr_java_env(void)
 {
     JNIEnv *env = NULL;
 
     return (*java_vm)->GetEnv(java_vm, (void **)&env, JAVA_VERSION) == JNI_OK ? env : NULL;
 }
 
-static void clear_exception(JNIEnv *env)
+void sr_java_clear(JNIEnv *env)
 {
     if ((*env)->ExceptionCheck(env))
         (*env)->ExceptionClear(env);
@@ -198,6 +162,18 @@ jbyteArray sr_java_new_bytes(JNIEnv *env, const char *text)
     return array;
 }
 
+jbyteArray sr_java_new_address(JNIEnv *env, int family, unsigned port, const char *host, size_t length)
+{
+    jbyte head[3] = {(jbyte)family, (jbyte)(port >> 8), (jbyte)port};
+    jbyteArray array = (*env)->NewByteArray(env, (jsize)(length + sizeof head));
+
+    if (array) {
+        (*env)->SetByteArrayRegion(env, array, 0, sizeof head, head);
+        (*env)->SetByteArrayRegion(env, array, sizeof head, (jsize)length, (const jbyte *)host);
+    }
+    return array;
+}
+
 static jobject make_exception(JNIEnv *env, int status, const char *syscall, const char *path,
                               const char *message)
 {
@@ -220,8 +196,7 @@ static jobject make_exception(JNIEnv *env, int status, const char *syscall, cons
                                           java_message);
 }
 
-/* A SockrefException; NULL with a Java exception pending if that could not be made. */
-static jobject new_exception(JNIEnv *env, int status)
+jobject sr_java_new_exception(JNIEnv *env, int status)
 {
     const sockref_error *error = sockref_last_error();
     bool described = error->status == status;
@@ -239,7 +214,7 @@ static jobject new_exception(JNIEnv *env, int status)
 
 void sr_java_throw(JNIEnv *env, int status)
 {
-    jobject exception = new_exception(env, status);
+    jobject exception = sr_java_new_exception(env, status);
 
     if (exception)
         (*env)->Throw(env, exception);
@@ -250,8 +225,7 @@ void sr_java_throw_last(JNIEnv *env)
     sr_java_throw(env, sockref_last_error()->status);
 }
 
-/* Of what failed in this file: the thread's last error tells of something else. */
-static void throw_own(JNIEnv *env, int status, const char *syscall, const char *message)
+void sr_java_throw_own(JNIEnv *env, int status, const char *syscall, const char *message)
 {
     jobject exception = make_exception(env, status, syscall, NULL, message);
 
@@ -261,12 +235,12 @@ static void throw_own(JNIEnv *env, int status, const char *syscall, const char *
 
 void sr_java_throw_closed(JNIEnv *env)
 {
-    throw_own(env, SOCKREF_ECLOSED, NULL, "the handle is closed");
+    sr_java_throw_own(env, SOCKREF_ECLOSED, NULL, "the handle is closed");
 }
 
-static void throw_no_memory(JNIEnv *env)
+void sr_java_throw_no_memory(JNIEnv *env)
 {
-    throw_own(env, -ENOMEM, NULL, sockref_status_message(-ENOMEM));
+    sr_java_throw_own(env, -ENOMEM, NULL, sockref_status_message(-ENOMEM));
 }
 
 bool sr_java_bytes(JNIEnv *env, jbyteArray array, char **out_bytes)
@@ -280,7 +254,7 @@ bool sr_java_bytes(JNIEnv *env, jbyteArray array, char **out_bytes)
     length = (*env)->GetArrayLength(env, array);
     bytes = malloc((size_t)length + 1);
     if (!bytes) {
-        throw_no_memory(env);
+        sr_java_throw_no_memory(env);
         return false;
     }
     (*env)->GetByteArrayRegion(env, array, 0, length, (jbyte *)bytes);
@@ -393,7 +367,7 @@ SHIM(void, loopWake)(JNIEnv *env, jclass self, jlong loop)
 static void on_start(int status, sockref *ref, void *user)
 {
     struct start *start = user;
-    JNIEnv *env = java_env();
+    JNIEnv *env = sr_java_env();
     jobject exception = NULL;
 
     if (!env) {
@@ -403,12 +377,12 @@ static void on_start(int status, sockref *ref, void *user)
         return;
     }
     if (status < 0) {
-        exception = new_exception(env, status);
-        clear_exception(env);
+        exception = sr_java_new_exception(env, status);
+        sr_java_clear(env);
     }
     (*env)->CallVoidMethod(env, start->operation, java.operation_settle, (jlong)(uintptr_t)ref,
                            exception);
-    clear_exception(env);
+    sr_java_clear(env);
     if (exception)
         (*env)->DeleteLocalRef(env, exception);
     (*env)->DeleteGlobalRef(env, start->operation);
@@ -421,13 +395,13 @@ SHIM(jlong, startNew)(JNIEnv *env, jclass self, jobject operation)
 
     (void)self;
     if (!start) {
-        throw_no_memory(env);
+        sr_java_throw_no_memory(env);
         return 0;
     }
     start->operation = (*env)->NewGlobalRef(env, operation);
     if (!start->operation) {
         free(start);
-        throw_no_memory(env);
+        sr_java_throw_no_memory(env);
         return 0;
     }
     return (jlong)(uintptr_t)start;
@@ -546,260 +520,3 @@ SHIM(jlongArray, takeEvents)(JNIEnv *env, jclass self)
     return array;
 }
 
-/* ---- handlers */
-
-/* Upcalls of one connection; data keeps its Java object. */
-static void call_connection(sockref_conn *conn, struct service *service, jmethodID method)
-{
-    JNIEnv *env = java_env();
-    jobject object = sockref_conn_data(conn);
-
-    if (!env || !object)
-        return;
-    (*env)->CallVoidMethod(env, service->object, method, object);
-    clear_exception(env);
-}
-
-static void on_connection(sockref_conn *conn, void *user)
-{
-    struct service *service = user;
-    JNIEnv *env = java_env();
-    jobject local, object = NULL;
-
-    if (!env)
-        return;
-    local = (*env)->CallObjectMethod(env, service->object, java.service_connection,
-                                     (jlong)(uintptr_t)conn);
-    clear_exception(env);
-    if (local) {
-        object = (*env)->NewGlobalRef(env, local);
-        (*env)->DeleteLocalRef(env, local);
-    }
-    if (!object) {
-        sockref_conn_destroy(conn);
-        return;
-    }
-    sockref_conn_set_data(conn, object);
-    call_connection(conn, service, java.service_open);
-}
-
-static void on_data(sockref_conn *conn, const void *data, size_t length, void *user)
-{
-    struct service *service = user;
-    JNIEnv *env = java_env();
-    jobject object = sockref_conn_data(conn);
-    jbyteArray bytes;
-
-    if (!env || !object)
-        return;
-    bytes = (*env)->NewByteArray(env, (jsize)length);
-    if (!bytes) {
-        /* Bytes must not be lost silently. */
-        clear_exception(env);
-        sockref_conn_destroy(conn);
-        return;
-    }
-    (*env)->SetByteArrayRegion(env, bytes, 0, (jsize)length, data);
-    (*env)->CallVoidMethod(env, service->object, java.service_data, object, bytes);
-    clear_exception(env);
-    (*env)->DeleteLocalRef(env, bytes);
-}
-
-static void on_end(sockref_conn *conn, void *user)
-{
-    call_connection(conn, user, java.service_end);
-}
-
-static void on_drain(sockref_conn *conn, void *user)
-{
-    call_connection(conn, user, java.service_drain);
-}
-
-static void on_error(sockref_conn *conn, int status, void *user)
-{
-    struct service *service = user;
-    JNIEnv *env = java_env();
-    jobject object = sockref_conn_data(conn);
-    jobject exception;
-
-    if (!env || !object)
-        return;
-    exception = new_exception(env, status);
-    clear_exception(env);
-    (*env)->CallVoidMethod(env, service->object, java.service_error, object, exception);
-    clear_exception(env);
-    if (exception)
-        (*env)->DeleteLocalRef(env, exception);
-}
-
-static void on_close(sockref_conn *conn, bool had_error, void *user)
-{
-    struct service *service = user;
-    JNIEnv *env = java_env();
-    jobject object = sockref_conn_data(conn);
-
-    if (!env || !object)
-        return;
-    (*env)->CallVoidMethod(env, service->object, java.service_close, object, (jboolean)had_error);
-    clear_exception(env);
-    sockref_conn_set_data(conn, NULL);
-    (*env)->DeleteGlobalRef(env, object);
-}
-
-static void on_stop(void *user)
-{
-    struct service *service = user;
-    JNIEnv *env = java_env();
-
-    if (env) {
-        (*env)->CallVoidMethod(env, service->object, java.service_stop);
-        clear_exception(env);
-        (*env)->DeleteGlobalRef(env, service->object);
-    }
-    free(service);
-}
-
-static const sockref_handlers java_handlers = {
-    .size = sizeof(sockref_handlers),
-    .on_connection = on_connection,
-    .on_data = on_data,
-    .on_end = on_end,
-    .on_drain = on_drain,
-    .on_error = on_error,
-    .on_close = on_close,
-    .on_stop = on_stop,
-};
-
-SHIM(void, serve)(JNIEnv *env, jclass self, jlong ref, jlong loop, jobject object)
-{
-    struct service *service;
-    int status;
-
-    (void)self;
-    if (!ref) {
-        sr_java_throw_closed(env);
-        return;
-    }
-    service = malloc(sizeof *service);
-    if (!service) {
-        throw_no_memory(env);
-        return;
-    }
-    service->object = (*env)->NewGlobalRef(env, object);
-    if (!service->object) {
-        free(service);
-        throw_no_memory(env);
-        return;
-    }
-    status = sockref_serve_on((sockref *)(uintptr_t)ref, (sockref_loop *)(uintptr_t)loop,
-                              &java_handlers, service);
-    if (status < 0) {
-        sr_java_throw(env, status);
-        (*env)->DeleteGlobalRef(env, service->object);
-        free(service);
-    }
-}
-
-SHIM(void, serveEcho)(JNIEnv *env, jclass self, jlong ref)
-{
-    int status;
-
-    (void)self;
-    if (!ref) {
-        sr_java_throw_closed(env);
-        return;
-    }
-    status = sockref_serve((sockref *)(uintptr_t)ref, sockref_echo_handlers(), NULL);
-    if (status < 0)
-        sr_java_throw(env, status);
-}
-
-SHIM(jint, duplicateFd)(JNIEnv *env, jclass self, jlong ref)
-{
-    int fd;
-
-    (void)self;
-    if (!ref) {
-        sr_java_throw_closed(env);
-        return -1;
-    }
-    fd = sockref_fd((sockref *)(uintptr_t)ref);
-    if (fd < 0) {
-        throw_own(env, SOCKREF_ECLOSED, NULL, "nothing is bound here under this name");
-        return -1;
-    }
-    fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    if (fd < 0)
-        throw_own(env, -errno, "fcntl", sockref_status_message(-errno));
-    return fd;
-}
-
-/* ---- connections: on the loop's thread only, before on_close; Connection.java sees to both */
-
-static jint written(JNIEnv *env, int status)
-{
-    if (status < 0)
-        sr_java_throw(env, status);
-    return status;
-}
-
-SHIM(jint, connWrite)
-(JNIEnv *env, jclass self, jlong conn, jbyteArray data, jint offset, jint length)
-{
-    jbyte stack[STACK_BYTES];
-    jbyte *bytes = stack;
-    int status;
-
-    (void)self;
-    if ((size_t)length > sizeof stack) {
-        bytes = malloc((size_t)length);
-        if (!bytes) {
-            throw_no_memory(env);
-            return -1;
-        }
-    }
-    (*env)->GetByteArrayRegion(env, data, offset, length, bytes);
-    status = sockref_conn_write((sockref_conn *)(uintptr_t)conn, bytes, (size_t)length);
-    if (bytes != stack)
-        free(bytes);
-    return written(env, status);
-}
-
-SHIM(jint, connWriteDirect)
-(JNIEnv *env, jclass self, jlong conn, jobject buffer, jint offset, jint length)
-{
-    const char *address = (*env)->GetDirectBufferAddress(env, buffer);
-
-    (void)self;
-    if (!address) {
-        throw_own(env, -EINVAL, NULL, "the buffer has no address");
-        return -1;
-    }
-    return written(
-        env, sockref_conn_write((sockref_conn *)(uintptr_t)conn, address + offset, (size_t)length));
-}
-
-SHIM(void, connEnd)(JNIEnv *env, jclass self, jlong conn)
-{
-    (void)self;
-    written(env, sockref_conn_end((sockref_conn *)(uintptr_t)conn));
-}
-
-SHIM(void, connPause)(JNIEnv *env, jclass self, jlong conn)
-{
-    (void)self;
-    written(env, sockref_conn_pause((sockref_conn *)(uintptr_t)conn));
-}
-
-SHIM(void, connResume)(JNIEnv *env, jclass self, jlong conn)
-{
-    (void)self;
-    written(env, sockref_conn_resume((sockref_conn *)(uintptr_t)conn));
-}
-
-SHIM(void, connDestroy)(JNIEnv *env, jclass self, jlong conn)
-{
-    (void)env;
-    (void)self;
-    sockref_conn_destroy((sockref_conn *)(uintptr_t)conn);
-}

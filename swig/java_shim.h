@@ -1,4 +1,4 @@
-/* Between the generated wrapper and java_shim.c. */
+/* Between the generated wrapper and the hand-written files of the Java binding. */
 #ifndef SR_JAVA_SHIM_H
 #define SR_JAVA_SHIM_H
 
@@ -8,15 +8,45 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#define SHIM(RESULT, NAME) JNIEXPORT RESULT JNICALL Java_org_sockref_Shim_##NAME
+
 /* Throw status as this thread's last error describes it. */
 void sr_java_throw(JNIEnv *env, int status);
 /* The same for calls that tell the status by sockref_last_error() alone. */
 void sr_java_throw_last(JNIEnv *env);
 /* Throw SOCKREF_ECLOSED. */
 void sr_java_throw_closed(JNIEnv *env);
+/* Throw what failed in the binding: the thread's last error tells of something else. */
+void sr_java_throw_own(JNIEnv *env, int status, const char *syscall, const char *message);
+void sr_java_throw_no_memory(JNIEnv *env);
+/* A SockrefException; NULL with a Java exception pending if that could not be made. */
+jobject sr_java_new_exception(JNIEnv *env, int status);
 /* Copy bytes and a NUL into *out_bytes, which is to be freed; null is NULL. False: thrown. */
 bool sr_java_bytes(JNIEnv *env, jbyteArray array, char **out_bytes);
 /* A byte[] of a string; NULL for NULL, and where it is thrown. */
 jbyteArray sr_java_new_bytes(JNIEnv *env, const char *text);
+/* An address as Addresses.java reads it; NULL where it is thrown. */
+jbyteArray sr_java_new_address(JNIEnv *env, int family, unsigned port, const char *host, size_t length);
+
+/* The environment of this thread; NULL where it is none of Java's, or no longer. */
+JNIEnv *sr_java_env(void);
+/* After an upcall: nothing is left pending. */
+void sr_java_clear(JNIEnv *env);
+bool sr_java_find_class(JNIEnv *env, const char *name, jclass *out_class);
+bool sr_java_find_method(JNIEnv *env, jclass class, const char *name, const char *signature,
+                         jmethodID *out_method);
+
+/* When the library is loaded: what java_conn.c and java_connect.c call. */
+bool sr_java_find_handlers(JNIEnv *env);
+bool sr_java_find_connect(JNIEnv *env);
+
+struct sockref_conn_options;
+struct sockref_connect_options;
+/* Fill in what ConnectionOptions.java numbers; false: thrown. */
+bool sr_java_conn_options(JNIEnv *env, jlongArray numbers, struct sockref_conn_options *out);
+/* Fill in what ConnectOptions.java numbers, with memory that is to be freed; false: thrown. */
+bool sr_java_connect_options(JNIEnv *env, jlongArray numbers, jbyteArray local_host, jobjectArray addresses,
+                             struct sockref_connect_options *out);
+void sr_java_connect_options_free(struct sockref_connect_options *options);
 
 #endif

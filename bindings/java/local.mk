@@ -8,7 +8,8 @@ java_wrapper = swig/generated/sockref_java_wrap.c
 java_stamp = swig/generated/java.stamp
 java_stamp_file = $(srcdir)/$(java_stamp)
 java_interface = swig/java.i swig/sockref.i
-java_shim = swig/java_channel.c swig/java_shim.c swig/java_shim.h
+java_shim_sources = swig/java_channel.c swig/java_conn.c swig/java_connect.c swig/java_shim.c
+java_shim = $(java_shim_sources) swig/java_shim.h
 java_generated_classes = \
 	$(java_generated)/NativeOptions.java \
 	$(java_generated)/NativeReference.java \
@@ -21,7 +22,11 @@ java_classes = \
 	$(java_sources)/org/sockref/Addresses.java \
 	$(java_sources)/org/sockref/Background.java \
 	$(java_sources)/org/sockref/ChannelStreams.java \
+	$(java_sources)/org/sockref/ConnectOperation.java \
+	$(java_sources)/org/sockref/ConnectOptions.java \
 	$(java_sources)/org/sockref/Connection.java \
+	$(java_sources)/org/sockref/ConnectionInfo.java \
+	$(java_sources)/org/sockref/ConnectionOptions.java \
 	$(java_sources)/org/sockref/Descriptor.java \
 	$(java_sources)/org/sockref/EventLoop.java \
 	$(java_sources)/org/sockref/Handle.java \
@@ -83,8 +88,8 @@ $(java_library): $(java_stamp_file) $(java_shim) libsockref.la $(sockref_guard)
 		$(JAVA_CPPFLAGS) $(CPPFLAGS) $(CFLAGS) -std=gnu11 -fPIC -fvisibility=hidden -fno-strict-aliasing \
 		$(WARN_CFLAGS) -shared \
 		$(LDFLAGS) -Wl,-z,relro -Wl,-z,now -Wl,-z,defs -Wl,-rpath,'$$ORIGIN' -Wl,--enable-new-dtags \
-		-o $@ $(srcdir)/$(java_wrapper) $(srcdir)/swig/java_shim.c \
-		$(srcdir)/swig/java_channel.c $(java_native)/$(SOCKREF_SONAME) && \
+		-o $@ $(srcdir)/$(java_wrapper) `for file in $(java_shim_sources); do echo "$(srcdir)/$$file"; done` \
+		$(java_native)/$(SOCKREF_SONAME) && \
 	printf '%s\n' $(SOCKREF_SONAME) libsockref_java.so sockref-guard > $(java_native)/natives.list
 
 $(java_jar): $(java_stamp_file) $(java_classes)

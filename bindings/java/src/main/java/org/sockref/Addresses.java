@@ -1,38 +1,39 @@
 package org.sockref;
 
-import java.net.Inet6Address;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.SocketAddress;
 import java.net.UnixDomainSocketAddress;
 import java.net.UnknownHostException;
-import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Objects;
 
 /**
- * Addresses as java_channel.c tells them: the family, then for 1 the bytes of a path, or '@' and an abstract name, and
- * for 4 and 6 the port, the address, and for 6 the number of the scope.
+ * Addresses as C tells them: the family, the port in two bytes, then a numeric address, or a path, or '@' and an
+ * abstract name.
  */
 final class Addresses {
     static final int UNIX = 1;
-    private static final int IPV6 = 6;
+    private static final int NONE = 0;
+    private static final int HEAD = 3;
 
     private Addresses() {
     }
 
+    /** Null where there is none. */
     static SocketAddress decode(byte[] told) {
-        if (told[0] == UNIX) {
-            return unix(Arrays.copyOfRange(told, 1, told.length));
+        if (told[0] == NONE) {
+            return null;
         }
-        ByteBuffer rest = ByteBuffer.wrap(told, 1, told.length - 1);
-        int port = rest.getShort() & 0xffff;
-        byte[] address = new byte[told[0] == IPV6 ? 16 : 4];
-        rest.get(address);
+        byte[] host = Arrays.copyOfRange(told, HEAD, told.length);
+        if (told[0] == UNIX) {
+            return unix(host);
+        }
         try {
-            int scope = told[0] == IPV6 ? rest.getInt() : 0;
-            return new InetSocketAddress(scope == 0 ? InetAddress.getByAddress(address)
-                    : Inet6Address.getByAddress(null, address, scope), port);
+            // A numeric address, which is not looked up.
+            return new InetSocketAddress(InetAddress.getByName(PathBytes.text(host)),
+                    (told[1] & 0xff) << 8 | told[2] & 0xff);
         } catch (UnknownHostException e) {
             throw new AssertionError(e);
         }
@@ -44,5 +45,20 @@ final class Addresses {
             return UnixDomainSocketAddress.of("");
         }
         return UnixDomainSocketAddress.of(name[0] == '/' ? PathBytes.path(name) : Path.of(PathBytes.text(name)));
+    }
+
+    /** The name that is connected to: bytes of a path, or tcp:HOST:PORT. */
+    static PathBytes name(SocketAddress address) {
+        if (address instanceof UnixDomainSocketAddress unix) {
+            return PathBytes.of(unix.getPath());
+        }
+        if (address instanceof InetSocketAddress inet) {
+            String host = inet.isUnresolved() ? inet.getHostString() : inet.getAddress().getHostAddress();
+            return PathBytes.of("tcp:" + (host.contains(":") ? "[" + host + "]" : host) + ":" + inet.getPort());
+        }
+        return () -> {
+            Objects.requireNonNull(address, "address");
+            throw new java.nio.channels.UnsupportedAddressTypeException();
+        };
     }
 }

@@ -1,13 +1,14 @@
 package org.sockref;
 
 import java.nio.ByteBuffer;
+import java.time.Duration;
 import java.util.Objects;
 
 /**
- * One peer of a served name.
+ * One peer of a served name, or a connection that {@link Sockref#connect} makes.
  *
- * <p>It belongs to the dispatch thread: write, end, pause, resume and destroy are called in a handler, or in a task
- * given to {@link #execute}. On any other thread they throw {@link IllegalStateException}.
+ * <p>It belongs to the dispatch thread: all but isOpen and execute are called in a handler, or in a task given to
+ * {@link #execute}. On any other thread they throw {@link IllegalStateException}.
  */
 public final class Connection {
     private final EventLoop loop;
@@ -18,6 +19,25 @@ public final class Connection {
     Connection(long pointer, EventLoop loop) {
         this.pointer = pointer;
         this.loop = loop;
+    }
+
+    /** Begin to connect, on the loop's thread; what is wrong with the name or the options is told as a failure. */
+    static Connection connect(PathBytes name, ConnectOptions options, ConnectionOptions connectionOptions,
+            Handlers handlers) throws SockrefException {
+        EventLoop loop = EventLoop.get();
+        Connection connection = new Connection(0, loop);
+        Service service = new Service(handlers, loop);
+        loop.execute(() -> {
+            try {
+                connection.pointer = Shim.connConnect(loop.pointer(), name.bytes(), options.numbers(),
+                        options.localHost(), options.addresses(), connectionOptions.numbers(), service, connection);
+            } catch (SockrefException refused) {
+                service.error(connection, refused);
+                service.close(connection, true);
+                service.stop();
+            }
+        });
+        return connection;
     }
 
     /** The pointer, or an exception. */
@@ -138,5 +158,103 @@ public final class Connection {
         if (pointer != 0) {
             Shim.connDestroy(pointer);
         }
+    }
+
+    /**
+     * End the connection when what is queued is written: our side is ended, then it is destroyed. Again it does
+     * nothing.
+     */
+    public void destroySoon() {
+        requireLoop();
+        if (pointer != 0) {
+            Shim.connDestroySoon(pointer);
+        }
+    }
+
+    /** End the connection at once, so that a TCP peer sees a reset; else as {@link #destroy}. */
+    public void reset() {
+        requireLoop();
+        if (pointer != 0) {
+            Shim.connReset(pointer);
+        }
+    }
+
+    /**
+     * Write what remains in a direct buffer without copying it: what the socket does not take is sent from where it
+     * lies. The buffer's position moves to its limit.
+     *
+     * @param data a direct buffer, whose bytes must not change until {@code onWritten} runs
+     * @param onWritten runs on the dispatch thread when the bytes are free again, also when the connection has failed
+     * @return as {@link #write(byte[])}
+     * @throws IllegalArgumentException if the buffer is not direct
+     * @throws SockrefException as {@link #write(byte[])}; then {@code onWritten} never runs
+     */
+    public boolean write(ByteBuffer data, Runnable onWritten) throws SockrefException {
+        Objects.requireNonNull(onWritten, "onWritten");
+        if (!data.isDirect()) {
+            throw new IllegalArgumentException("the buffer is not direct");
+        }
+        boolean more = Shim.connWriteLent(use(), data, data.position(), data.remaining(), () -> {
+            try {
+                onWritten.run();
+            } catch (Throwable t) {
+                EventLoop.report(t);
+            }
+        }) == 0;
+        data.position(data.limit());
+        return more;
+    }
+
+    /**
+     * Have {@link Handlers#onTimeout} called after a time without traffic.
+     *
+     * @param timeout the time; zero: no more
+     * @throws SockrefException ESOCKREF_CLOSED
+     */
+    public void setTimeout(Duration timeout) throws SockrefException {
+        Shim.connSetTimeout(use(), Times.milliseconds(timeout));
+    }
+
+    /**
+     * Have the system probe a silent TCP peer, or not. A Unix socket needs none.
+     *
+     * @param on whether
+     * @param delay silence before the first probe, rounded to seconds, at least one; zero: leave it
+     * @throws SockrefException ESOCKREF_CLOSED
+     */
+    public void setKeepAlive(boolean on, Duration delay) throws SockrefException {
+        Shim.connSetKeepAlive(use(), on, Times.milliseconds(delay));
+    }
+
+    /**
+     * Have the system send small pieces at once over TCP, or not. A Unix socket always does.
+     *
+     * @param on whether
+     * @throws SockrefException ESOCKREF_CLOSED
+     */
+    public void setNoDelay(boolean on) throws SockrefException {
+        Shim.connSetNoDelay(use(), on);
+    }
+
+    /**
+     * Tell all that there is to know.
+     *
+     * @return what it is now
+     * @throws SockrefException ESOCKREF_CLOSED
+     */
+    public ConnectionInfo info() throws SockrefException {
+        byte[][] addresses = new byte[2][];
+        return ConnectionInfo.of(Shim.connInfo(use(), addresses), addresses);
+    }
+
+    /**
+     * Tell who the peer of a Unix socket is.
+     *
+     * @return the credentials that it had when it connected, or listened
+     * @throws SockrefException ESOCKREF_UNSUPPORTED if this is no Unix socket; ESOCKREF_CLOSED
+     */
+    public PeerCredentials peer() throws SockrefException {
+        long[] told = Shim.connPeer(use());
+        return new PeerCredentials(told[0], told[1], told[2]);
     }
 }

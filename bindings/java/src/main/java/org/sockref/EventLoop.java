@@ -1,5 +1,7 @@
 package org.sockref;
 
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 
@@ -8,7 +10,12 @@ import java.util.concurrent.ConcurrentLinkedQueue;
  * that needs it. It waits in native code and makes every callback itself, so no native thread enters the VM.
  */
 final class EventLoop implements Runnable {
+    /** What is read at a time. */
+    private static final int BUFFER_BYTES = 65536;
+
     private static EventLoop current;
+    /** Where C reads to; never collected. */
+    private static final ByteBuffer BUFFER = makeBuffer();
 
     private final Queue<Runnable> tasks = new ConcurrentLinkedQueue<>();
     private final long pointer;
@@ -19,6 +26,17 @@ final class EventLoop implements Runnable {
         thread = new Thread(null, this, "sockref-loop");
         thread.setDaemon(true);
         thread.setContextClassLoader(EventLoop.class.getClassLoader());
+    }
+
+    private static ByteBuffer makeBuffer() {
+        ByteBuffer buffer = ByteBuffer.allocateDirect(BUFFER_BYTES);
+        Shim.loopBuffer(buffer);
+        return buffer;
+    }
+
+    /** What C has read just now, for the handler that it is lent to. */
+    ByteBuffer received(int length) {
+        return BUFFER.order(ByteOrder.BIG_ENDIAN).clear().limit(length);
     }
 
     static synchronized EventLoop get() throws SockrefException {

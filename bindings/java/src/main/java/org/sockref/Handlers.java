@@ -1,22 +1,49 @@
 package org.sockref;
 
+import java.net.SocketAddress;
+import java.nio.ByteBuffer;
+
 /**
- * What a served name calls: see {@link SocketReference#serve}.
+ * What a served name calls: see {@link SocketReference#serve}; and what a connection does that
+ * {@link Sockref#connect} makes.
  *
  * <p>All run on one thread, the library's dispatch thread, never two at a time: do not block in them. For one
- * connection the order is onConnection, onData any number of times, onEnd at most once, and last onClose, right
- * after onError if there was an error. After {@link Connection#destroy} nothing but onClose comes.
+ * connection the order is onConnection, onReady, onData any number of times, onEnd at most once, and last onClose,
+ * right after onError if there was an error. After {@link Connection#destroy} nothing but onClose comes.
  *
  * <p>What a handler throws goes to the thread's {@link Thread.UncaughtExceptionHandler}; the service goes on.
  */
 public interface Handlers {
     /**
-     * A peer connected.
+     * A peer connected, or connecting has succeeded.
      *
      * @param connection the connection
      * @throws Exception anything; it is reported and does not end the service
      */
     default void onConnection(Connection connection) throws Exception {
+    }
+
+    /**
+     * The connection can be read and written: right after onConnection.
+     *
+     * @param connection the connection
+     * @throws Exception anything; it is reported and does not end the service
+     */
+    default void onReady(Connection connection) throws Exception {
+    }
+
+    /**
+     * Bytes came, and are lent: this has no copy made. By default they are copied, for
+     * {@link #onData(Connection, byte[])}.
+     *
+     * @param connection the connection
+     * @param data the bytes, in a direct buffer, until this returns: copy what is kept
+     * @throws Exception anything; it is reported and does not end the service
+     */
+    default void onData(Connection connection, ByteBuffer data) throws Exception {
+        byte[] copy = new byte[data.remaining()];
+        data.get(copy);
+        onData(connection, copy);
     }
 
     /**
@@ -49,6 +76,16 @@ public interface Handlers {
     }
 
     /**
+     * No byte came or went for as long as {@link Connection#setTimeout} said. The connection goes on, and the time
+     * begins anew.
+     *
+     * @param connection the connection
+     * @throws Exception anything; it is reported and does not end the service
+     */
+    default void onTimeout(Connection connection) throws Exception {
+    }
+
+    /**
      * The connection failed; onClose follows.
      *
      * @param connection the connection
@@ -69,7 +106,17 @@ public interface Handlers {
     }
 
     /**
-     * The service is over: nothing of it comes any more.
+     * A connection came beyond the limit and was closed, as {@link ConnectionOptions.Builder#dropExcess} said.
+     *
+     * @param local our end
+     * @param remote the peer's end
+     * @throws Exception anything; it is reported and does not end the service
+     */
+    default void onDrop(SocketAddress local, SocketAddress remote) throws Exception {
+    }
+
+    /**
+     * The service, or the connection that was made by connect, is over: nothing of it comes any more.
      *
      * @throws Exception anything; it is reported
      */

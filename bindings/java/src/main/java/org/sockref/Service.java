@@ -31,8 +31,16 @@ final class Service {
         call(() -> handlers.onConnection(connection));
     }
 
-    void data(Connection connection, byte[] data) {
-        call(() -> handlers.onData(connection, data));
+    void ready(Connection connection) {
+        call(() -> handlers.onReady(connection));
+    }
+
+    void data(Connection connection, int length) {
+        try {
+            handlers.onData(connection, loop.received(length));
+        } catch (Throwable t) {
+            EventLoop.report(t);
+        }
     }
 
     void end(Connection connection) {
@@ -43,6 +51,10 @@ final class Service {
         call(() -> handlers.onDrain(connection));
     }
 
+    void timeout(Connection connection) {
+        call(() -> handlers.onTimeout(connection));
+    }
+
     void error(Connection connection, SockrefException problem) {
         call(() -> handlers.onError(connection, problem));
     }
@@ -50,6 +62,10 @@ final class Service {
     void close(Connection connection, boolean hadError) {
         call(() -> handlers.onClose(connection, hadError));
         connection.closed();
+    }
+
+    void drop(byte[] local, byte[] remote) {
+        call(() -> handlers.onDrop(Addresses.decode(local), Addresses.decode(remote)));
     }
 
     void stop() {

@@ -40,7 +40,19 @@ final class Shim {
     /** Pairs of a watch's number and an event. */
     static native long[] takeEvents();
 
-    static native void serve(long reference, long loop, Service service) throws SockrefException;
+    /** Where the loops read to. */
+    static native void loopBuffer(ByteBuffer buffer);
+
+    static native void serve(long reference, long loop, Service service, long[] options, boolean drops)
+            throws SockrefException;
+
+    static native void unserve(long reference, boolean destroy) throws SockrefException;
+
+    static native void setMaxConnections(long reference, long most) throws SockrefException;
+
+    static native long connectionCount(long reference);
+
+    static native byte[] localAddress(long reference) throws SockrefException;
 
     static native void serveEcho(long reference) throws SockrefException;
 
@@ -59,4 +71,32 @@ final class Shim {
     static native void connResume(long connection) throws SockrefException;
 
     static native void connDestroy(long connection);
+
+    static native void connDestroySoon(long connection);
+
+    static native void connReset(long connection);
+
+    /** The buffer is direct and stays as it is until {@code told} runs, on the loop's thread. */
+    static native int connWriteLent(long connection, ByteBuffer data, int offset, int length, Runnable told)
+            throws SockrefException;
+
+    static native void connSetTimeout(long connection, int timeoutMs) throws SockrefException;
+
+    static native void connSetKeepAlive(long connection, boolean on, int delayMs) throws SockrefException;
+
+    static native void connSetNoDelay(long connection, boolean on) throws SockrefException;
+
+    static native long[] connInfo(long connection, byte[][] addresses) throws SockrefException;
+
+    static native long[] connPeer(long connection) throws SockrefException;
+
+    /** The loop's thread: a connection of which {@code connection} is told. */
+    static native long connConnect(long loop, byte[] name, long[] options, byte[] localHost, byte[][] addresses,
+            long[] connectionOptions, Service service, Connection connection) throws SockrefException;
+
+    /** Any thread: a handle on the loop's connection, of whose socket the operation is told. */
+    static native long connect(long loop, byte[] name, long[] options, byte[] localHost, byte[][] addresses,
+            ConnectOperation operation) throws SockrefException;
+
+    static native void connRelease(long connection);
 }

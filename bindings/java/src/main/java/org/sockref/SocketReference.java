@@ -1,5 +1,6 @@
 package org.sockref;
 
+import java.net.SocketAddress;
 import java.nio.file.Path;
 import java.util.Objects;
 import java.util.Optional;
@@ -457,12 +458,93 @@ public final class SocketReference implements AutoCloseable {
      * @throws SockrefException ESOCKREF_CLOSED, ESOCKREF_BUSY if the name is served already
      */
     public void serve(Handlers handlers) throws SockrefException {
+        serve(handlers, ConnectionOptions.NONE);
+    }
+
+    /**
+     * Serve the name, as {@link #serve(Handlers)}.
+     *
+     * @param handlers what to call, on the dispatch thread
+     * @param options how connections begin
+     * @throws SockrefException ESOCKREF_CLOSED, ESOCKREF_BUSY if the name is served already
+     */
+    public void serve(Handlers handlers, ConnectionOptions options) throws SockrefException {
         Objects.requireNonNull(handlers, "handlers");
+        Objects.requireNonNull(options, "options");
         EventLoop loop = EventLoop.get();
         Handle handle = self.handle();
         long pointer = handle.enter();
         try {
-            Shim.serve(pointer, loop.pointer(), new Service(handlers, loop));
+            Shim.serve(pointer, loop.pointer(), new Service(handlers, loop), options.numbers(), options.dropsExcess());
+        } finally {
+            handle.exit(pointer);
+        }
+    }
+
+    /**
+     * Serve the name no more; it stays active, and may be served anew. {@link Handlers#onStop} comes when the last
+     * connection is over.
+     *
+     * @param destroy true: the connections are destroyed; false: they go on until they end
+     * @throws SockrefException ESOCKREF_NOTFOUND if it is not served; ESOCKREF_CLOSED
+     */
+    public void unserve(boolean destroy) throws SockrefException {
+        Handle handle = self.handle();
+        long pointer = handle.enter();
+        try {
+            Shim.unserve(pointer, destroy);
+        } finally {
+            handle.exit(pointer);
+        }
+    }
+
+    /**
+     * Change how many connections the served name may have at once; {@link Options.Builder#maxConnections} is what it
+     * begins with. Those that are there stay.
+     *
+     * @param most the number; 0: no limit
+     * @throws SockrefException ESOCKREF_CLOSED if it is not listening here, or was revoked
+     */
+    public void setMaxConnections(long most) throws SockrefException {
+        if (most < 0) {
+            throw new IllegalArgumentException("the number is negative");
+        }
+        Handle handle = self.handle();
+        long pointer = handle.enter();
+        try {
+            Shim.setMaxConnections(pointer, most);
+        } finally {
+            handle.exit(pointer);
+        }
+    }
+
+    /**
+     * Count the connections of the served name.
+     *
+     * @return the number; 0 where handlers do not serve it here
+     */
+    public long connectionCount() {
+        Handle handle = self.handle();
+        long pointer = handle.enter();
+        try {
+            return Shim.connectionCount(pointer);
+        } finally {
+            handle.exit(pointer);
+        }
+    }
+
+    /**
+     * Tell the address that is listened on: a UnixDomainSocketAddress, with '@' and the name of an abstract one, or an
+     * InetSocketAddress.
+     *
+     * @return the address
+     * @throws SockrefException ESOCKREF_CLOSED if it is not listening here, or was revoked
+     */
+    public SocketAddress localAddress() throws SockrefException {
+        Handle handle = self.handle();
+        long pointer = handle.enter();
+        try {
+            return Addresses.decode(Shim.localAddress(pointer));
         } finally {
             handle.exit(pointer);
         }

@@ -2,6 +2,7 @@ package org.sockref;
 
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 
 /** Functions of the default registry and of the library; {@link Registry} has the same for a registry of its own. */
@@ -292,5 +293,38 @@ public final class Sockref {
      */
     public static CompletableFuture<Void> shutdownAsync(Duration timeout) {
         return Registry.DEFAULT.shutdownAsync(timeout);
+    }
+
+    /**
+     * Connect to a name, and have handlers called. What goes wrong is told by {@link Handlers#onError}; bytes may be
+     * written from the beginning, and are queued until it is connected.
+     *
+     * @param name what a listener was started with: a path, '@' and an abstract name, or tcp:HOST:PORT, with an IPv6
+     *     address in brackets; a host is looked up
+     * @param handlers what to call, on the dispatch thread
+     * @return the connection; {@link Connection#execute} leads to its thread
+     * @throws SockrefException ESOCKREF_SHUTDOWN when the process is ending
+     */
+    public static Connection connect(String name, Handlers handlers) throws SockrefException {
+        return connect(name, ConnectOptions.NONE, ConnectionOptions.NONE, handlers);
+    }
+
+    /**
+     * Connect to a name as options say, and have handlers called.
+     *
+     * @param name as for {@link #connect(String, Handlers)}
+     * @param options how to connect
+     * @param connectionOptions how the connection begins
+     * @param handlers what to call, on the dispatch thread
+     * @return the connection
+     * @throws SockrefException as {@link #connect(String, Handlers)}
+     */
+    public static Connection connect(String name, ConnectOptions options, ConnectionOptions connectionOptions,
+            Handlers handlers) throws SockrefException {
+        Objects.requireNonNull(name, "name");
+        Objects.requireNonNull(options, "options");
+        Objects.requireNonNull(connectionOptions, "connectionOptions");
+        Objects.requireNonNull(handlers, "handlers");
+        return Connection.connect(PathBytes.of(name), options, connectionOptions, handlers);
     }
 }

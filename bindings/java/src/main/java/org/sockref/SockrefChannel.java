@@ -78,6 +78,92 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
         socket = new Descriptor(this, fd, onFree);
     }
 
+    /**
+     * Connect to a name and wait for it. An interrupt ends it, with
+     * {@link java.nio.channels.ClosedByInterruptException}.
+     *
+     * @param name what a listener was started with: a path, '@' and an abstract name, or tcp:HOST:PORT, with an IPv6
+     *     address in brackets; a host is looked up
+     * @return the channel
+     * @throws java.net.ConnectException if nobody listens there
+     * @throws java.net.UnknownHostException if there is no such host
+     * @throws SockrefException ENOENT if there is no such path; ESOCKREF_PATH, EACCES, ...
+     * @throws IOException as above
+     */
+    public static SockrefChannel connect(String name) throws IOException {
+        return connect(name, ConnectOptions.NONE);
+    }
+
+    /**
+     * Connect to a name as options say, and wait for it.
+     *
+     * @param name as for {@link #connect(String)}
+     * @param options how
+     * @return the channel
+     * @throws SocketTimeoutException if it took longer than the options allow
+     * @throws IOException as {@link #connect(String)}
+     */
+    public static SockrefChannel connect(String name, ConnectOptions options) throws IOException {
+        return ConnectOperation.await(PathBytes.of(name), options);
+    }
+
+    /**
+     * Connect to an address and wait for it.
+     *
+     * @param address a UnixDomainSocketAddress, or an InetSocketAddress, which is looked up if it is not resolved
+     * @param options how
+     * @return the channel
+     * @throws java.nio.channels.UnsupportedAddressTypeException if it is something else
+     * @throws IOException as {@link #connect(String)}
+     */
+    public static SockrefChannel connect(SocketAddress address, ConnectOptions options) throws IOException {
+        return ConnectOperation.await(Addresses.name(address), options);
+    }
+
+    /**
+     * Connect to an address and wait for it.
+     *
+     * @param address as for {@link #connect(SocketAddress, ConnectOptions)}
+     * @return the channel
+     * @throws IOException as {@link #connect(SocketAddress, ConnectOptions)}
+     */
+    public static SockrefChannel connect(SocketAddress address) throws IOException {
+        return connect(address, ConnectOptions.NONE);
+    }
+
+    /**
+     * Connect to a name, without waiting here.
+     *
+     * @param name as for {@link #connect(String)}
+     * @return a future of the channel, which reports everything that goes wrong; cancelling it ends the attempt, and a
+     *     connection that came all the same is closed
+     */
+    public static CompletableFuture<SockrefChannel> connectAsync(String name) {
+        return connectAsync(name, ConnectOptions.NONE);
+    }
+
+    /**
+     * Connect to a name as options say, without waiting here.
+     *
+     * @param name as for {@link #connect(String)}
+     * @param options how
+     * @return as for {@link #connectAsync(String)}
+     */
+    public static CompletableFuture<SockrefChannel> connectAsync(String name, ConnectOptions options) {
+        return ConnectOperation.begin(PathBytes.of(name), options);
+    }
+
+    /**
+     * Connect to an address as options say, without waiting here.
+     *
+     * @param address as for {@link #connect(SocketAddress, ConnectOptions)}
+     * @param options how
+     * @return as for {@link #connectAsync(String)}
+     */
+    public static CompletableFuture<SockrefChannel> connectAsync(SocketAddress address, ConnectOptions options) {
+        return ConnectOperation.begin(Addresses.name(address), options);
+    }
+
     private void requireOpen() throws ClosedChannelException {
         if (!isOpen()) {
             throw new ClosedChannelException();

@@ -266,7 +266,7 @@ class HandlersTest extends Scene {
     }
 
     @Test
-    void aFullQueueAsksToStopAndDrains() throws Exception {
+    void l59AFullQueueAsksToStopAndDrains() throws Exception {
         byte[] piece = new byte[100_000];
         new Random(42).nextBytes(piece);
         AtomicInteger pieces = new AtomicInteger();
@@ -276,6 +276,8 @@ class HandlersTest extends Scene {
                 do {
                     pieces.incrementAndGet();
                 } while (peer.write(piece));
+                long queued = peer.info().bytesQueued();
+                assertTrue(queued > 65_536 && queued <= 65_536 + piece.length, () -> queued + " bytes are queued");
                 note("full");
             }
 

@@ -1,0 +1,156 @@
+package org.sockref;
+
+import java.io.IOException;
+import java.net.ConnectException;
+import java.net.NoRouteToHostException;
+import java.net.SocketAddress;
+import java.net.SocketTimeoutException;
+import java.net.UnknownHostException;
+import java.nio.channels.ClosedByInterruptException;
+import java.util.Objects;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Executor;
+
+/**
+ * A channel that is being connected. C holds it until it calls settle(), exactly once, on the loop's thread; whoever
+ * completes or cancels the future ends it.
+ */
+final class ConnectOperation {
+    private final EventLoop loop;
+    /** Where the future is completed, and then those of the channel. */
+    private final Executor completes;
+    private final Executor executor;
+    private final CompletableFuture<SockrefChannel> future = new CompletableFuture<>();
+    /** The name, where it is a path; null of TCP. */
+    private SocketAddress remote;
+    /** The loop's connection, of which we have a handle until it is 0. Guarded by this. */
+    private long connection;
+    /** Guarded by this. */
+    private boolean isSettled;
+
+    private ConnectOperation(EventLoop loop, Executor completes, Executor executor) {
+        this.loop = loop;
+        this.completes = completes;
+        this.executor = executor;
+    }
+
+    static CompletableFuture<SockrefChannel> begin(PathBytes name, ConnectOptions options) {
+        return begin(name, options, options == null ? null : options.executor());
+    }
+
+    /** Begin; everything that goes wrong is reported by the future. */
+    private static CompletableFuture<SockrefChannel> begin(PathBytes name, ConnectOptions options,
+            Executor completes) {
+        try {
+            Objects.requireNonNull(options, "options");
+            ConnectOperation operation = new ConnectOperation(EventLoop.get(), completes, options.executor());
+            operation.connect(name.bytes(), options);
+            operation.future.whenComplete((channel, problem) -> operation.end());
+            return operation.future;
+        } catch (Exception e) {
+            return CompletableFuture.failedFuture(e instanceof SockrefException refused ? translated(refused) : e);
+        }
+    }
+
+    /** The outcome, waited for: an interrupt ends it. */
+    static SockrefChannel await(PathBytes name, ConnectOptions options) throws IOException {
+        CompletableFuture<SockrefChannel> future = begin(name, options, Runnable::run);
+        try {
+            return future.get();
+        } catch (InterruptedException e) {
+            if (!future.cancel(false) && !future.isCompletedExceptionally()) {
+                future.join().close();
+            }
+            Thread.currentThread().interrupt();
+            throw new ClosedByInterruptException();
+        } catch (ExecutionException e) {
+            if (e.getCause() instanceof IOException refused) {
+                throw refused;
+            }
+            if (e.getCause() instanceof RuntimeException wrong) {
+                throw wrong;
+            }
+            throw new IOException(e.getCause());
+        }
+    }
+
+    private void connect(byte[] name, ConnectOptions options) throws SockrefException {
+        remote = PathBytes.text(name).startsWith("tcp:") ? null : Addresses.unix(name);
+        long made = Shim.connect(loop.pointer(), name, options.numbers(), options.localHost(), options.addresses(), this);
+        synchronized (this) {
+            if (!isSettled) {
+                connection = made;
+                return;
+            }
+        }
+        Shim.connRelease(made);
+    }
+
+    /** Give the handle back, if we still have it: where the outcome is there nothing is left to be done with it. */
+    private synchronized long takeConnection() {
+        long taken = connection;
+        connection = 0;
+        return taken;
+    }
+
+    /** The future is complete, perhaps before its connection is. */
+    private void end() {
+        long taken = takeConnection();
+        if (taken != 0) {
+            loop.execute(() -> {
+                Shim.connDestroy(taken);
+                Shim.connRelease(taken);
+            });
+        }
+    }
+
+    /** Called from C on the loop's thread: a descriptor that is ours now; or a negative one, and why. */
+    void settle(int fd, SockrefException problem) {
+        try {
+            synchronized (this) {
+                isSettled = true;
+            }
+            long taken = takeConnection();
+            if (taken != 0) {
+                Shim.connRelease(taken);
+            }
+            if (fd < 0) {
+                Throwable why = problem == null ? new OutOfMemoryError("of a connect's error") : translated(problem);
+                Background.complete(completes, () -> future.completeExceptionally(why));
+                return;
+            }
+            SockrefChannel channel = new SockrefChannel(fd, executor, null, remote, () -> { });
+            Background.complete(completes, () -> {
+                if (!future.complete(channel)) {
+                    close(channel);
+                }
+            });
+        } catch (Throwable t) {
+            EventLoop.report(t);
+        }
+    }
+
+    private static void close(SockrefChannel channel) {
+        try {
+            channel.close();
+        } catch (IOException e) {
+            EventLoop.report(e);
+        }
+    }
+
+    /** As Java's own channels say it, with what the library says as the cause. */
+    private static IOException translated(SockrefException problem) {
+        IOException own = switch (problem.code()) {
+            case "ECONNREFUSED" -> new ConnectException(problem.getMessage());
+            case "ETIMEDOUT", "ESOCKREF_TIMEOUT" -> new SocketTimeoutException(problem.getMessage());
+            case "EHOSTUNREACH", "ENETUNREACH" -> new NoRouteToHostException(problem.getMessage());
+            case "ESOCKREF_NOTFOUND" -> new UnknownHostException(problem.getMessage());
+            default -> problem;
+        };
+        if (own != problem) {
+            own.initCause(problem);
+        }
+        return own;
+    }
+}
