@@ -97,6 +97,8 @@ int sockref_conn_set_timeout(sockref_conn *self, unsigned timeout_ms)
     if (timeout_ms > 0) {
         sr_conn_raise(self, SR_CONN_TIMED);
         sr_conn_begin_timeout(self);
+        if (!self->owner->loop->in_turn)
+            sr_backend_wake(self->owner->loop->backend); /* whose alarm is set where a turn ends */
     }
     return 0;
 }

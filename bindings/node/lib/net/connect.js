@@ -32,6 +32,7 @@ function connect(socket, args) {
     throw errors.missingArgs('options', 'port', 'path');
   }
   const begin = options.path ? toPath(options.path) : toHost(options);
+  if (options.signal?.aborted) return; // the stream has seen to it
   if (socket.destroyed) state.revive(socket);
   if (options.blockList) socket.blockList = options.blockList;
   socket.connecting = true;

@@ -213,7 +213,7 @@ Socket.prototype.read = function (size) {
 function isQuick(socket, chunk, encoding, callback) {
   return callback === undefined && encoding === undefined && chunk instanceof Uint8Array && socket[kIsOpen] &&
     socket.writableLength === 0 && socket.writableCorked === 0 && !socket.writableEnded && !socket.destroyed &&
-    chunk.length > 0 && chunk.length < socket.writableHighWaterMark && !socket.readableEnded;
+    chunk.length > 0 && chunk.length < socket.writableHighWaterMark;
 }
 
 Socket.prototype.write = function (chunk, encoding, callback) {
@@ -223,7 +223,7 @@ Socket.prototype.write = function (chunk, encoding, callback) {
     this[kDispatched] += taken;
     return taken === chunk.length || Duplex.prototype.write.call(this, chunk.subarray(taken));
   }
-  if (this.readableEnded && !this.allowHalfOpen && !this.writableEnded) return refuseWrite(this, encoding, callback);
+  if (this.writableEnded && this.readableEnded && !this.allowHalfOpen) return refuseWrite(this, encoding, callback);
   return Duplex.prototype.write.call(this, chunk, encoding, callback);
 };
 

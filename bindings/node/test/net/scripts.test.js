@@ -1,0 +1,97 @@
+'use strict';
+
+// Random scripts: the same calls on both ends of a connection, by node:net and by sockref/net; the events that they
+// tell must be the same. A script that fails names its seed: SEED=n runs that one alone.
+
+const { assert, once, within, closed, implementations, scenario } = require('./harness.js');
+
+const count = 150;
+const first = Number(process.env.SEED ?? 1);
+const last = process.env.SEED ? first : count;
+
+/** Numbers that look random, from a seed: xorshift. */
+function numbers(seed) {
+  let state = (seed * 2654435761) >>> 0 || 1;
+  return (limit) => {
+    state ^= state << 13;
+    state >>>= 0;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    state >>>= 0;
+    return state % limit;
+  };
+}
+
+const steps = ['write', 'write', 'write', 'big', 'end', 'destroy', 'error', 'pause', 'resume', 'resume', 'cork', 'uncork',
+  'destroySoon', 'setTimeout', 'settle', 'settle', 'settle'];
+
+function script(seed) {
+  const next = numbers(seed);
+  return {
+    tcp: next(2) === 1,
+    options: [{ allowHalfOpen: next(2) === 1, pauseOnConnect: next(4) === 0 }, { allowHalfOpen: next(2) === 1 }],
+    listens: [next(3) > 0, next(3) > 0],
+    steps: Array.from({ length: 3 + next(8) }, () => ({ who: next(2), what: steps[next(steps.length)], size: 1 + next(3000) })),
+  };
+}
+
+// Data is told by its length alone, for it may come in any pieces; drain depends on when the kernel takes what.
+const watched = ['connect', 'ready', 'end', 'finish', 'error', 'close'];
+
+function watch(socket, name, listens, log) {
+  const own = [];
+  log.push(own);
+  for (const event of watched) {
+    socket.on(event, (value) => own.push(`${name} ${event}${value === undefined ? '' : ` ${value?.code ?? value}`}`));
+  }
+  if (listens) socket.on('data', () => {});
+  return own;
+}
+
+function take(socket, { what, size }) {
+  if (what === 'write') socket.write(Buffer.alloc(size, size));
+  else if (what === 'big') socket.write(Buffer.alloc(size * 100, size));
+  else if (what === 'error') socket.destroy(Object.assign(new Error('mine'), { code: 'MINE' }));
+  else if (what === 'setTimeout') socket.setTimeout(0);
+  else socket[what]();
+}
+
+// Long enough for what is on its way to come: both ends are of this process.
+async function settle() {
+  for (let i = 0; i < 6; i++) await new Promise((resolve) => { setImmediate(resolve); });
+  await new Promise((resolve) => { setTimeout(resolve, 2); });
+}
+
+async function play(net, { tcp, options, listens, steps: taken }, place) {
+  const log = [];
+  const server = net.createServer(options[0]);
+  server.listen(tcp ? { port: 0, host: '127.0.0.1' } : { path: place });
+  await within(once(server, 'listening'), 'listening');
+  const accepted = within(once(server, 'connection'), 'connection');
+  const client = net.connect({ ...(tcp ? { port: server.address().port, host: '127.0.0.1' } : { path: place }), ...options[1] });
+  const told = within(new Promise((resolve) => { client.once('ready', resolve); }), 'ready');
+  watch(client, 'client', listens[1], log);
+  const [socket] = await accepted;
+  watch(socket, 'server', listens[0], log);
+  await told;
+  for (const step of taken) {
+    if (step.what === 'settle') await settle();
+    else take([socket, client][step.who], step);
+  }
+  await settle();
+  const totals = [socket, client].map((one) => [one.readyState, one.destroyed, one.bytesWritten]);
+  log.push('over');
+  for (const one of [socket, client]) one.destroy();
+  await Promise.all([closed(socket), closed(client)]);
+  await new Promise((resolve) => { server.close(resolve); });
+  return { log, totals };
+}
+
+scenario(`${last - first + 1} random scripts tell the same events`, async ({ file }) => {
+  for (let seed = first; seed <= last; seed++) {
+    const played = script(seed);
+    const outcomes = [];
+    for (const { net } of implementations) outcomes.push(await play(net, played, file(`${seed}.sock`)));
+    assert.deepEqual(outcomes[1], outcomes[0], `SEED=${seed} ${JSON.stringify(played)}`);
+  }
+});
