@@ -281,8 +281,12 @@ Socket.prototype._final = function (callback) {
     this.once('connect', () => this._final(callback));
     return;
   }
-  if (this[kSlot] >= 0) low.conn_end(this[kSlot]);
-  callback();
+  if (this[kSlot] < 0) {
+    callback();
+    return;
+  }
+  low.conn_end(this[kSlot]);
+  setImmediate(callback); // not at once: what follows in this turn may still destroy it
 };
 
 Socket.prototype.end = function (chunk, encoding, callback) {

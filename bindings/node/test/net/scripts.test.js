@@ -36,11 +36,12 @@ function script(seed) {
 }
 
 // Data is told by its length alone, for it may come in any pieces; drain depends on when the kernel takes what.
+// When one end is gone, what the other hears is a matter of which comes first: what was told before must be the same.
+const cutting = ['destroy', 'error', 'destroySoon'];
 const watched = ['connect', 'ready', 'end', 'finish', 'error', 'close'];
 
-function watch(socket, name, listens, log) {
+function watch(socket, name, listens) {
   const own = [];
-  log.push(own);
   for (const event of watched) {
     socket.on(event, (value) => own.push(`${name} ${event}${value === undefined ? '' : ` ${value?.code ?? value}`}`));
   }
@@ -63,28 +64,39 @@ async function settle() {
 }
 
 async function play(net, { tcp, options, listens, steps: taken }, place) {
-  const log = [];
   const server = net.createServer(options[0]);
   server.listen(tcp ? { port: 0, host: '127.0.0.1' } : { path: place });
   await within(once(server, 'listening'), 'listening');
   const accepted = within(once(server, 'connection'), 'connection');
   const client = net.connect({ ...(tcp ? { port: server.address().port, host: '127.0.0.1' } : { path: place }), ...options[1] });
   const told = within(new Promise((resolve) => { client.once('ready', resolve); }), 'ready');
-  watch(client, 'client', listens[1], log);
+  const ours = watch(client, 'client', listens[1]);
   const [socket] = await accepted;
-  watch(socket, 'server', listens[0], log);
+  const logs = [watch(socket, 'server', listens[0]), ours];
   await told;
+  const cuts = [Infinity, Infinity];
+  const ended = [false, false];
   for (const step of taken) {
-    if (step.what === 'settle') await settle();
-    else take([socket, client][step.who], step);
+    if (step.what === 'settle') {
+      await settle();
+      continue;
+    }
+    take([socket, client][step.who], step);
+    const isLate = ended[step.who] && ['write', 'big'].includes(step.what); // it destroys its own end
+    if (step.what === 'end') ended[step.who] = true;
+    if (isLate || cutting.includes(step.what)) cuts[1 - step.who] = Math.min(cuts[1 - step.who], logs[1 - step.who].length);
   }
   await settle();
   const totals = [socket, client].map((one) => [one.readyState, one.destroyed, one.bytesWritten]);
-  log.push('over');
   for (const one of [socket, client]) one.destroy();
   await Promise.all([closed(socket), closed(client)]);
   await new Promise((resolve) => { server.close(resolve); });
-  return { log, totals };
+  for (const log of logs) {
+    assert.equal(log.filter((event) => event.includes(' close ')).length, 1, 'close comes once');
+    assert.match(log.at(-1), / close /, 'and last');
+    assert.equal(log.some((event) => event.includes(' error ')), log.at(-1).endsWith('true'), 'and knows of an error');
+  }
+  return { logs: logs.map((log, i) => log.slice(0, cuts[i])), totals: cuts.map((cut, i) => (cut < Infinity ? [] : totals[i])) };
 }
 
 scenario(`${last - first + 1} random scripts tell the same events`, async ({ file }) => {
