@@ -469,7 +469,8 @@ SOCKREF_API int sockref_registry_register_new(sockref_registry *self, const char
  *   - SOCKREF_EEXISTS: exclusive was asked for, and this registry has it
  *   - SOCKREF_EBUSY: another registry owns it, and it can't be joined: exclusive, share 0, or a
  *     narrower mode was asked for, or its owner does not answer; the message tells who
- *   - SOCKREF_EUNTRUSTED: somebody else could change the directory or the lock file
+ *   - SOCKREF_EUNTRUSTED: somebody else could change the lock file, or, unless share is 0, the
+ *     directory
  *   - SOCKREF_EUNSUPPORTED: the file system has no locks that go with their process; or a guard was
  *     demanded and there is none
  *   - SOCKREF_ETIMEOUT: another start or removal took too long

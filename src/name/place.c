@@ -41,7 +41,7 @@ static const char *find_distrust(const struct stat *dir, uid_t user, bool *out_s
     bool writable = dir->st_mode & (S_IWGRP | S_IWOTH);
     bool sticky = dir->st_mode & S_ISVTX;
 
-    *out_shared = writable;
+    *out_shared = writable || (dir->st_uid != user && dir->st_uid != 0);
     if (dir->st_uid != user && dir->st_uid != 0)
         return "the directory belongs to another user: use one of your own";
     if (writable && !(sticky && dir->st_uid == 0))
@@ -50,7 +50,7 @@ static const char *find_distrust(const struct stat *dir, uid_t user, bool *out_s
     return NULL;
 }
 
-int sr_place_open(const char *path, struct sr_place *out_place)
+static int open_place(const char *path, bool any, struct sr_place *out_place)
 {
     struct sr_place place = {.dir = -1, .user = geteuid()};
     char directory[SR_PATH_MAX + 1];
@@ -75,7 +75,7 @@ int sr_place_open(const char *path, struct sr_place *out_place)
         goto close_dir;
     }
     distrust = find_distrust(&info, place.user, &place.shared);
-    if (distrust) {
+    if (distrust && !any) {
         status = sr_error_set(SOCKREF_EUNTRUSTED, path, "%s", distrust);
         goto close_dir;
     }
@@ -89,6 +89,16 @@ close_dir:
     return status;
 }
 
+int sr_place_open(const char *path, struct sr_place *out_place)
+{
+    return open_place(path, false, out_place);
+}
+
+int sr_place_open_any(const char *path, struct sr_place *out_place)
+{
+    return open_place(path, true, out_place);
+}
+
 int sr_place_from_fd(int dir, struct sr_place *out_place)
 {
     struct sr_place place = {.dir = dir, .user = geteuid()};
@@ -98,7 +108,7 @@ int sr_place_from_fd(int dir, struct sr_place *out_place)
         return -errno;
     if (!S_ISDIR(info.st_mode))
         return -ENOTDIR;
-    place.shared = info.st_mode & (S_IWGRP | S_IWOTH);
+    (void)find_distrust(&info, place.user, &place.shared);
     place.device = info.st_dev;
     place.inode = info.st_ino;
     *out_place = place;

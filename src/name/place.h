@@ -10,7 +10,7 @@
 
 struct sr_place {
     int dir;      /* O_PATH, noted; -1 for a name that is no file */
-    bool shared;  /* others may create files there (sticky): remove by rename-aside */
+    bool shared;  /* others may put files there: remove by rename-aside */
     dev_t device; /* of the directory */
     ino_t inode;
     uid_t user; /* whose names are looked for there: the effective one of this process */
@@ -18,6 +18,8 @@ struct sr_place {
 
 /* Open and pin the directory of a checked path, and check that nobody else could change it. */
 int sr_place_open(const char *path, struct sr_place *out_place);
+/* The same, but one that others could change is none the worse: it is shared with them. */
+int sr_place_open_any(const char *path, struct sr_place *out_place);
 /* Take a directory that somebody else has opened and checked: 0 or -errno, nothing described. */
 int sr_place_from_fd(int dir, struct sr_place *out_place);
 void sr_place_close(struct sr_place *self);

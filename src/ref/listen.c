@@ -542,7 +542,8 @@ static int attempt_init(struct attempt *attempt, sockref_registry *registry, con
     status = sr_name_init(&attempt->name, registry, path);
     if (status < 0)
         goto close_drawn;
-    status = sr_place_open(path, &attempt->place);
+    status = attempt->settings.values[SOCKREF_OPT_SHARE] ? sr_place_open(path, &attempt->place)
+                                                         : sr_place_open_any(path, &attempt->place);
     if (status < 0)
         goto clear_name;
     if (attempt->place.dir >= 0)

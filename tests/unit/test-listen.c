@@ -174,6 +174,30 @@ START_TEST(what_the_system_refuses_is_told)
 }
 END_TEST
 
+/* Without sharing there is nothing that others could be told by it. */
+START_TEST(alone_it_listens_where_others_may_put_files)
+{
+    static const mode_t modes[] = {0777, 0770, 01777};
+    sockref_options *alone = harness_options(SOCKREF_OPT_SHARE, 0, 0);
+    const char *dir = harness_at("open"), *path = harness_at("open/a");
+    sockref *ref;
+
+    ck_assert_int_eq(mkdir(dir, 0700), 0);
+    ck_assert_int_eq(chmod(dir, modes[_i]), 0);
+    if (_i == 2 && geteuid() == 0) /* sticky, and another user's */
+        ck_assert_int_eq(chown(dir, 65534, 65534), 0);
+    harness_leave_dead(path); /* that is looked into there as well */
+    harness_assert_ok(sockref_registry_listen(registry, path, alone, &ref));
+    ck_assert(harness_can_dial(path));
+    ck_assert_uint_eq(harness_mode(path), 0600);
+    faults_install();
+    sockref_release(ref);
+    ck_assert_uint_eq(faults_calls(FAULTS_rename_new), 1);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+    sockref_options_free(alone);
+}
+END_TEST
+
 static int listen_as_nobody(void *arg)
 {
     sockref *ref = NULL;
@@ -467,6 +491,7 @@ int main(void)
     tcase_add_test(tcase, what_is_given_may_go_at_once);
     tcase_add_test(tcase, wrong_arguments_are_told);
     tcase_add_test(tcase, what_the_system_refuses_is_told);
+    tcase_add_loop_test(tcase, alone_it_listens_where_others_may_put_files, 0, 3);
     tcase_add_test(tcase, an_unwritable_directory_is_told);
     tcase_add_test(tcase, a_start_that_fails_leaves_a_held_name_as_it_was);
     tcase_add_test(tcase, exclusive_owns_or_fails);
