@@ -39,16 +39,31 @@ static PyObject *refuse_after_eof(const char *method)
     return NULL;
 }
 
+/*
+ * A write that asks to stop though little is queued: the connection is broken. on_error tells why later in the turn,
+ * but who writes as long as he may must see it now.
+ */
+static void look_for_failure(struct transport *transport)
+{
+    sockref_conn_details found = {.size = sizeof(found)};
+
+    if (queued_of(transport) <= HIGH_WATER && sockref_conn_info(transport->conn, &found) == 0 &&
+        found.state == SOCKREF_CONN_CLOSED)
+        transport->flags |= CLOSING;
+}
+
 static PyObject *write_checked(PyObject *self, struct transport *transport, PyObject *data)
 {
     int status;
 
-    if (!write_object(transport->conn, data, &status))
+    if (!write_object(transport->conn, data, false, &status))
         return NULL;
     if (status < 0 && status != SOCKREF_ECLOSED) {
         raise_status(status);
         return NULL;
     }
+    if (status == SOCKREF_WRITE_FULL)
+        look_for_failure(transport);
     pause_if_full(self);
     Py_RETURN_NONE;
 }

@@ -44,6 +44,8 @@ class End(asyncio.Protocol):
             if length == 0:
                 self.ended = True
                 self.transport.write_eof()
+                if self.end_seen:
+                    self.transport.close()
                 return
             piece = os.urandom(length)
             self.sent += length
@@ -90,17 +92,9 @@ class End(asyncio.Protocol):
         self.over()
 
 
-def place(name: str) -> dict[str, Any]:
-    """The arguments for a path or a TCP name."""
-    if not name.startswith("tcp:"):
-        return {"path": name}
-    host, _, port = name[4:].rpartition(":")
-    return {"host": host.strip("[]"), "port": int(port)}
-
-
 async def serve(name: str, count: int) -> None:
     over = asyncio.Semaphore(0)
-    server = await aio.create_server(lambda: End(over=over.release), **place(name))
+    server = await aio.create_server(lambda: End(over=over.release), name)
     print("ready", server.reference.path, flush=True)
     for _ in range(count):
         await over.acquire()
@@ -110,7 +104,7 @@ async def serve(name: str, count: int) -> None:
 
 async def dial(name: str, mode: str, size: int) -> None:
     over = asyncio.Event()
-    await aio.create_connection(lambda: End(mode, size, over.set), **place(name))
+    await aio.create_connection(lambda: End(mode, size, over.set), name)
     await over.wait()
 
 

@@ -233,6 +233,22 @@ def test_huge_write_arrives_whole(net: Net, path: Path) -> None:
     net.run(main())
 
 
+def test_writing_to_a_peer_that_is_gone(net: Net, path: Path) -> None:
+    """Who writes until he is told to stop comes to an end, and hears why."""
+
+    async def main() -> None:
+        async with pair(net, path, Recorder, Recorder) as (server, client):
+            server.transport.abort()
+            await server.has("lost")
+            client.transport.pause_reading()
+            while not client.transport.is_closing() and "pause" not in client.calls:
+                client.transport.write(b"x")
+            await client.has("lost")
+            assert isinstance(client.lost_with, BrokenPipeError)
+
+    net.run(main())
+
+
 class Buffered(asyncio.BufferedProtocol):
     """Echoes, in a buffer that it resizes each time."""
 
