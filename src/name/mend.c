@@ -37,6 +37,7 @@ static int renew_lock(struct sr_share *share, const struct sr_place *place)
     if (status == 0 && (status = sr_fd_replace(fresh.fd, share->lock.fd)) < 0)
         status = sr_error_system(-status, "dup3", share->path);
     if (status != 0) {
+        sr_lockfile_discard(&fresh, place, share->path);
         sr_lockfile_close(&fresh);
         return status;
     }
@@ -84,9 +85,13 @@ static int mend_control(struct sr_share *share, const struct sr_place *place)
     if (!is_beside_missing(share, place, ".srctl"))
         return 0;
     status = sr_control_listen(place, share->path, &fd);
+    if (status < 0)
+        return status;
+    status = sr_fd_replace(fd, share->control);
     if (status == 0)
-        status = sr_fd_replace(fd, share->control);
-    return status;
+        return 0;
+    sr_control_remove(place, share->path, &fd);
+    return sr_error_system(-status, "dup3", share->path);
 }
 
 /* Holders see by the generation that something has changed. */

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -419,6 +420,51 @@ static void delayed(void)
     free_registries();
 }
 
+static void on_displaced(sockref *ref, int event, void *user)
+{
+    (void)ref;
+    if (event == SOCKREF_WATCH_DISPLACED)
+        atomic_store((atomic_bool *)user, true);
+}
+
+static bool was_told(void *told)
+{
+    return atomic_load((atomic_bool *)told);
+}
+
+/* Somebody removes what stands there, which the owner makes again. */
+static void mend(const char *suffix)
+{
+    static atomic_bool told;
+    char leaf[40];
+    sockref *a;
+
+    snprintf(leaf, sizeof leaf, suffix[0] ? ".a%s" : "a", suffix);
+    if (make_registries() && (a = listen_at(first, "a", NULL))) {
+        sockref_set_watch(a, on_displaced, &told, NULL);
+        unlink(at(leaf));
+        if (sockref_is_active(a))
+            faults_wait(was_told, &told, 1000);
+        sockref_release(a);
+    }
+    free_registries();
+}
+
+static void mend_socket(void)
+{
+    mend("");
+}
+
+static void mend_control(void)
+{
+    mend(".srctl");
+}
+
+static void mend_lock(void)
+{
+    mend(".srlock");
+}
+
 static void default_names(void)
 {
     sockref *a = NULL, *b = NULL;
@@ -490,6 +536,9 @@ const struct faults_scenario faults_scenarios[] = {
     {"end without heir", set_up_guarded, end_without_heir},
     {"shut down", set_up_guarded, shut_down},
     {"delayed", set_up_guarded, delayed},
+    {"mend socket", set_up_guarded, mend_socket},
+    {"mend control socket", set_up_guarded, mend_control},
+    {"mend lock file", set_up_guarded, mend_lock},
     {"default names", set_up_guarded, default_names},
     {"first join", set_up, join_and_release},
     {0},

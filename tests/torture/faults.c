@@ -31,7 +31,7 @@
 #define RUN_SECONDS 60
 #define LEAST       10000
 #define TOLD_MOST   20
-#define JOBS        6
+#define JOBS        16 /* they wait for most of the time */
 
 struct sites {
     _Atomic uint32_t count;
@@ -40,6 +40,14 @@ struct sites {
         _Atomic uint32_t calls;
     } at[SITES_MOST];
 };
+
+/* Of all scenarios, which run side by side. */
+struct totals {
+    _Atomic uint64_t faults, missed, wrong;
+    _Atomic uint64_t places[SITES_MOST];
+};
+
+static struct totals *totals;
 
 /* What is to fail, in a child. */
 static struct sites *sites;
@@ -70,11 +78,25 @@ static void note_call(uint64_t key)
     }
 }
 
+/* In any run of any scenario. */
+static void note_place(uint64_t key)
+{
+    for (uint32_t i = 0; i < SITES_MOST; i++) {
+        uint64_t found = atomic_load_explicit(&totals->places[i], memory_order_relaxed);
+
+        if (found == key ||
+            (found == 0 && atomic_compare_exchange_strong(&totals->places[i], &found, key)) ||
+            found == key)
+            return;
+    }
+}
+
 static int on_call(unsigned member, uint64_t key, bool after)
 {
     (void)member;
     if (after)
         return 0;
+    note_place(key);
     if (is_noting)
         note_call(key);
     if (is_over || key != wanted_key || atomic_fetch_add(&passed, 1) + 1 != wanted_nth)
@@ -360,12 +382,6 @@ __attribute__((noreturn)) static void run_child(const struct faults_scenario *sc
 
 /* ---- all of them ---- */
 
-/* Of all scenarios, which run side by side. */
-struct totals {
-    _Atomic uint64_t faults, missed, wrong;
-};
-
-static struct totals *totals;
 static uint64_t wrong; /* of this scenario */
 
 /* Returns whether the run was as it should be. */
@@ -477,6 +493,20 @@ static void wait_for_one(unsigned *inout_running)
     --*inout_running;
 }
 
+/* Every place that was passed, for tests/torture/places. */
+static void write_places(void)
+{
+    const char *list = getenv("TORTURE_POINTS");
+    FILE *out = list && list[0] ? fopen(list, "w") : NULL;
+
+    for (uint32_t i = 0; out && i < SITES_MOST && atomic_load(&totals->places[i]) != 0; i++) {
+        crash_print_point(out, atomic_load(&totals->places[i]));
+        fputc('\n', out);
+    }
+    if (out)
+        fclose(out);
+}
+
 static bool tell_end(unsigned scenarios, bool is_whole, double seconds)
 {
     uint64_t faults = atomic_load(&totals->faults), all_wrong = atomic_load(&totals->wrong);
@@ -513,6 +543,8 @@ int main(int argc, char **argv)
     }
     while (running > 0)
         wait_for_one(&running);
+    open_table(); /* for the names of functions */
+    write_places();
     return tell_end(scenarios, argc == 1, (double)(crash_now() - since) / 1e9) ? EXIT_SUCCESS
                                                                                : EXIT_FAILURE;
 }

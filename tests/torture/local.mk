@@ -8,6 +8,7 @@ torture_cppflags = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
 torture_cflags = $(AM_CFLAGS) -fno-inline -fno-omit-frame-pointer -fno-optimize-sibling-calls
 
 tests_torture_libtorture_la_SOURCES = $(libsockref_internal_la_SOURCES)
+tests_torture_libtorture_la_CPPFLAGS = $(AM_CPPFLAGS) -DATTEND_MS=20
 tests_torture_libtorture_la_CFLAGS = $(torture_cflags)
 
 torture_points = tests/torture/ablate.c tests/torture/crash.c tests/torture/crash.h tests/torture/symbols.c \
