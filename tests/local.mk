@@ -5,6 +5,7 @@ unit_suites = \
 	tests/unit/test-bound \
 	tests/unit/test-cleanup \
 	tests/unit/test-conn \
+	tests/unit/test-conn-faults \
 	tests/unit/test-conn-options \
 	tests/unit/test-conn-pairs \
 	tests/unit/test-conn-script \
@@ -174,6 +175,10 @@ valgrind_suites = \
 	tests/unit/test-watch \
 	tests/integration/test-lifecycle-names
 
+# Random scripts of connections, for as long as one likes.
+fuzz: tests/unit/test-conn-script src/guard/sockref-guard$(EXEEXT)
+	@$(AM_TESTS_ENVIRONMENT) FUZZ_SECONDS=$(or $(SECONDS),60) tests/unit/test-conn-script
+
 # The suites alone, with one backend or the other.
 check-epoll:
 	$(MAKE) check TESTS='$(c_suites)'
@@ -190,4 +195,4 @@ check-local:
 if !HAVE_CHECK
 	@echo 'make check: the C suites need libcheck >= 0.15; install it and configure again' >&2; exit 1
 endif
-.PHONY: check-epoll check-poll check-api exchange pairs valgrind
+.PHONY: check-epoll check-poll check-api exchange fuzz pairs valgrind

@@ -153,8 +153,8 @@ int sr_conn_make(struct sr_conn_owner *owner, int fd, struct sockref_conn **out_
     status =
         backend->ops->set(backend, &self->source, sr_conn_has(self, SR_CONN_PAUSED) ? 0 : SR_READ);
     if (status < 0) {
-        unlink_it(self);
         sr_conn_free_extra(self);
+        unlink_it(self);
         sockref_conn_release(self);
         return status;
     }
@@ -187,8 +187,8 @@ int sr_conn_make_unconnected(struct sr_conn_owner *owner, struct sr_connecting *
 
 void sr_conn_unmake(struct sockref_conn *self)
 {
-    unlink_it(self);
     sr_conn_free_extra(self);
+    unlink_it(self);
     sr_conn_raise(self, SR_CONN_DEAD | SR_CONN_CLOSED);
     sockref_conn_release(self);
 }
