@@ -144,7 +144,7 @@ typedef struct sockref_handlers {
      * to what there is room for. The memory stays as it is until the on_data that follows has
      * returned; that gets the same pointer. There may be nothing to read, and no on_data.
      *
-     * Returns the memory; NULL: the loop's own.
+     * Returns the memory; NULL, or no room in it: the loop's own.
      */
     void *(*on_buffer)(sockref_conn *conn, size_t *inout_length, void *user);
     /** The peer passed a descriptor (Unix sockets): it is the callee's, close-on-exec. It comes
