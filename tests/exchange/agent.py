@@ -79,7 +79,7 @@ class End(asyncio.Protocol):
             self.transport.abort()
         elif not self.is_client and self.mode == "h":
             self.pour()
-        return not (self.ended and self.transport.get_write_buffer_size() == 0)
+        return not self.ended
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closes += 1
