@@ -552,6 +552,8 @@ void sr_listener_begin(struct sr_listener *self, struct sr_life *life)
     self->source.fd = life->file.fd;
     self->owner.max_buffered =
         self->owner.options.max_buffered ? self->owner.options.max_buffered : life->max_buffered;
+    /* One that the program bound may block, and accepting goes on until there is nobody left. */
+    (void)sr_sys.tame(self->source.fd);
     if (!is_unheld(self))
         sr_loop_hold(loop, 1);
     sr_mutex_lock(&loop->mutex);

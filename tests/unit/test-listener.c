@@ -150,6 +150,26 @@ START_TEST(no_more_than_max_connections_are_open)
 }
 END_TEST
 
+START_TEST(a_blocking_socket_of_the_program_does_not_block_the_loop)
+{
+    struct record record = {0};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    sockref *ref;
+    int peer, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    strcpy(address.sun_path, path);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(listen(fd, 8), 0);
+    ck_assert_int_eq(sockref_registry_register_new(NULL, path, fd, &ref), 0);
+    ck_assert_int_eq(sockref_serve_on(ref, loop, &recording, &record), 0);
+    peer = dial();
+    DRIVE_UNTIL(record.connections == 1);
+    close(peer);
+    sockref_release(ref);
+    DRIVE_UNTIL(record.stops == 1);
+}
+END_TEST
+
 START_TEST(stop_closes_connections_and_comes_last)
 {
     struct record record = {0};
@@ -282,6 +302,7 @@ int main(void)
     tcase_add_loop_test(tcase, an_error_of_accept_never_ends_the_listener, 0,
                         (int)(sizeof accept_errors / sizeof *accept_errors));
     tcase_add_test(tcase, no_more_than_max_connections_are_open);
+    tcase_add_test(tcase, a_blocking_socket_of_the_program_does_not_block_the_loop);
     tcase_add_test(tcase, stop_closes_connections_and_comes_last);
     tcase_add_test(tcase, a_revoked_listener_stops_but_lends_its_descriptor);
     tcase_add_test(tcase, many_connections_at_a_stop_do_not_hold_the_loop);
