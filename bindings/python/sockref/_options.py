@@ -39,6 +39,10 @@ class ListenOptions(TypedDict, total=False):
     """Own the name or fail. Default False."""
     handover: bool | None
     """The listener may be passed to another holder when this one ends. Default True."""
+    ipv6_only: bool | None
+    """TCP, IPv6: no connections by IPv4. Default False."""
+    reuse_port: bool | None
+    """TCP: the port may be bound by several listeners that all say so. Default False."""
 
 
 class RegistryOptions(ListenOptions, total=False):
@@ -50,6 +54,8 @@ class RegistryOptions(ListenOptions, total=False):
     """Names of the registry. Default 1024."""
     max_references: int | None
     """References to one name. Default 65536."""
+    keep_file: bool | None
+    """The file of a socket given to register_new() stays at the end; also no guard and no sharing. Default False."""
 
 
 # The numbers are the library's ABI.
@@ -69,8 +75,11 @@ _NUMBERS = {
     "unique": 13,
     "exclusive": 14,
     "handover": 15,
+    "ipv6_only": 16,
+    "reuse_port": 17,
+    "keep_file": 18,
 }
-_REGISTRY_ONLY = frozenset({"directory", "max_sockets", "max_references"})
+_REGISTRY_ONLY = frozenset({"directory", "max_sockets", "max_references", "keep_file"})
 
 
 def registry_options(options: Mapping[str, object]) -> sockref_options:

@@ -53,14 +53,15 @@ class Registry:
                 return None
             raise
 
-    def register_new(self, path: Path, listener: socket.socket | int) -> SocketReference:
-        """Take a socket that the program bound at path, and count its first reference.
+    def register_new(self, path: Path | None, listener: socket.socket | int) -> SocketReference:
+        """Take a socket that the program bound, and count its first reference.
 
-        On success only, the socket object is detached, or the descriptor is sockref's, and the file is removed
-        with the last reference. Raises ESOCKREF_EXISTS where the name is known, ESOCKREF_FOREIGN for anything
-        but a listening Unix stream socket that is bound there.
+        path is where it is bound; None: what the socket itself tells. On success only, the socket object is
+        detached, or the descriptor is sockref's, and the file is removed with the last reference, unless the
+        registry has keep_file. Raises ESOCKREF_EXISTS where the name is known, ESOCKREF_FOREIGN for anything but a
+        listening stream socket, Unix or TCP, that is bound there.
         """
-        raw = encode(path)
+        raw = encode_optional(path)
         if isinstance(listener, socket.socket):
             handle = _lowlevel.sockref_registry_register_new(self._handle, raw, listener.fileno())
             listener.detach()

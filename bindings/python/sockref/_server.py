@@ -176,6 +176,7 @@ async def create_server(
     port: int | None = None,
     *,
     reference: SocketReference | None = None,
+    sock: socket.socket | None = None,
     registry: Registry | None = None,
     start_serving: bool = True,
     keepalive: bool = False,
@@ -188,8 +189,10 @@ async def create_server(
     name alone is what start_listener() takes: a path, "@" and an abstract name, "tcp:HOST:PORT", or None for the
     default name; with a port it is a host, as with asyncio's own create_server(). Options are those of
     start_listener(), but that the name must not be in use: exclusive is True. A name in
-    use is an OSError with EADDRINUSE. With reference, a name that is held already is served; the server counts a
-    reference of its own.
+    use is an OSError with EADDRINUSE.
+
+    With reference, a name that is held already is served; the server counts a reference of its own. With sock, a
+    socket that the program bound, which is detached: see Registry.register_new().
 
     With descriptors, those that peers pass are given to the protocol's descriptor_received(fd); without, none is
     taken in.
@@ -197,12 +200,12 @@ async def create_server(
     if ssl:
         raise NotImplementedError(NO_TLS)
     loop = asyncio.get_running_loop()
-    if reference is None:
-        reference = await _listen(registry or default, name, port, options)
-    elif name is not None or port is not None or registry is not None or options:
-        raise ValueError("reference was given, so a name and options cannot be")
+    if reference is not None or sock is not None:
+        if name is not None or port is not None or options:
+            raise ValueError("with reference or sock, a name and options cannot be given")
+        reference = _held(reference, sock, registry)
     else:
-        reference = reference.dup()
+        reference = await _listen(registry or default, name, port, options)
     tcp = {"nodelay": True, "keepalive": keepalive} if reference.path.startswith("tcp:") else {}
     begin = connection_options({"outlive": True, **FOR_ASYNCIO, **tcp})
     server = Server(loop, reference, protocol_factory, begin, descriptors)
@@ -213,6 +216,19 @@ async def create_server(
         reference.close()
         raise
     return server
+
+
+def _held(
+    reference: SocketReference | None, sock: socket.socket | None, registry: Registry | None
+) -> SocketReference:
+    if reference is not None:
+        if sock is not None or registry is not None:
+            raise ValueError("reference was given, so sock and registry cannot be")
+        return reference.dup()
+    assert sock is not None
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.listen(4096)
+    return (registry or default).register_new(None, sock)
 
 
 async def _listen(
@@ -238,6 +254,7 @@ async def start_server(
     *,
     limit: int = 2**16,
     reference: SocketReference | None = None,
+    sock: socket.socket | None = None,
     registry: Registry | None = None,
     start_serving: bool = True,
     keepalive: bool = False,
@@ -256,6 +273,7 @@ async def start_server(
         name,
         port,
         reference=reference,
+        sock=sock,
         registry=registry,
         start_serving=start_serving,
         keepalive=keepalive,

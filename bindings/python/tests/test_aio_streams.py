@@ -295,6 +295,29 @@ def test_reference_of_a_server(ours: Net, path: Path) -> None:
     ours.run(main())
 
 
+def test_socket_that_the_program_bound(ours: Net, path: Path) -> None:
+    import socket
+
+    async def main() -> None:
+        bound = socket.socket(socket.AF_UNIX)
+        bound.bind(str(path))
+        tcp = socket.create_server(("127.0.0.1", 0))
+        address = tcp.getsockname()
+        async with await sockref.aio.start_server(echo, sock=bound) as server:
+            assert bound.fileno() == -1 and server.reference.path == str(path)
+            async with await sockref.aio.start_server(echo, sock=tcp) as other:
+                assert other.reference.local_address == address
+                for name in ((path,), address):
+                    reader, writer = await sockref.aio.open_connection(*name)
+                    writer.write(b"x")
+                    assert await reader.readexactly(1) == b"x"
+                    writer.close()
+                    await writer.wait_closed()
+        assert not is_socket(path)
+
+    ours.run(main())
+
+
 def test_name_in_use(ours: Net, path: Path) -> None:
     import errno
 

@@ -1,5 +1,7 @@
 """Not run: what a program may write, for mypy --strict."""
 
+import asyncio
+import socket
 from pathlib import Path
 from typing import assert_type
 
@@ -14,6 +16,41 @@ class Upper(sockref.Handlers):
 
 def heard(event: sockref.WatchEvent) -> None:
     assert_type(event is sockref.WatchEvent.LOST, bool)
+
+
+class Shout(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, sockref.aio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(memoryview(data.upper()))
+
+
+async def client_connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(await reader.readline())
+
+
+async def asynchronous() -> None:
+    transport, protocol = await sockref.aio.create_connection(Shout, "localhost", 80, family=socket.AF_INET)
+    assert_type(transport, sockref.aio.Transport)
+    assert_type(protocol, Shout)
+    transport.send_fd(socket.socket(), b"x")
+    reader, writer = await sockref.aio.open_connection("@name", timeout=1.5)
+    assert_type(reader, asyncio.StreamReader)
+    assert_type(writer, asyncio.StreamWriter)
+    async with await sockref.aio.start_server(client_connected, "/run/a.sock", mode=0o660) as server:
+        assert_type(server, sockref.aio.Server)
+        assert_type(server.reference, sockref.SocketReference)
+        await server.serve_forever()
+    await sockref.aio.create_server(Shout, reference=sockref.listen(), descriptors=True)
+    await sockref.aio.create_server(print)  # type: ignore[arg-type]
+    connection = sockref.connect("tcp:[::1]:80", Upper(), one_by_one=True, timeout_ms=100)
+    assert_type(connection.info(), sockref.ConnectionInfo)
+    assert_type(connection.info().state, sockref.ConnectionState)
+    assert_type(connection.peer().uid, int)
+    connection.call_soon_threadsafe(connection.write, b"x")
+    sockref.connect("/run/a.sock", Upper(), whatever=1)  # type: ignore[call-arg]
 
 
 async def main() -> None:

@@ -1,0 +1,260 @@
+"""sockref.aio and the loop that it lives on: fairness, fork, threads, memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from helpers import script
+from nets import Net
+from test_aio_streams import echo
+
+import sockref.aio
+
+
+async def keep_busy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stop: asyncio.Event) -> int:
+    """Round trips until told to stop."""
+    trips = 0
+    while not stop.is_set():
+        writer.write(b"x" * 64)
+        await reader.readexactly(64)
+        trips += 1
+    writer.close()
+    await writer.wait_closed()
+    return trips
+
+
+def test_nobody_starves(ours: Net, directory: Path) -> None:
+    """Sockets of ours, sockets of the loop's own, and its timers, all at once."""
+    mine, its = directory / "mine.sock", directory / "its.sock"
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        async with await sockref.aio.start_server(echo, mine):
+            server = await asyncio.start_unix_server(echo, str(its))
+            at_mine = [await sockref.aio.open_connection(mine) for _ in range(32)]
+            at_its = [await asyncio.open_unix_connection(str(its)) for _ in range(32)]
+            busy = [asyncio.create_task(keep_busy(*streams, stop)) for streams in at_mine + at_its]
+            ticks = 0
+            deadline = time.monotonic() + 20
+            # The timer must tick 50 times while both kinds go on; a machine that is slow takes longer.
+            while ticks < 50 and time.monotonic() < deadline:
+                await asyncio.sleep(0.005)
+                ticks += 1
+            stop.set()
+            trips = await asyncio.gather(*busy)
+            server.close()
+            await server.wait_closed()
+        assert ticks == 50
+        assert min(trips) > 0
+        ratio = sum(trips[:32]) / sum(trips[32:])
+        assert 0.1 < ratio < 10, trips
+
+    ours.run(main())
+    its.unlink(missing_ok=True)
+
+
+def test_flood_does_not_stop_the_loop(ours: Net, path: Path) -> None:
+    """A protocol that answers every byte of a peer that never stops sending leaves the loop its turns."""
+
+    class Flood(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            self.transport.write(data)  # type: ignore[attr-defined]
+
+    async def main() -> None:
+        async with await sockref.aio.create_server(Flood, path):
+            made = [await sockref.aio.create_connection(Flood, path) for _ in range(8)]
+            for transport, _ in made:
+                transport.write(bytes(100_000))  # goes to and fro without end
+            for _ in range(50):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(20):
+                for _ in range(20):
+                    await asyncio.sleep(0.005)
+            for transport, _ in made:
+                transport.abort()
+
+    ours.run(main())
+
+
+def test_fork_with_open_transports(path: Path) -> None:
+    out = script(
+        """
+        import asyncio, os, sys, sockref, sockref.aio
+
+        class Keeps(asyncio.Protocol):
+            def connection_made(self, transport):
+                made.append(transport)
+            def data_received(self, data):
+                made[0].write(data.upper()) if self is not client else got.set_result(data)
+            def connection_lost(self, error):
+                lost.append(error)
+
+        async def main():
+            global client, got
+            server = await sockref.aio.create_server(Keeps, sys.argv[1])
+            client = Keeps()
+            transport, _ = await sockref.aio.create_connection(lambda: client, sys.argv[1])
+            while len(made) < 2:
+                await asyncio.sleep(0.001)
+            if made[0] is transport:
+                made.reverse()
+            child = os.fork()
+            if child == 0:
+                for call in (transport.close, transport.abort, transport.pause_reading, transport.write_eof):
+                    call()
+                try:
+                    made[0].write(b"from the child")
+                except OSError as error:
+                    assert error.code == "ESOCKREF_FORKED", error
+                else:
+                    os._exit(3)
+                with sockref.listen(sys.argv[1] + "2") as own:
+                    assert own.is_owner
+                os._exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            assert lost == []
+            got = asyncio.get_running_loop().create_future()
+            transport.write(b"hello")
+            assert await asyncio.wait_for(got, 20) == b"HELLO"
+            transport.close()
+            server.close()
+            await server.wait_closed()
+            while len(lost) < 2:
+                await asyncio.sleep(0.001)
+            print("fine")
+
+        made, lost = [], []
+        asyncio.run(main())
+        """,
+        path,
+    )
+    assert out == "fine\n"
+
+
+def test_memory_of_many_connections_is_flat(path: Path) -> None:
+    out = script(
+        """
+        import asyncio, sys, sockref, sockref.aio
+
+        def resident():
+            with open("/proc/self/statm") as found:
+                return int(found.read().split()[1]) * 4096
+
+        class Echo(asyncio.Protocol):
+            def connection_made(self, transport):
+                self.transport = transport
+            def data_received(self, data):
+                self.transport.write(data)
+
+        class Once(Echo):
+            def connection_made(self, transport):
+                self.transport = transport
+                self.over = asyncio.get_running_loop().create_future()
+                transport.write(b"x" * 100)
+            def data_received(self, data):
+                self.transport.close()
+            def connection_lost(self, error):
+                self.over.set_result(None)
+
+        async def cycles(count):
+            for _ in range(count):
+                _, protocol = await sockref.aio.create_connection(Once, sys.argv[1])
+                await protocol.over
+
+        async def main():
+            async with await sockref.aio.create_server(Echo, sys.argv[1]):
+                await cycles(1000)
+                before = resident()
+                await cycles(4000)
+                print(resident() - before)
+
+        asyncio.run(main(), debug=False)
+        """,
+        path,
+    )
+    assert int(out) < 512 << 10
+
+
+def test_connections_are_small(path: Path) -> None:
+    """Beside the protocol and its own context, a few hundred bytes each."""
+    out = script(
+        """
+        import asyncio, socket, sys, sockref, sockref.aio
+
+        def resident():
+            with open("/proc/self/statm") as found:
+                return int(found.read().split()[1]) * 4096
+
+        class Idle(asyncio.Protocol):
+            __slots__ = ("transport",)
+            def connection_made(self, transport):
+                self.transport = transport
+
+        async def connect(count):
+            loop = asyncio.get_running_loop()
+            for _ in range(count):
+                client = socket.socket(socket.AF_UNIX)
+                client.connect(sys.argv[1])
+                kept.append(client.detach())
+                await asyncio.sleep(0)
+            while len(server._clients) < len(kept):
+                await asyncio.sleep(0.001)
+
+        async def main():
+            global server
+            server = await sockref.aio.create_server(Idle, sys.argv[1])
+            await connect(200)
+            before = resident()
+            await connect(2000)
+            print((resident() - before) // 2000)
+            server.abort_clients()
+            server.close()
+            await server.wait_closed()
+
+        kept = []
+        asyncio.run(main(), debug=False)
+        """,
+        path,
+    )
+    assert int(out) <= 1200, out  # asyncio's own takes about 3000
+
+
+def test_a_loop_in_each_thread(directory: Path) -> None:
+    """Each with a server, and clients of the next one's."""
+    import threading
+
+    count = 4
+    ready = threading.Barrier(count, timeout=20)
+    done = threading.Barrier(count, timeout=20)
+    failures: list[BaseException] = []
+
+    async def main(number: int) -> None:
+        async with await sockref.aio.start_server(echo, directory / f"{number}.sock"):
+            await asyncio.to_thread(ready.wait)
+            for _ in range(20):
+                reader, writer = await sockref.aio.open_connection(directory / f"{(number + 1) % count}.sock")
+                message = os.urandom(50_000)
+                writer.write(message)
+                assert await reader.readexactly(len(message)) == message
+                writer.close()
+                await writer.wait_closed()
+            await asyncio.to_thread(done.wait)
+
+    def work(number: int) -> None:
+        try:
+            Net().run(main(number))
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
