@@ -288,5 +288,36 @@ public final class Options {
         public Builder handover(boolean handover) {
             return set(15, handover ? 1 : 0);
         }
+
+        /**
+         * Whether an IPv6 listener refuses connections by IPv4 (TCP). False by default.
+         *
+         * @param ipv6Only whether
+         * @return this builder
+         */
+        public Builder ipv6Only(boolean ipv6Only) {
+            return set(16, ipv6Only ? 1 : 0);
+        }
+
+        /**
+         * Whether the port may be bound by several listeners that all say so (TCP). False by default.
+         *
+         * @param reusePort whether
+         * @return this builder
+         */
+        public Builder reusePort(boolean reusePort) {
+            return set(17, reusePort ? 1 : 0);
+        }
+
+        /**
+         * Whether the socket's file stays at the end, for a descriptor given to registerNew that somebody else bound;
+         * for a registry only. False by default.
+         *
+         * @param keepFile whether
+         * @return this builder
+         */
+        public Builder keepFile(boolean keepFile) {
+            return set(18, keepFile ? 1 : 0);
+        }
     }
 }

@@ -18,12 +18,12 @@ import org.sockref.SockrefChannel;
 import org.sockref.SockrefServerChannel;
 
 /**
- * Echo servers of one VM: SrvJava KIND PATH.
+ * Echo servers of one VM: Echo KIND PATH.
  *
  * nio, handlers: one thread for all; nio_threads, channels: a thread for each connection; nio_virtual,
  * channels_virtual: a virtual one; channels_async: futures that are completed where the socket is read.
  */
-public class SrvJava {
+public class Echo {
     private static final int SIZE = 65536;
 
     public static void main(String[] arguments) throws Exception {
@@ -31,10 +31,10 @@ public class SrvJava {
         switch (arguments[0]) {
             case "nio" -> select(path);
             case "handlers" -> handlers(path);
-            case "nio_threads" -> nio(path, SrvJava::startThread);
-            case "nio_virtual" -> nio(path, SrvJava::startVirtual);
-            case "channels" -> channels(path, SrvJava::startThread);
-            case "channels_virtual" -> channels(path, SrvJava::startVirtual);
+            case "nio_threads" -> nio(path, Echo::startThread);
+            case "nio_virtual" -> nio(path, Echo::startVirtual);
+            case "channels" -> channels(path, Echo::startThread);
+            case "channels_virtual" -> channels(path, Echo::startVirtual);
             case "channels_async" -> async(path);
             default -> throw new IllegalArgumentException(arguments[0]);
         }
@@ -146,7 +146,7 @@ public class SrvJava {
         SocketReference reference = SocketReference.listen(path);
         reference.serve(new Handlers() {
             @Override
-            public void onData(Connection peer, byte[] data) throws Exception {
+            public void onData(Connection peer, ByteBuffer data) throws Exception {
                 peer.write(data);
             }
         });
