@@ -64,7 +64,8 @@ static PyObject *write_checked(PyObject *self, struct transport *transport, PyOb
     }
     if (status == SOCKREF_WRITE_FULL)
         look_for_failure(transport);
-    pause_if_full(self);
+    if (status == SOCKREF_WRITE_FULL || transport->high_water < HIGH_WATER)
+        pause_if_full(self); /* less is queued else */
     Py_RETURN_NONE;
 }
 
