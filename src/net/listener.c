@@ -386,12 +386,11 @@ static void run_task(struct sr_task *task)
     watch(self);
 }
 
-/* Ask for its end, and give back the count of who held it. Returns whether it has left the registry
+/* Ask for its end, in its loop. Returns whether it has left the registry
  * already. Any thread. */
-static bool ask_to_stop(struct sr_listener *self) SR_REQUIRES(self->owner.loop->mutex)
+static bool ask_to_stop(struct sr_listener *self, struct sockref_loop *loop)
+    SR_REQUIRES(loop->mutex)
 {
-    struct sockref_loop *loop = self->owner.loop;
-
     atomic_store(&self->stop_asked, true);
     if (!self->concluded) { /* a loop that is being freed can be faster */
         if (self->life)
@@ -409,7 +408,7 @@ static void stop(struct sr_service *service)
     bool finished;
 
     sr_mutex_lock(&loop->mutex);
-    finished = ask_to_stop(self);
+    finished = ask_to_stop(self, loop);
     sr_mutex_unlock(&loop->mutex);
     if (finished)
         sr_registry_pending_done(self->registry);
@@ -425,7 +424,7 @@ void sr_listener_part(struct sr_service *service, bool destroy)
     sr_mutex_lock(&loop->mutex);
     self->detached = true;
     self->destroys = destroy;
-    finished = ask_to_stop(self);
+    finished = ask_to_stop(self, loop);
     sr_mutex_unlock(&loop->mutex);
     if (finished)
         sr_registry_unhold(self->registry);
