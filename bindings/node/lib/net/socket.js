@@ -172,9 +172,10 @@ Socket.prototype[onClose] = function (hadError) {
   this[kResource].runInAsyncScope(over, null, this, hadError);
 };
 
-// Where both sides have ended the library closes by itself, and the stream may still have something to read.
+// Where both sides have ended the library closes by itself, and the stream may still have something to read. The
+// error event of a stream comes in a tick, and close comes after it.
 function over(socket, hadError) {
-  if (socket.destroyed) emitClose(socket, socket[kHadError]);
+  if (socket.destroyed) process.nextTick(emitClose, socket, socket[kHadError]);
   else if (hadError || !socket[kIsOpen]) socket.destroy();
 }
 

@@ -52,7 +52,7 @@ both('L58 J37 refused by TCP, with address and port', async ({ net }) => {
   await closed(socket);
 });
 
-both('no such path, and one that nobody listens on', async ({ net, file, serve }) => {
+both('no such path, and one that nobody listens on', async ({ net, file }) => {
   const missing = net.connect(file('none'));
   assert.deepEqual(visible((await within(once(missing, 'error'), 'error'))[0]), {
     message: `connect ENOENT ${file('none')}`, code: 'ENOENT', errno: -2, syscall: 'connect', address: file('none'),
@@ -63,7 +63,6 @@ both('no such path, and one that nobody listens on', async ({ net, file, serve }
   const plain = net.connect(file('plain'));
   assert.equal((await within(once(plain, 'error'), 'error'))[0].code, 'ECONNREFUSED');
   await closed(plain);
-  void serve;
 });
 
 both('a host is looked up, and told', async ({ net, serve }) => {
@@ -182,7 +181,7 @@ both('J31 the local end', async ({ net, serve }) => {
   await closed(socket.resume());
 });
 
-both('IPv6', async ({ t, net, serve }) => {
+both('IPv6', async ({ t, net }) => {
   const server = net.createServer((socket) => socket.end('six'));
   server.listen(0, '::1');
   const [first] = await Promise.race([once(server, 'listening').then(() => []), once(server, 'error')]);
@@ -196,7 +195,6 @@ both('IPv6', async ({ t, net, serve }) => {
   assert.equal(String(await received(socket)), 'six');
   server.close();
   await closed(server);
-  void serve;
 });
 
 both('setting before the connection is made, and TCP options', async ({ net, serve }) => {
