@@ -402,6 +402,16 @@ SOCKETS(jint, pollerSet)
     return result_of(epoll_ctl(poller, is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event));
 }
 
+/* Level: one sign, then none until it is set again. */
+SOCKETS(jint, pollerSetOnce)(JNIEnv *env, jclass self, jint poller, jint fd, jboolean is_new)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.fd = fd};
+
+    (void)env;
+    (void)self;
+    return result_of(epoll_ctl(poller, is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event));
+}
+
 SOCKETS(void, pollerRemove)(JNIEnv *env, jclass self, jint poller, jint fd)
 {
     (void)env;
@@ -410,11 +420,11 @@ SOCKETS(void, pollerRemove)(JNIEnv *env, jclass self, jint poller, jint fd)
 }
 
 /* Fills in descriptor << 2 | output << 1 | input; answers how many. */
-SOCKETS(jint, pollerWait)(JNIEnv *env, jclass self, jint poller, jlongArray array)
+SOCKETS(jint, pollerWait)(JNIEnv *env, jclass self, jint poller, jlongArray array, jboolean wait)
 {
     struct epoll_event events[MOST_EVENTS];
     jlong told[MOST_EVENTS];
-    int count = epoll_wait(poller, events, MOST_EVENTS, -1);
+    int count = epoll_wait(poller, events, MOST_EVENTS, wait ? -1 : 0);
 
     (void)self;
     if (count < 0)
@@ -426,7 +436,8 @@ SOCKETS(jint, pollerWait)(JNIEnv *env, jclass self, jint poller, jlongArray arra
         told[i] = (jlong)events[i].data.fd << 2 | (jlong)(broken || what & EPOLLOUT) << 1 |
                   (jlong)(broken || what & (EPOLLIN | EPOLLRDHUP));
     }
-    (*env)->SetLongArrayRegion(env, array, 0, count, told);
+    if (count > 0)
+        (*env)->SetLongArrayRegion(env, array, 0, count, told);
     return count;
 }
 

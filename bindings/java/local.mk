@@ -54,6 +54,7 @@ java_classes = \
 	$(java_sources)/org/sockref/StartOperation.java \
 	$(java_sources)/org/sockref/Times.java \
 	$(java_sources)/org/sockref/Transfers.java \
+	$(java_sources)/org/sockref/VirtualThreads.java \
 	$(java_sources)/org/sockref/Watches.java \
 	$(java_sources)/org/sockref/package-info.java \
 	$(java_sources)/module-info.java

@@ -1,9 +1,6 @@
 package org.sockref;
 
 import java.io.IOException;
-import java.lang.invoke.MethodHandle;
-import java.lang.invoke.MethodHandles;
-import java.lang.invoke.MethodType;
 import java.net.SocketTimeoutException;
 import java.util.concurrent.TimeUnit;
 import java.util.function.IntConsumer;
@@ -20,9 +17,6 @@ final class Descriptor {
         int run(int fd, boolean wait) throws IOException;
     }
 
-    /** Thread.isVirtual() where this VM has it. */
-    private static final MethodHandle IS_VIRTUAL = findIsVirtual();
-
     private final int fd;
     private final Runnable onFree;
     private final Handle handle;
@@ -33,23 +27,6 @@ final class Descriptor {
         this.fd = fd;
         this.onFree = onFree;
         handle = Handle.of(owner, fd, this::free);
-    }
-
-    private static MethodHandle findIsVirtual() {
-        try {
-            return MethodHandles.lookup().findVirtual(Thread.class, "isVirtual", MethodType.methodType(boolean.class));
-        } catch (ReflectiveOperationException none) {
-            return MethodHandles.dropArguments(MethodHandles.constant(boolean.class, false), 0, Thread.class);
-        }
-    }
-
-    /** Whether the thread may not block in a system call, because others need what carries it. */
-    static boolean isOnVirtualThread() {
-        try {
-            return (boolean) IS_VIRTUAL.invokeExact(Thread.currentThread());
-        } catch (Throwable t) {
-            throw new AssertionError(t);
-        }
     }
 
     private void free(long number) {
@@ -143,7 +120,7 @@ final class Descriptor {
     /** Wait until it is ready, or closed. */
     private void await(int direction, long deadline, int timeoutMs) throws IOException {
         boolean ready;
-        if (isOnVirtualThread()) {
+        if (VirtualThreads.isCurrent()) {
             ready = await(direction, deadline);
         } else {
             long left = deadline == Readiness.NEVER ? -1
@@ -167,7 +144,7 @@ final class Descriptor {
             return Sockets.EAGAIN;
         }
         try {
-            boolean wait = timeoutMs == 0 && !isOnVirtualThread();
+            boolean wait = timeoutMs == 0 && !VirtualThreads.isCurrent();
             long deadline = timeoutMs == 0 ? Readiness.NEVER
                     : System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(timeoutMs);
             int result = attempt.run(fd, wait);

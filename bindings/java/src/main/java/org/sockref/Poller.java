@@ -4,38 +4,55 @@ import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 
 /**
- * The daemon thread that waits for the descriptors of channels, where those who use them must not: virtual threads and
- * futures. It starts with the first that waits. It looks for edges, so that a descriptor is told of once and not for
- * each wait.
+ * Waits for the descriptors of channels, where those who use them must not: virtual threads and futures. It looks for
+ * edges, so that a descriptor is told of once and not for each wait. There are two, started with the first that waits.
+ *
+ * <p>That of futures is a daemon thread, which waits in the system. That of virtual threads is a virtual one: whom it
+ * wakes runs where it runs, without a thread of the system's between, and it yields to them, so that more has come when
+ * it looks again. Where there is nothing more it parks until the daemon thread, which waits for its set of descriptors
+ * as for one of them, wakes it.
  */
-final class Poller implements Runnable {
+final class Poller {
     /** As java_channel.c fills in at most. */
     private static final int MOST_SIGNS = 64;
 
-    private static volatile Poller current;
+    private static volatile Poller ofFutures;
+    private static volatile Poller ofVirtualThreads;
 
     private final int fd;
     private final Map<Integer, Readiness> waited = new ConcurrentHashMap<>();
 
-    private Poller(int fd) {
-        this.fd = fd;
+    private Poller() throws SockrefException {
+        fd = SockrefException.checked(Sockets.pollerNew(), "epoll_create1");
     }
 
+    /** The one for whoever is on this thread. */
     static Poller get() throws SockrefException {
-        Poller poller = current;
-        return poller != null ? poller : start();
+        boolean isVirtual = VirtualThreads.isCurrent();
+        Poller poller = isVirtual ? ofVirtualThreads : ofFutures;
+        return poller != null ? poller : isVirtual ? startVirtual() : start();
     }
 
     private static synchronized Poller start() throws SockrefException {
-        if (current == null) {
-            Poller poller = new Poller(SockrefException.checked(Sockets.pollerNew(), "epoll_create1"));
-            Thread thread = new Thread(null, poller, "sockref-poller");
+        if (ofFutures == null) {
+            Poller poller = new Poller();
+            Thread thread = new Thread(null, poller::runInSystem, "sockref-poller");
             thread.setDaemon(true);
             thread.setContextClassLoader(Poller.class.getClassLoader());
             thread.start();
-            current = poller;
+            ofFutures = poller;
         }
-        return current;
+        return ofFutures;
+    }
+
+    private static synchronized Poller startVirtual() throws SockrefException {
+        if (ofVirtualThreads == null) {
+            Poller outer = start();
+            Poller poller = new Poller();
+            VirtualThreads.start(() -> poller.runVirtual(outer));
+            ofVirtualThreads = poller;
+        }
+        return ofVirtualThreads;
     }
 
     /** Look for input at a descriptor, and for output if that is said. */
@@ -44,29 +61,50 @@ final class Poller implements Runnable {
         SockrefException.checked(Sockets.pollerSet(fd, descriptor, isNew, output), "epoll_ctl");
     }
 
-    static void remove(int descriptor) {
-        Poller poller = current;
-        poller.waited.remove(descriptor);
-        Sockets.pollerRemove(poller.fd, descriptor);
+    /** Look for input once. */
+    void setOnce(int descriptor, Readiness readiness, boolean isNew) throws SockrefException {
+        waited.put(descriptor, readiness);
+        SockrefException.checked(Sockets.pollerSetOnce(fd, descriptor, isNew), "epoll_ctl");
     }
 
-    @Override
-    public void run() {
+    void remove(int descriptor) {
+        waited.remove(descriptor);
+        Sockets.pollerRemove(fd, descriptor);
+    }
+
+    private void runInSystem() {
         long[] signs = new long[MOST_SIGNS];
-        for (int count = 0; count >= 0; count = Sockets.pollerWait(fd, signs)) {
-            for (int i = 0; i < count; i++) {
-                sign((int) (signs[i] >> 2), (int) signs[i] & (Readiness.INPUT | Readiness.OUTPUT));
-            }
+        for (int count = 0; count >= 0; count = Sockets.pollerWait(fd, signs, true)) {
+            tell(signs, count);
         }
     }
 
-    private void sign(int descriptor, int directions) {
-        Readiness readiness = waited.get(descriptor);
-        if (readiness != null) {
-            try {
-                readiness.sign(directions);
-            } catch (Throwable t) {
-                EventLoop.report(t);
+    private void runVirtual(Poller outer) {
+        long[] signs = new long[MOST_SIGNS];
+        Readiness own = new Readiness(fd);
+        try {
+            for (int count = 0; count >= 0; count = Sockets.pollerWait(fd, signs, false)) {
+                tell(signs, count);
+                if (count == 0) {
+                    own.awaitOnce(outer);
+                } else {
+                    Thread.yield();
+                }
+            }
+        } catch (SockrefException e) {
+            EventLoop.report(e);
+        }
+    }
+
+    private void tell(long[] signs, int count) {
+        for (int i = 0; i < count; i++) {
+            Readiness readiness = waited.get((int) (signs[i] >> 2));
+            if (readiness != null) {
+                try {
+                    readiness.sign((int) signs[i] & (Readiness.INPUT | Readiness.OUTPUT));
+                } catch (Throwable t) {
+                    EventLoop.report(t);
+                }
             }
         }
     }

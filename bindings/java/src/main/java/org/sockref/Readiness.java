@@ -20,6 +20,8 @@ final class Readiness {
     private final AtomicInteger signs = new AtomicInteger();
     private final AtomicReference<Object> reader = new AtomicReference<>();
     private final AtomicReference<Object> writer = new AtomicReference<>();
+    /** That of the first who waited. Guarded by this. */
+    private Poller poller;
     /** What the poller looks for; set with the monitor held. */
     private volatile int armed;
 
@@ -37,7 +39,10 @@ final class Readiness {
             return;
         }
         synchronized (this) {
-            Poller.get().set(fd, this, armed == 0, direction == OUTPUT);
+            if (poller == null) {
+                poller = Poller.get();
+            }
+            poller.set(fd, this, armed == 0, direction == OUTPUT);
             armed |= INPUT | direction;
         }
     }
@@ -46,7 +51,7 @@ final class Readiness {
         if ((armed & OUTPUT) != 0) {
             armed &= ~OUTPUT;
             try {
-                Poller.get().set(fd, this, false, false);
+                poller.set(fd, this, false, false);
             } catch (SockrefException closed) {
                 // Nobody looks for anything there any more.
             }
@@ -59,8 +64,19 @@ final class Readiness {
 
     /** Park until there is a sign; false: the time is over. */
     boolean await(int direction, long deadline) throws SockrefException {
-        AtomicReference<Object> waiter = waiter(direction);
         arm(direction);
+        return park(direction, deadline);
+    }
+
+    /** Of a poller, whose set of descriptors is waited for by another one: park until something is in it. */
+    void awaitOnce(Poller outer) throws SockrefException {
+        outer.setOnce(fd, this, armed == 0);
+        armed = INPUT;
+        park(INPUT, NEVER);
+    }
+
+    private boolean park(int direction, long deadline) {
+        AtomicReference<Object> waiter = waiter(direction);
         waiter.set(Thread.currentThread());
         try {
             while (!take(direction)) {
@@ -126,7 +142,7 @@ final class Readiness {
     synchronized void forgetDescriptor() {
         if (armed != 0) {
             armed = 0;
-            Poller.remove(fd);
+            poller.remove(fd);
         }
     }
 }

@@ -58,10 +58,12 @@ final class Sockets {
 
     static native int pollerSet(int poller, int fd, boolean isNew, boolean output);
 
+    static native int pollerSetOnce(int poller, int fd, boolean isNew);
+
     static native void pollerRemove(int poller, int fd);
 
     /** How many signs: descriptor &lt;&lt; 2 | {@link Readiness#OUTPUT} | {@link Readiness#INPUT}. */
-    static native int pollerWait(int poller, long[] signs);
+    static native int pollerWait(int poller, long[] signs, boolean wait);
 
     /** Have the number lead to the listening socket of a reference; EAGAIN where there is none. */
     static native int follow(int own, long reference);

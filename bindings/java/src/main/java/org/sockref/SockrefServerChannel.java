@@ -251,7 +251,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
             return null;
         }
         try {
-            boolean isVirtual = Descriptor.isOnVirtualThread();
+            boolean isVirtual = VirtualThreads.isCurrent();
             SockrefChannel connection = tryAccept(fd);
             while (connection == null && !socket.isClosed()) {
                 if (isVirtual) {
