@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define OWN "sockref-own" /* a guard locks directories of such a name, against cleaners */
+
 struct arena arenas[ARENAS_MOST];
 int arenas_count;
 char arenas_skipped[400];
@@ -56,7 +58,7 @@ static bool add_arena(const char *name, const char *where)
     if (!arena_make_directory(arena->base, where))
         return false;
     arena->name = name;
-    snprintf(path, sizeof path, "%s/own", arena->base);
+    snprintf(path, sizeof path, "%s/" OWN, arena->base);
     if (mkdir(path, 0700) < 0)
         return false;
     snprintf(path, sizeof path, "%s/sticky", arena->base);
@@ -119,8 +121,7 @@ static void add_path(const struct arena *arena, const char *leaf, enum path_clas
 {
     struct torture_path *path = &torture_paths[torture_paths_count++];
 
-    snprintf(path->text, sizeof path->text, "%s/%s/%s", arena->base, sticky ? "sticky" : "own",
-             leaf);
+    snprintf(path->text, sizeof path->text, "%s/%s/%s", arena->base, sticky ? "sticky" : OWN, leaf);
     path->class = class;
     path->sticky = sticky;
 }
@@ -137,7 +138,12 @@ void arena_choose_paths(const struct arena *arena, const struct torture_profile 
         add_path(arena, "foreign", FOREIGN, false);
     }
     if (arena->has_sticky) {
-        add_path(arena, "foreign", FOREIGN, true);
+        if (profile->foreigners > 0)
+            add_path(arena, "foreign", FOREIGN, true);
+        if (profile->is_hasty) {
+            add_path(arena, "foreign-2", FOREIGN, true);
+            add_path(arena, "foreign-3", FOREIGN, true);
+        }
         add_path(arena, "a", PLAIN, true);
     }
     if ((uint32_t)torture_paths_count > profile->paths)
@@ -159,8 +165,16 @@ static bool is_lock(const char *leaf)
     return length > 7 && strcmp(leaf + length - 7, ".srlock") == 0;
 }
 
+/* A file of a foreigner's, which a removal had to move, and which could not go back; or which it
+ * has given up while it was away. */
+static bool is_kept(const char *leaf)
+{
+    return strncmp(leaf, ".sockref-kept-", 14) == 0 ||
+           (torture_profile->is_hasty && strncmp(leaf, "foreign", 7) == 0);
+}
+
 struct left {
-    unsigned files, locks, alone;
+    unsigned files, locks, alone, kept;
     char names[2000];
 };
 
@@ -178,6 +192,7 @@ static void list_directory(const char *base, const char *sub, bool remove, struc
         if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0)
             continue;
         *(is_of_alone(item->d_name) ? &out->alone
+          : is_kept(item->d_name)   ? &out->kept
           : is_lock(item->d_name)   ? &out->locks
                                     : &out->files) += 1;
         snprintf(out->names + length, sizeof out->names - length, " %s/%s", sub, item->d_name);
@@ -192,7 +207,7 @@ static void list_directory(const char *base, const char *sub, bool remove, struc
 static void list_left(const struct arena *arena, bool remove, struct left *out)
 {
     *out = (struct left){0};
-    list_directory(arena->base, "own", remove, out);
+    list_directory(arena->base, OWN, remove, out);
     if (arena->has_sticky)
         list_directory(arena->base, "sticky", remove, out);
 }
@@ -203,7 +218,7 @@ static void recover(const struct arena *arena)
     char directory[200];
 
     for (int i = 0; i < 2; i++) {
-        snprintf(directory, sizeof directory, "%s/%s", arena->base, i ? "sticky" : "own");
+        snprintf(directory, sizeof directory, "%s/%s", arena->base, i ? "sticky" : OWN);
         if (i == 0 || arena->has_sticky)
             sockref_registry_sweep(NULL, directory, NULL);
     }
@@ -239,12 +254,14 @@ void arena_check_left(const struct arena *arena, bool strict)
     struct left left;
 
     list_left(arena, strict, &left);
-    if (left.files + left.locks + left.alone > 0 && !strict) {
+    if (left.files + left.locks + left.alone + left.kept > 0 && !strict) {
         recover_left(arena);
         list_left(arena, true, &left);
     }
     for (unsigned i = 0; i < left.alone; i++)
         crash_count(COUNT_left_alone);
+    for (unsigned i = 0; i < left.kept; i++)
+        crash_count(COUNT_kept_files);
     if (left.files + left.locks > 0)
         crash_wrong(left.files ? COUNT_left_files : COUNT_left_locks,
                     "%u files and %u locks on %s%s:%s", left.files, left.locks, arena->name,

@@ -2,8 +2,9 @@
  * The table of crash points, and who is killed where.
  *
  * All points should get about as many kills, though some are passed at every start and others once
- * in a thousand. So each process draws how rare a point must be to be killed at it, and passes
- * those that are less rare; where all rare ones have their kills, it may be killed anywhere.
+ * in ten thousand. So most passes of those that are passed often are not kills, while others have
+ * too few: a process that is killed early never comes to where it is rarely that one comes. Beside
+ * that a few passes are kills wherever they are.
  */
 #include "torture/crash.h"
 
@@ -19,8 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HUNT_PASSES 512 /* then another rarity is drawn */
-#define RARITIES    18  /* each half as often as the one before */
+#define SELDOM 1000 /* passes */
 
 const char *const crash_counter_names[CRASH_COUNTS] = {
 #define X(name) #name,
@@ -35,12 +35,12 @@ const char *const crash_function_names[FUNCTIONS] = {
 };
 
 struct crash_table *crash_table;
+struct crash_team *crash_team;
 
 static int own_slot = -1;
 static pid_t own_pid; /* a forked child has another one */
 static uint64_t own_seed;
 static _Thread_local uint64_t random_state;
-static _Atomic uint32_t rarity, hunted; /* of this process */
 
 bool crash_open(const char *path, bool create)
 {
@@ -56,7 +56,13 @@ bool crash_open(const char *path, bool create)
     at = mmap(NULL, sizeof *crash_table, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
     crash_table = at == MAP_FAILED ? NULL : at;
+    crash_team = crash_table ? &crash_table->teams[0] : NULL;
     return crash_table != NULL;
+}
+
+void crash_join(int team)
+{
+    crash_team = &crash_table->teams[team >= 0 && team < CRASH_TEAMS ? team : 0];
 }
 
 uint64_t crash_now(void)
@@ -92,7 +98,7 @@ void crash_worst(_Atomic uint64_t *worst, uint64_t value)
 
 void crash_mark_dying(int slot, bool group)
 {
-    struct crash_slot *slots = crash_table->slots;
+    struct crash_slot *slots = crash_team->slots;
     pid_t pgid = atomic_load(&slots[slot].group);
 
     atomic_store(&slots[slot].dying, atomic_load(&slots[slot].life));
@@ -103,7 +109,7 @@ void crash_mark_dying(int slot, bool group)
 
 bool crash_is_ending(void)
 {
-    const struct crash_slot *slot = &crash_table->slots[own_slot < 0 ? 0 : own_slot];
+    const struct crash_slot *slot = &crash_team->slots[own_slot < 0 ? 0 : own_slot];
 
     return own_slot >= 0 && atomic_load(&slot->dying) == atomic_load(&slot->life);
 }
@@ -114,7 +120,6 @@ void crash_begin(enum crash_image image, int slot, uint64_t seed)
     own_pid = getpid();
     own_seed = seed;
     random_state = 0;
-    atomic_store(&hunted, 0);
     crash_wrap(image);
 }
 
@@ -142,12 +147,12 @@ static void die(struct crash_point *point, uint64_t key)
     enum crash_image image = crash_image_of(key);
     bool is_worker = own_slot >= 0 && own_pid == getpid();
     bool group = is_worker && image == CRASH_WORKER && crash_draw(20) == 0;
-    uint32_t at = atomic_fetch_add(&crash_table->recent_at, 1) % CRASH_RECENT;
+    uint32_t at = atomic_fetch_add(&crash_team->recent_at, 1) % CRASH_RECENT;
 
-    crash_table->recent[at].ns = crash_now();
-    crash_table->recent[at].pid = getpid();
-    crash_table->recent[at].key = key;
-    crash_table->recent[at].group = group ? getpgrp() : 0;
+    crash_team->recent[at].ns = crash_now();
+    crash_team->recent[at].pid = getpid();
+    crash_team->recent[at].key = key;
+    crash_team->recent[at].group = group ? getpgrp() : 0;
     atomic_fetch_add(&point->hits, 1);
     crash_count(COUNT_kills);
     crash_count(image == CRASH_GUARD   ? COUNT_guard_kills
@@ -162,24 +167,35 @@ static void die(struct crash_point *point, uint64_t key)
         pause();
 }
 
-/* Processes take turns in an order that the kernel likes; now and then another one is better. */
-static void dawdle(void)
+/* Processes take turns in an order that the kernel likes; now and then another one is better, above
+ * all where they seldom come: what is seldom there may need another one at the same place. */
+static void dawdle(bool is_seldom)
 {
-    uint64_t dice = crash_draw(2000);
+    uint64_t dice = crash_draw(is_seldom ? 100 : 2000);
 
     if (dice < 20)
         sched_yield();
     else if (dice < 23)
         nanosleep(&(struct timespec){0, (long)crash_draw(400000)}, NULL);
+    else if (is_seldom && dice < 30)
+        nanosleep(&(struct timespec){0, (long)crash_draw(4000000)}, NULL);
 }
 
-/* Whether this process is after points that are passed as seldom as this one. */
-static bool is_hunted(uint32_t passes)
+/* Whether a point that wants kills gets one at this pass: the rarest at each, others the less, the
+ * less rare they are. */
+static bool is_hit(uint32_t passes)
 {
-    if (atomic_fetch_add_explicit(&hunted, 1, memory_order_relaxed) % HUNT_PASSES == 0)
-        atomic_store(&rarity, (uint32_t)crash_draw(RARITIES));
-    return passes <= atomic_load_explicit(&crash_table->passes, memory_order_relaxed) >>
-           (2 + atomic_load(&rarity));
+    uint32_t common = atomic_load_explicit(&crash_team->common, memory_order_relaxed);
+
+    return passes <= common || (crash_draw(passes) < common && crash_draw(passes) < common);
+}
+
+/* In the first part of a run all are. */
+static bool is_seldom(uint32_t passes)
+{
+    return passes < SELDOM &&
+           4 * atomic_load_explicit(&crash_table->counters[COUNT_kills], memory_order_relaxed) >
+               crash_table->kills;
 }
 
 void crash_pass(uint64_t key)
@@ -191,21 +207,35 @@ void crash_pass(uint64_t key)
     if (!point)
         return;
     passes = atomic_fetch_add_explicit(&point->passes, 1, memory_order_relaxed) + 1;
-    atomic_fetch_add_explicit(&crash_table->passes, 1, memory_order_relaxed);
-    dawdle();
-    if (!atomic_load(crash_image_of(key) == CRASH_GUARD ? &crash_table->kills_guards
-                                                        : &crash_table->kills))
+    atomic_fetch_add_explicit(&point->passes_in[crash_team->kind], 1, memory_order_relaxed);
+    dawdle(is_seldom(passes));
+    if (!atomic_load(crash_image_of(key) == CRASH_GUARD ? &crash_team->kills_guards
+                                                        : &crash_team->kills))
         return;
     is_cold = atomic_load_explicit(&point->hits, memory_order_relaxed) < crash_table->target;
-    if ((is_cold && is_hunted(passes)) || crash_draw(crash_table->rare) == 0)
+    if ((is_cold && is_hit(passes)) || crash_draw(crash_table->rare) == 0 ||
+        (crash_team->focus < FUNCTIONS && crash_is_site_in(key, crash_team->focus) &&
+         crash_draw(4) == 0))
         die(point, key);
 }
 
 /* ---- what is told ---- */
 
+static const char *const images[CRASH_IMAGES] = {"worker", "guard", "agent"};
+
+void crash_name_point(uint64_t key, char out_image[8], char out_member[20], char out_function[60])
+{
+    enum crash_image image = crash_image_of(key);
+    uint64_t distance;
+
+    snprintf(out_image, 8, "%s", images[image]);
+    snprintf(out_member, 20, "%s", crash_member(crash_member_of(key)));
+    snprintf(out_function, 60, "%s", symbols_find(image, crash_site_of(key), &distance));
+    out_function[strcspn(out_function, ".")] = '\0'; /* what a compiler adds */
+}
+
 void crash_print_point(FILE *out, uint64_t key)
 {
-    static const char *const images[CRASH_IMAGES] = {"worker", "guard", "agent"};
     enum crash_image image = crash_image_of(key);
     uint64_t distance;
     const char *function = symbols_find(image, crash_site_of(key), &distance);
@@ -216,18 +246,17 @@ void crash_print_point(FILE *out, uint64_t key)
 
 static void print_recent(FILE *out, unsigned count)
 {
-    uint32_t at = atomic_load(&crash_table->recent_at);
+    uint32_t at = atomic_load(&crash_team->recent_at);
     uint64_t now = crash_now();
 
     for (uint32_t i = at > count ? at - count : 0; i < at; i++) {
         uint32_t entry = i % CRASH_RECENT;
-        uint64_t key = crash_table->recent[entry].key;
+        uint64_t key = crash_team->recent[entry].key;
 
         fprintf(out, "    %8.3f ms ago, process %d%s, %s",
-                (double)(int64_t)(now - crash_table->recent[entry].ns) / 1e6,
-                (int)crash_table->recent[entry].pid,
-                crash_table->recent[entry].group ? " and its group" : "",
-                key ? "" : "from outside");
+                (double)(int64_t)(now - crash_team->recent[entry].ns) / 1e6,
+                (int)crash_team->recent[entry].pid,
+                crash_team->recent[entry].group ? " and its group" : "", key ? "" : "from outside");
         if (key)
             crash_print_point(out, key);
         fputc('\n', out);
@@ -237,17 +266,18 @@ static void print_recent(FILE *out, unsigned count)
 void crash_wrong(enum crash_counter counter, const char *format, ...)
 {
     uint64_t before = atomic_fetch_add(&crash_table->counters[counter], 1);
+    bool is_wanted = !crash_table->ablation || crash_ablation_shows(counter);
     char *text = NULL;
     size_t size = 0;
     va_list args;
     FILE *out;
 
-    if (crash_table->ablation && !crash_ablation_shows(counter))
-        return;
-    if (before >= 5 || !(out = open_memstream(&text, &size)))
+    if (is_wanted)
+        atomic_fetch_add(&crash_team->wrong, 1);
+    if (!is_wanted || before >= 5 || !(out = open_memstream(&text, &size)))
         return;
     fprintf(out, "torture: %s: SEED=%llu ROUND=%u, process %d: ", crash_counter_names[counter],
-            (unsigned long long)crash_table->seed, crash_table->round, (int)getpid());
+            (unsigned long long)crash_table->seed, crash_team->round, (int)getpid());
     va_start(args, format);
     vfprintf(out, format, args);
     va_end(args);

@@ -50,12 +50,16 @@ static bool stands(const char *path, const struct stat *what)
  * moment. */
 static void hold_foreign(const struct torture_path *path, const struct stat *what)
 {
-    for (uint32_t i = draw(30); i > 0; i--) {
+    for (uint32_t i = draw(torture_profile->is_hasty ? 4 : 30); i > 0; i--) {
         uint64_t since = crash_now();
         bool there;
 
-        while (!(there = stands(path->text, what)) && path->sticky && crash_now() - since < AWAY_NS)
+        while (!(there = stands(path->text, what)) && path->sticky &&
+               crash_now() - since < AWAY_NS) {
+            if (torture_profile->is_hasty && draw(2)) /* it gives up what is away */
+                return;
             poll(NULL, 0, 1);
+        }
         crash_count(COUNT_foreign_checks);
         if (!there) {
             crash_wrong(COUNT_foreign_removed, "%s: inode %lu is gone", path->text,
@@ -89,15 +93,15 @@ static int replace_foreign(const struct torture_path *path, struct stat *out)
     return fd;
 }
 
-void torture_foreigner(uint64_t seed)
+void torture_foreigner(uint64_t seed, int number)
 {
     state = seed | 1;
-    while (!atomic_load(&crash_table->stop)) {
+    while (!atomic_load(&crash_team->stop)) {
         int index = (int)draw((uint32_t)torture_paths_count), fd;
         const struct torture_path *path = &torture_paths[index];
         struct stat what;
 
-        if (path->class != FOREIGN)
+        if (path->class != FOREIGN || index % (int)torture_profile->foreigners != number)
             continue;
         if (draw(4) == 0) { /* not a socket */
             fd = open(path->text, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);

@@ -16,7 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define ANSWER_NS 3000000000u
+#define ANSWER_NS 10000000000u
 
 int own_slot;
 uint32_t own_life;
@@ -25,7 +25,7 @@ struct hold *holds[REGISTRIES][CRASH_PATHS];
 
 void beat(enum doing doing, int path)
 {
-    struct crash_slot *slot = &crash_table->slots[own_slot];
+    struct crash_slot *slot = &crash_team->slots[own_slot];
 
     atomic_store(&slot->beat_ns, crash_now());
     atomic_store(&slot->doing, doing);
@@ -41,7 +41,7 @@ static uint64_t owner_value(int registry)
 
 static bool is_dying(uint64_t owner)
 {
-    const struct crash_slot *slot = &crash_table->slots[owner >> 4 & 0xfff];
+    const struct crash_slot *slot = &crash_team->slots[owner >> 4 & 0xfff];
     uint32_t life = (uint32_t)(owner >> 16);
 
     return atomic_load(&slot->life) != life || atomic_load(&slot->dying) == life;
@@ -54,7 +54,7 @@ static void publish(struct hold *hold)
     if (hold->is_ending || hold->is_published)
         return;
     hold->is_published = true;
-    before = atomic_exchange(&crash_table->owners[hold->path], own);
+    before = atomic_exchange(&crash_team->owners[hold->path], own);
     if (before != 0 && !is_dying(before))
         crash_wrong(COUNT_two_owners, "%s: slot %d life %u and slot %d life %u",
                     torture_paths[hold->path].text, own_slot, own_life, (int)(before >> 4 & 0xfff),
@@ -68,7 +68,7 @@ void unpublish(struct hold *hold)
     pthread_mutex_lock(&hold->mutex);
     hold->is_ending = true;
     if (hold->is_published)
-        atomic_compare_exchange_strong(&crash_table->owners[hold->path], &own, 0);
+        atomic_compare_exchange_strong(&crash_team->owners[hold->path], &own, 0);
     hold->is_published = false;
     pthread_mutex_unlock(&hold->mutex);
 }
@@ -172,7 +172,7 @@ static void wait_for_answer(struct hold *hold, int fd)
     for (;;) {
         pump();
         if (poll(&ready, 1, 1) == 1 || !sockref_is_active(hold->ref) ||
-            atomic_load(&crash_table->stop))
+            atomic_load(&crash_team->stop))
             return; /* also where the owner has gone */
         if (++looks > 200 && crash_now() - since > ANSWER_NS) {
             crash_wrong(COUNT_no_answers, "%s: nobody answers", torture_paths[hold->path].text);

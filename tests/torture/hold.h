@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define REGISTRIES 2
-#define LOSS_NS    1000000000u /* a holder hears of a loss within this */
+#define LOSS_NS    3000000000u /* a holder hears of a loss within this */
 
 enum doing { IDLE, LISTENING, RELEASING, USING, CLEANING, SWEEPING, SHUTTING, ENDING };
 

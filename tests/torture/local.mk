@@ -43,7 +43,7 @@ tests_torture_torture_faults_CPPFLAGS = $(torture_cppflags)
 tests_torture_torture_faults_CFLAGS = $(torture_cflags)
 tests_torture_torture_faults_LDADD = tests/torture/libtorture.la
 
-EXTRA_DIST += tests/torture/README.md tests/torture/ablations
+EXTRA_DIST += tests/torture/README.md tests/torture/ablations tests/torture/excuses tests/torture/places
 
 # At -O1 the compiler leaves the functions as they are. Languages take part where they are built.
 KILLS = 40000
@@ -55,15 +55,22 @@ torture: build-torture
 	for binding in $(built_bindings); do case $$binding in \
 		node) TORTURE_AGENTS="$$TORTURE_AGENTS$$tree node $$pairs/agent.js;" ;; \
 		python) TORTURE_AGENTS="$$TORTURE_AGENTS$$tree python3 $$pairs/agent.py;" ;; \
-		java) TORTURE_AGENTS="$$TORTURE_AGENTS$$tree java $$pairs/Agent.java;" ;; \
+		java) $(MAKE) build/pairs/Agent.class; \
+			TORTURE_AGENTS="$$TORTURE_AGENTS$$tree java -Xshare:auto -XX:TieredStopAtLevel=1 Agent;"; \
+			CLASSPATH='$(abs_top_builddir)/build/pairs'; export CLASSPATH ;; \
 	esac; done; \
+	$(MKDIR_P) build/torture; TORTURE_POINTS=build/torture/points TORTURE_EXCUSES=$(srcdir)/tests/torture/excuses \
 	TORTURE_AGENTS=$$TORTURE_AGENTS TORTURE_LIBRARY=$$PWD/tests/torture/agent/.libs/libsockref.so.0 \
-	MIN='$(MIN)' SEED='$(SEED)' ROUND='$(ROUND)' DEADLINE='$(DEADLINE)' ABLATION= \
+	MIN='$(MIN)' SEED='$(SEED)' ROUND='$(ROUND)' KIND='$(KIND)' DEADLINE='$(DEADLINE)' ABLATION= \
 		tests/torture/torture '$(KILLS)' tests/torture/torture-guard
 # Each safeguard is removed in turn; without it, the torture must fail.
 torture-ablations: build-torture
 	@$(srcdir)/tests/torture/ablations tests/torture/torture tests/torture/torture-guard '$(ABLATION)'
 torture-faults: src/guard/sockref-guard
 	@$(MAKE) CFLAGS='-g -O1' tests/torture/torture-faults
-	@SOCKREF_GUARD="$$PWD/src/guard/sockref-guard" tests/torture/torture-faults
-.PHONY: build-torture torture torture-ablations torture-faults
+	@$(MKDIR_P) build/torture
+	@SOCKREF_GUARD="$$PWD/src/guard/sockref-guard" TORTURE_POINTS=build/torture/faults tests/torture/torture-faults
+# After these two: whether there is any system call of the protocol where nobody was killed, and no excuse for it.
+torture-places:
+	@$(srcdir)/tests/torture/places $(srcdir) $(srcdir)/tests/torture/excuses build/torture/points build/torture/faults
+.PHONY: build-torture torture torture-ablations torture-faults torture-places

@@ -19,8 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ANSWER_NS 60000000000u /* languages begin slowly */
-#define LOSS_NS   3000000000u
+#define ANSWER_NS 180000000000u /* languages begin slowly */
+#define LOSS_NS   10000000000u
 #define PATHS     2 /* the first ones, which are shared by all */
 
 static int own_slot;
@@ -41,7 +41,7 @@ static uint32_t draw(uint32_t below)
 
 static void beat(void)
 {
-    atomic_store(&crash_table->slots[own_slot].beat_ns, crash_now());
+    atomic_store(&crash_team->slots[own_slot].beat_ns, crash_now());
 }
 
 static void begin(const char *command)
@@ -197,11 +197,11 @@ void torture_shepherd(int slot, uint64_t seed, const char *command)
     state = seed | 1;
     signal(SIGPIPE, SIG_IGN);
     setenv("TORTURE_SLOT", "-1", 1);
-    while (!atomic_load(&crash_table->stop)) {
+    while (!atomic_load(&crash_team->stop)) {
         bool lives = true;
 
         begin(command);
-        while (lives && !atomic_load(&crash_table->stop))
+        while (lives && !atomic_load(&crash_team->stop))
             lives = act();
         end(lives);
     }

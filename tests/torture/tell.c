@@ -31,35 +31,108 @@ static bool is_wanted(uint64_t key)
     return key != 0 && crash_image_of(key) != CRASH_AGENT;
 }
 
-/* Where hardly anybody comes, nobody can be killed often: that is told, but it is not wrong. */
-static bool is_rare(unsigned passes, unsigned wanted)
+/* ---- excuses: points that nobody has to be killed at, by the file of that name ---- */
+
+#define EXCUSES      200
+#define RARE_AT_MOST 12 /* more of them, and the torture does not do what it should */
+#define OFTEN        20 /* times the minimum: a point that is passed so often needs no excuse */
+
+static struct excuse {
+    char word[8], image[8], member[20], function[60];
+} excuses[EXCUSES];
+static unsigned excuses_count;
+
+const char *tell_read_excuses(const char *path)
 {
-    return passes < 20 * wanted + 300;
+    FILE *in = fopen(path, "r");
+    char line[300];
+
+    if (!in)
+        return "cannot be read";
+    while (fgets(line, sizeof line, in)) {
+        struct excuse *excuse = &excuses[excuses_count];
+
+        if (line[0] == '#' || line[0] == '\n' || line[0] == ' ')
+            continue;
+        if (excuses_count == EXCUSES ||
+            sscanf(line, "%7s %7s %19s %59s", excuse->word, excuse->image, excuse->member,
+                   excuse->function) != 4 ||
+            (strcmp(excuse->word, "seldom") != 0 && strcmp(excuse->word, "never") != 0)) {
+            fclose(in);
+            return "has a line that is no excuse";
+        }
+        excuses_count++;
+    }
+    fclose(in);
+    return NULL;
 }
+
+static const struct excuse *find_excuse(uint64_t key)
+{
+    char image[8], member[20], function[60];
+
+    crash_name_point(key, image, member, function);
+    for (unsigned i = 0; i < excuses_count; i++)
+        if ((strcmp(excuses[i].image, image) == 0 || strcmp(excuses[i].image, "-") == 0) &&
+            strcmp(excuses[i].member, member) == 0 && strcmp(excuses[i].function, function) == 0)
+            return &excuses[i];
+    return NULL;
+}
+
+enum verdict {
+    ENOUGH,
+    TOO_FEW,
+    RARE, /* nobody can be killed there more often than somebody comes there */
+    EXCUSED,
+    NO_EXCUSE, /* there is one, and it is not true */
+};
+
+static enum verdict judge(const struct crash_point *point, unsigned wanted)
+{
+    unsigned hits = atomic_load(&point->hits), passes = atomic_load(&point->passes);
+    const struct excuse *excuse = wanted > 0 ? find_excuse(atomic_load(&point->key)) : NULL;
+
+    if (excuse && strcmp(excuse->word, "never") == 0)
+        return NO_EXCUSE;
+    if (excuse && passes < OFTEN * wanted)
+        return EXCUSED;
+    if (hits < wanted && passes < wanted)
+        return RARE;
+    return hits < wanted ? TOO_FEW : ENOUGH;
+}
+
+bool tell_is_excused(const struct crash_point *point)
+{
+    return find_excuse(atomic_load(&point->key)) != NULL;
+}
+
+/* ---- points ---- */
 
 void tell_points(unsigned wanted, struct tell_points *out)
 {
     *out = (struct tell_points){.least = UINT32_MAX};
     for (uint32_t i = 0; i < CRASH_POINTS; i++) {
-        uint64_t key = atomic_load(&crash_table->points[i].key);
-        unsigned hits = atomic_load(&crash_table->points[i].hits);
-        unsigned passes = atomic_load(&crash_table->points[i].passes);
+        const struct crash_point *point = &crash_table->points[i];
+        unsigned hits = atomic_load(&point->hits);
+        enum verdict verdict;
 
-        if (!is_wanted(key))
+        if (!is_wanted(atomic_load(&point->key)))
             continue;
+        verdict = judge(point, wanted);
         out->count++;
-        if (hits < wanted && is_rare(passes, wanted)) {
-            out->rare++;
-            continue;
-        }
-        out->under += hits < wanted;
-        if (hits < out->least)
+        out->excused += verdict == EXCUSED;
+        out->under += verdict == TOO_FEW;
+        out->rare += verdict == RARE;
+        out->not_excused += verdict == NO_EXCUSE;
+        if (verdict != EXCUSED && verdict != RARE && hits < out->least)
             out->least = hits;
     }
 }
 
 static void list_points(unsigned wanted)
 {
+    static const char *const verdicts[] = {"", "FAILED", "rare", "excused",
+                                           "FAILED, not as excused"};
     const char *list = getenv("TORTURE_POINTS");
     FILE *out = list && list[0] ? fopen(list, "w") : NULL;
     unsigned listed = 0;
@@ -72,13 +145,14 @@ static void list_points(unsigned wanted)
         if (key != 0 && out) {
             fprintf(out, "%u\t%u\t", hits, passes);
             crash_print_point(out, key);
+            for (uint32_t kind = 0; kind < CRASH_KINDS; kind++)
+                fprintf(out, "\t%u", atomic_load(&point->passes_in[kind]));
             fputc('\n', out);
         }
-        if (!is_wanted(key) || hits >= wanted || ++listed > LISTED)
+        if (!is_wanted(key) || judge(point, wanted) == ENOUGH || ++listed > LISTED)
             continue;
-        fprintf(stderr,
-                "torture: %s: %u kills, %u passes: ", is_rare(passes, wanted) ? "rare" : "FAILED",
-                hits, passes);
+        fprintf(stderr, "torture: %s: %u kills, %u passes: ", verdicts[judge(point, wanted)], hits,
+                passes);
         crash_print_point(stderr, key);
         fputc('\n', stderr);
     }
@@ -86,22 +160,32 @@ static void list_points(unsigned wanted)
         fclose(out);
 }
 
+void tell_places(void)
+{
+    for (int i = 0; i < arenas_count; i++) {
+        size_t length = strlen(crash_table->on);
+
+        snprintf(crash_table->on + length, sizeof crash_table->on - length, "%s%s", i ? "," : "",
+                 arenas[i].name);
+    }
+    snprintf(crash_table->skipped, sizeof crash_table->skipped, "%s", arenas_skipped);
+    crash_table->skipped_count = arenas_skipped_count;
+}
+
 /* A line of key=value, by tabs. */
 static void tell_summary(unsigned wanted, const struct tell_points *points, double seconds)
 {
-    printf(
-        "torture\tkills=%llu\tseconds=%.0f\trate=%.0f\tpoints=%u\tleast=%u\tunder_%u=%u\trare=%u",
-        (unsigned long long)count(COUNT_kills), seconds, (double)count(COUNT_kills) / seconds,
-        points->count, points->least, wanted, points->under, points->rare);
+    printf("torture\tkills=%llu\tseconds=%.0f\trate=%.0f\tpoints=%u\tleast=%u\tunder_%u=%"
+           "u\trare=%u\texcused=%u",
+           (unsigned long long)count(COUNT_kills), seconds, (double)count(COUNT_kills) / seconds,
+           points->count, points->least, wanted, points->under, points->rare, points->excused);
     for (int i = COUNT_kills + 1; i < CRASH_COUNTS; i++)
         printf("\t%s=%llu", crash_counter_names[i], (unsigned long long)count(i));
-    printf("\tworst_start_ms=%.0f\tworst_end_of_guards_ms=%.0f\ton=",
+    printf("\tworst_start_ms=%.0f\tworst_end_of_guards_ms=%.0f\ton=%s",
            (double)atomic_load(&crash_table->worst_start_ns) / 1e6,
-           (double)atomic_load(&crash_table->worst_quiet_ns) / 1e6);
-    for (int i = 0; i < arenas_count; i++)
-        printf("%s%s", i ? "," : "", arenas[i].name);
-    if (arenas_skipped_count)
-        printf("\tskipped=%s", arenas_skipped);
+           (double)atomic_load(&crash_table->worst_quiet_ns) / 1e6, crash_table->on);
+    if (crash_table->skipped_count)
+        printf("\tskipped=%s", crash_table->skipped);
     printf("\tseed=%llu\n", (unsigned long long)crash_table->seed);
 }
 
@@ -135,12 +219,13 @@ bool tell_end(unsigned wanted, double seconds)
                 points.count, wanted);
     if (atomic_load(&crash_table->points_lost) > 0)
         fprintf(stderr, "torture: there is no room for all points: see CRASH_POINTS\n");
-    failed = count(COUNT_wrong_rounds) + (points.under > 0) + count_missing() +
+    failed = count(COUNT_wrong_rounds) + (points.under > 0) + (points.not_excused > 0) +
+             (points.rare > RARE_AT_MOST) + count_missing() +
              (atomic_load(&crash_table->points_lost) > 0) +
              (count(COUNT_wrong_rounds) == 0 && tell_wrong() > 0);
     tell_summary(wanted, &points, seconds);
     printf("torture: %llu passed, %llu failed, %u skipped\n",
            (unsigned long long)(count(COUNT_rounds) - count(COUNT_wrong_rounds)),
-           (unsigned long long)failed, arenas_skipped_count);
+           (unsigned long long)failed, crash_table->skipped_count);
     return failed == 0;
 }

@@ -6,6 +6,10 @@
  * It runs in rounds: some seconds of workers on some paths, each killed one replaced by another;
  * then all end, and when their guards have gone nothing may be left. In every other round guards
  * are killed too; then files may be left, but a sweep and a start find and remove them.
+ *
+ * Some teams do so at once, in directories of their own, so that the end of one's round leaves
+ * nobody idle. What is done in a round is the more often chosen, the more kills it is good for at
+ * points that have too few.
  */
 #include "torture/arena.h"
 #include "torture/crash.h"
@@ -24,15 +28,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define WORKERS     12
+#define TEAMS       3
+#define WORKERS     8
 #define GROUP       4 /* workers in a process group */
 #define AGENTS_MOST 4
 #define SLOTS       (WORKERS + AGENTS_MOST)
-#define AGENTS_IN   8 /* in one round of so many there are agents */
+#define AGENTS_IN   12 /* in one round of so many there are agents */
+#define FOREIGNERS  3
 #define ROUND_KILLS 500
 #define ROUND_NS    3000000000u
-#define STUCK_NS    20000000000
-#define QUIET_NS    10000000000u
+#define STUCK_NS    60000000000
+#define QUIET_NS    30000000000u
+#define HUNTED      12 /* rarest points, that a hunt is for */
+#define HUNT_IN     3  /* of so many rounds all but one are hunts */
+#define RARE_FEW    1000
+#define RARE_MANY   8000
+#define STOPPED_MS  400 /* longer than an heir may take to answer */
 
 static const struct torture_profile profiles[] = {
     {.name = "mixed",
@@ -46,7 +57,8 @@ static const struct torture_profile profiles[] = {
      .finish = 10,
      .paths = 6,
      .favourite = 2,
-     .serve_in = 3},
+     .serve_in = 3,
+     .foreigners = 1},
     {.name = "hand-over",
      .start = 400,
      .release = 350,
@@ -56,9 +68,72 @@ static const struct torture_profile profiles[] = {
      .shut = 5,
      .fork = 5,
      .finish = 10,
+     .relays = true,
      .paths = 1,
      .favourite = 1,
-     .serve_in = 20},
+     .serve_in = 200},
+    {.name = "heirs",
+     .start = 400,
+     .release = 350,
+     .use = 20,
+     .revoke = 5,
+     .sweep = 2,
+     .shut = 5,
+     .fork = 5,
+     .finish = 10,
+     .relays = true,
+     .paths = 1,
+     .favourite = 1,
+     .serve_in = 100,
+     .only_sticky = true,
+     .stops = true,
+     .focused = true,
+     .focus = FUNCTION_succeed},
+    {.name = "displaced",
+     .start = 450,
+     .release = 400,
+     .use = 5,
+     .revoke = 50,
+     .sweep = 60,
+     .shut = 5,
+     .fork = 5,
+     .finish = 10,
+     .paths = 3,
+     .favourite = 3,
+     .serve_in = 50,
+     .foreigners = 3,
+     .is_hasty = true,
+     .only_sticky = true},
+    {.name = "aside",
+     .start = 450,
+     .release = 400,
+     .use = 5,
+     .revoke = 50,
+     .sweep = 60,
+     .shut = 5,
+     .fork = 5,
+     .finish = 10,
+     .paths = 3,
+     .favourite = 3,
+     .serve_in = 50,
+     .foreigners = 3,
+     .is_hasty = true,
+     .only_sticky = true,
+     .focused = true,
+     .focus = FUNCTION_rename_aside},
+    {.name = "exits",
+     .start = 500,
+     .release = 50,
+     .use = 10,
+     .revoke = 10,
+     .sweep = 5,
+     .shut = 10,
+     .fork = 5,
+     .finish = 300,
+     .abandons = true,
+     .paths = 2,
+     .favourite = 2,
+     .serve_in = 10},
     {.name = "sticky",
      .start = 400,
      .release = 300,
@@ -71,26 +146,32 @@ static const struct torture_profile profiles[] = {
      .paths = 2,
      .favourite = 1,
      .serve_in = 20,
+     .foreigners = 1,
      .only_sticky = true},
     {.name = "ends",
      .start = 400,
      .release = 100,
      .use = 30,
      .revoke = 10,
-     .sweep = 5,
+     .sweep = 50,
      .shut = 10,
      .fork = 250,
      .finish = 60,
      .paths = 4,
      .favourite = 1,
-     .serve_in = 10},
+     .serve_in = 10,
+     .foreigners = 1},
 };
 #define PROFILES (sizeof profiles / sizeof *profiles)
+#define KINDS    (2 * (uint32_t)PROFILES) /* each with and without guards killed */
 
 const struct torture_profile *torture_profile;
 
+static uint64_t kills_wanted, deadline;
+static unsigned wanted; /* kills of each point */
 static char run_dir[160];
-static pid_t groups[WORKERS / GROUP], foreigner;
+static int own_team;
+static pid_t groups[WORKERS / GROUP], foreigners[FOREIGNERS];
 static sigset_t old_mask;
 static uint64_t random_state;
 
@@ -132,7 +213,7 @@ static void become_child(pid_t driver)
 
 static void begin_worker(int index)
 {
-    struct crash_slot *slot = &crash_table->slots[index];
+    struct crash_slot *slot = &crash_team->slots[index];
     pid_t *group = &groups[index / GROUP];
     uint64_t seed = draw(UINT64_MAX);
     pid_t pid, driver = getpid();
@@ -174,32 +255,35 @@ static void begin_agents(void)
             become_child(driver);
             torture_shepherd(i, seed, command);
         }
-        atomic_store(&crash_table->slots[i].beat_ns, crash_now());
-        atomic_store(&crash_table->slots[i].doing_path, -1);
-        atomic_store(&crash_table->slots[i].pid, pid);
+        atomic_store(&crash_team->slots[i].beat_ns, crash_now());
+        atomic_store(&crash_team->slots[i].doing_path, -1);
+        atomic_store(&crash_team->slots[i].pid, pid);
     }
 }
 
-static void begin_foreigner(void)
+static void begin_foreigners(void)
 {
-    uint64_t seed = draw(UINT64_MAX);
     pid_t driver = getpid();
 
-    foreigner = fork();
-    if (foreigner == 0) {
-        setpgid(0, 0);
-        become_child(driver);
-        torture_foreigner(seed);
+    for (int i = 0; i < (int)torture_profile->foreigners; i++) {
+        uint64_t seed = draw(UINT64_MAX);
+
+        foreigners[i] = fork();
+        if (foreigners[i] == 0) {
+            setpgid(0, 0);
+            become_child(driver);
+            torture_foreigner(seed, i);
+        }
     }
 }
 
 static void judge_end(int index, int status)
 {
-    struct crash_slot *slot = &crash_table->slots[index];
+    struct crash_slot *slot = &crash_team->slots[index];
     bool expected = atomic_load(&slot->dying) == atomic_load(&slot->life);
 
     for (int i = 0; i < CRASH_RECENT; i++) /* it had just come into the group */
-        expected |= crash_table->recent[i].group == atomic_load(&slot->group);
+        expected |= crash_team->recent[i].group == atomic_load(&slot->group);
 
     if ((WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
         (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && expected))
@@ -216,16 +300,18 @@ static bool reap(void)
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
-        if (pid == foreigner) {
-            foreigner = 0;
+        for (int i = 0; i < FOREIGNERS; i++) {
+            if (pid != foreigners[i])
+                continue;
+            foreigners[i] = 0;
             if (status != 0)
-                crash_wrong(COUNT_crashes, "the foreigner ended with %#x", (unsigned)status);
+                crash_wrong(COUNT_crashes, "a foreigner ended with %#x", (unsigned)status);
         }
         for (int i = 0; i < SLOTS; i++) {
-            if (atomic_load(&crash_table->slots[i].pid) != pid)
+            if (atomic_load(&crash_team->slots[i].pid) != pid)
                 continue;
             judge_end(i, status);
-            atomic_store(&crash_table->slots[i].pid, 0);
+            atomic_store(&crash_team->slots[i].pid, 0);
             break;
         }
     }
@@ -235,9 +321,12 @@ static bool reap(void)
 static bool has_workers(void)
 {
     for (int i = 0; i < SLOTS; i++)
-        if (atomic_load(&crash_table->slots[i].pid) != 0)
+        if (atomic_load(&crash_team->slots[i].pid) != 0)
             return true;
-    return foreigner != 0;
+    for (int i = 0; i < FOREIGNERS; i++)
+        if (foreigners[i] != 0)
+            return true;
+    return false;
 }
 
 static void pause_for_child(int ms)
@@ -271,10 +360,10 @@ static void look_for_stuck(void)
 
     /* The machine stood still: nobody is to blame. */
     for (int i = 0; now - last > 1000000000u && i < SLOTS; i++)
-        atomic_store(&crash_table->slots[i].beat_ns, now);
+        atomic_store(&crash_team->slots[i].beat_ns, now);
     last = now;
     for (int i = 0; i < SLOTS; i++) {
-        struct crash_slot *slot = &crash_table->slots[i];
+        struct crash_slot *slot = &crash_team->slots[i];
         pid_t pid = atomic_load(&slot->pid);
         int path = atomic_load(&slot->doing_path);
 
@@ -289,32 +378,37 @@ static void look_for_stuck(void)
     }
 }
 
-/* A guard is stopped for a while. */
+/* A guard or a worker is stopped for a while. */
 static pid_t stopped;
 static uint64_t continue_at;
 
-static void play_with_guards(void)
+static void stop(pid_t pid, enum crash_counter counter, uint64_t most_ms)
 {
-    uint32_t begun = atomic_load(&crash_table->next_guard);
+    siginfo_t state = {0};
+
+    /* One of our children by now, or it is over. */
+    if (pid <= 0 || waitid(P_PID, (id_t)pid, &state, WNOHANG | WNOWAIT | WEXITED) < 0 ||
+        state.si_pid != 0 || kill(pid, SIGSTOP) < 0)
+        return;
+    crash_count(counter);
+    stopped = pid;
+    continue_at = crash_now() + (1 + draw(most_ms)) * 1000000;
+}
+
+static void play(void)
+{
+    uint32_t begun = atomic_load(&crash_team->next_guard);
 
     if (stopped != 0) {
         if (crash_now() < continue_at)
             return;
         kill(stopped, SIGCONT);
         stopped = 0;
+    } else if (torture_profile->stops && draw(2)) {
+        stop(atomic_load(&crash_team->slots[draw(WORKERS)].pid), COUNT_worker_stops, STOPPED_MS);
     } else if (begun > 0 && draw(50) == 0) {
-        pid_t pid = atomic_load(&crash_table->guards[(begun - 1 - draw(8)) % CRASH_GUARDS]);
-        siginfo_t state = {0};
-
-        /* One of our children by now, or it is over. */
-        if (pid <= 0 || waitid(P_PID, (id_t)pid, &state, WNOHANG | WNOWAIT | WEXITED) < 0 ||
-            state.si_pid != 0)
-            return;
-        if (kill(pid, SIGSTOP) == 0) {
-            crash_count(COUNT_guard_stops);
-            stopped = pid;
-            continue_at = crash_now() + (1 + draw(40)) * 1000000;
-        }
+        stop(atomic_load(&crash_team->guards[(begun - 1 - draw(8)) % CRASH_GUARDS]),
+             COUNT_guard_stops, 40);
     }
 }
 
@@ -341,15 +435,15 @@ static void wait_for_quiet(void)
 {
     uint64_t since;
 
-    atomic_store(&crash_table->stop, true);
+    atomic_store(&crash_team->stop, true);
+    if (stopped)
+        kill(stopped, SIGCONT);
+    stopped = 0;
     while (has_workers()) {
         reap();
         pause_for_child(1);
         look_for_stuck();
     }
-    if (stopped)
-        kill(stopped, SIGCONT);
-    stopped = 0;
     since = crash_now();
     while (reap()) {
         if (crash_now() - since > QUIET_NS) {
@@ -361,58 +455,161 @@ static void wait_for_quiet(void)
     crash_worst(&crash_table->worst_quiet_ns, crash_now() - since);
 }
 
+static uint64_t number_from(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+
+    return text && text[0] ? strtoull(text, NULL, 10) : otherwise;
+}
+
 /* ---- rounds ---- */
 
-/* Which file system, what is done there, and whether guards are killed, in turn. */
-static void run_round(uint32_t round)
+static bool is_strict(uint32_t kind)
+{
+    return kind < PROFILES;
+}
+
+static bool wants_kills(const struct crash_point *point)
+{
+    uint64_t key = atomic_load(&point->key);
+
+    return key != 0 && crash_image_of(key) != CRASH_AGENT &&
+           atomic_load(&point->hits) < crash_table->target && !tell_is_excused(point);
+}
+
+static int compare(const void *a, const void *b)
+{
+    uint32_t first = *(const uint32_t *)a, second = *(const uint32_t *)b;
+
+    return first < second ? -1 : first > second;
+}
+
+/* Of the points that want kills, how often the rarer ones were passed at most. */
+static uint32_t find_common(bool is_hunt)
+{
+    static uint32_t passes[CRASH_POINTS];
+    size_t wanting = 0, at;
+
+    for (uint32_t i = 0; i < CRASH_POINTS; i++)
+        if (wants_kills(&crash_table->points[i]))
+            passes[wanting++] = atomic_load(&crash_table->points[i].passes);
+    if (wanting == 0)
+        return 0;
+    qsort(passes, wanting, sizeof *passes, compare);
+    at = is_hunt ? HUNTED : wanting / 2;
+    return at < wanting ? passes[at] : UINT32_MAX;
+}
+
+/* How many kills a round of this kind is good for, at points that are as rare. */
+static double worth(uint32_t kind, uint32_t common)
+{
+    double seconds = (double)atomic_load(&crash_table->kind_ns[kind]) / 1e9, sum = 0;
+
+    for (uint32_t i = 0; i < CRASH_POINTS; i++) {
+        const struct crash_point *point = &crash_table->points[i];
+        double passes, wanted;
+
+        if (!wants_kills(point) || atomic_load(&point->passes) > common ||
+            (crash_image_of(atomic_load(&point->key)) == CRASH_GUARD && is_strict(kind)))
+            continue;
+        passes = (double)atomic_load(&point->passes_in[kind]) / (seconds + 0.1);
+        wanted = (double)(crash_table->target - atomic_load(&point->hits));
+        sum += passes < wanted ? passes : wanted;
+    }
+    return sum;
+}
+
+/* Each in turn, until all are known; then, in a hunt, the more is to be had by one, the more often.
+ */
+static uint32_t choose_kind(uint32_t round, bool is_hunt, uint32_t common)
+{
+    double values[KINDS], sum = 0, dice;
+
+    if (!is_hunt)
+        return (round < KINDS ? round : round / HUNT_IN) % KINDS;
+    for (uint32_t kind = 0; kind < KINDS; kind++) {
+        values[kind] = worth(kind, common);
+        sum += values[kind] *= values[kind];
+    }
+    dice = (double)draw(1000000) / 1e6 * sum;
+    for (uint32_t kind = 0; kind < KINDS - 1; kind++) {
+        if (dice < values[kind])
+            return kind;
+        dice -= values[kind];
+    }
+    return KINDS - 1;
+}
+
+/* What is left of the kills, when those that are wanted at points are put aside, is for all. */
+static void choose_rare(void)
+{
+    uint64_t needed = count(COUNT_kills);
+
+    for (uint32_t i = 0; i < CRASH_POINTS; i++) {
+        uint32_t hits = atomic_load(&crash_table->points[i].hits);
+
+        if (atomic_load(&crash_table->points[i].key) != 0 && hits < crash_table->target)
+            needed += crash_table->target - hits;
+    }
+    atomic_store(&crash_table->rare,
+                 number_from("TORTURE_RARE", needed < kills_wanted ? RARE_FEW : RARE_MANY));
+}
+
+static void run_round(uint32_t round, uint32_t kind)
 {
     const struct arena *arena = &arenas[round % (uint32_t)arenas_count];
-    bool strict = round / (uint32_t)arenas_count % 2 == 0;
-    uint64_t until = crash_now() + ROUND_NS, first = count(COUNT_kills), wrong = tell_wrong();
+    bool strict = is_strict(kind);
+    uint64_t since = crash_now(), first = count(COUNT_kills),
+             wrong = atomic_load(&crash_team->wrong);
 
-    torture_profile = &profiles[round / (2 * (uint32_t)arenas_count) % PROFILES];
-    crash_table->round = round;
+    torture_profile = &profiles[kind % PROFILES];
+    crash_team->round = round;
+    crash_team->kind = kind;
+    crash_team->focus = torture_profile->focused ? torture_profile->focus : FUNCTIONS;
     random_state = ((crash_table->seed << 20) + round + 1) * 0x9e3779b97f4a7c15u;
     arena_choose_paths(arena, torture_profile);
     for (int i = 0; i < CRASH_PATHS; i++)
-        atomic_store(&crash_table->owners[i], 0);
-    atomic_store(&crash_table->stop, false);
-    atomic_store(&crash_table->kills_guards, !strict);
-    atomic_store(&crash_table->kills, true);
-    begin_foreigner();
+        atomic_store(&crash_team->owners[i], 0);
+    atomic_store(&crash_team->stop, false);
+    atomic_store(&crash_team->kills_guards, !strict);
+    atomic_store(&crash_team->kills, true);
+    begin_foreigners();
     if (round % AGENTS_IN == AGENTS_IN - 1)
         begin_agents();
-    while (crash_now() < until && count(COUNT_kills) - first < ROUND_KILLS) {
+    while (crash_now() - since < ROUND_NS && count(COUNT_kills) - first < TEAMS * ROUND_KILLS) {
         for (int i = 0; i < WORKERS; i++)
-            if (atomic_load(&crash_table->slots[i].pid) == 0)
+            if (atomic_load(&crash_team->slots[i].pid) == 0)
                 begin_worker(i);
         pause_for_child(2);
         reap();
-        play_with_guards();
+        play();
         look_for_stuck();
     }
     wait_for_quiet();
-    atomic_store(&crash_table->kills, false);
-    atomic_store(&crash_table->kills_guards, false);
+    atomic_fetch_add(&crash_table->kind_ns[kind], crash_now() - since);
+    atomic_store(&crash_team->kills, false);
+    atomic_store(&crash_team->kills_guards, false);
     arena_check_left(arena, strict);
     crash_count(COUNT_rounds);
-    if (tell_wrong() == wrong)
+    if (atomic_load(&crash_team->wrong) == wrong)
         return;
     crash_count(COUNT_wrong_rounds);
-    fprintf(stderr, "torture: round %u, %s on %s, %s: once more by SEED=%llu ROUND=%u\n", round,
-            torture_profile->name, arena->name, strict ? "no guard killed" : "guards killed",
-            (unsigned long long)crash_table->seed, round);
+    fprintf(stderr, "torture: round %u, %s on %s, %s: once more by SEED=%llu ROUND=%u KIND=%u\n",
+            round, torture_profile->name, arena->name, strict ? "no guard killed" : "guards killed",
+            (unsigned long long)crash_table->seed, round, kind);
 }
 
 /* ---- begin and end ---- */
 
 static void copy_guard(const char *from)
 {
-    char to[200], block[65536];
+    char to[260], block[65536];
     int in = open(from, O_RDONLY | O_CLOEXEC), out;
     ssize_t got;
 
-    snprintf(to, sizeof to, "%s/sockref-guard", run_dir);
+    snprintf(to, sizeof to, "%s/%d", run_dir, own_team);
+    mkdir(to, 0700);
+    snprintf(to, sizeof to, "%s/%d/sockref-guard", run_dir, own_team);
     out = open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
     if (in < 0 || out < 0)
         give_up("%s: %s", from, strerror(errno));
@@ -424,11 +621,11 @@ static void copy_guard(const char *from)
     setenv("SOCKREF_GUARD", to, 1);
 }
 
-static uint64_t number_from(const char *name, uint64_t otherwise)
+static bool is_set(const char *name)
 {
     const char *text = getenv(name);
 
-    return text && text[0] ? strtoull(text, NULL, 10) : otherwise;
+    return text && text[0];
 }
 
 static void load_symbols(enum crash_image image, const char *program)
@@ -442,7 +639,7 @@ static void load_symbols(enum crash_image image, const char *program)
             give_up("%s has no function %s", program, crash_function_names[i]);
 }
 
-static void make_table(const char *guard, unsigned wanted)
+static void make_table(const char *guard)
 {
     const char *ablation = getenv("ABLATION");
     char table[200];
@@ -452,7 +649,8 @@ static void make_table(const char *guard, unsigned wanted)
         give_up("%s: %s", table, strerror(errno));
     crash_table->seed = number_from("SEED", crash_now() % 1000000007);
     crash_table->target = wanted + wanted / 20 + 1;
-    crash_table->rare = (uint32_t)number_from("TORTURE_RARE", 1000);
+    crash_table->kills = kills_wanted;
+    crash_table->rare = RARE_FEW;
     if (ablation && ablation[0] && !(crash_table->ablation = crash_ablation(ablation)))
         give_up("there is no safeguard %s", ablation);
     load_symbols(CRASH_WORKER, "/proc/self/exe");
@@ -473,7 +671,7 @@ static void on_deadline(int number)
     _exit(3);
 }
 
-static bool is_over(uint64_t kills, unsigned wanted, uint64_t deadline)
+static bool is_over(void)
 {
     struct tell_points points;
 
@@ -482,44 +680,95 @@ static bool is_over(uint64_t kills, unsigned wanted, uint64_t deadline)
         crash_now() >= deadline)
         return true;
     tell_points(wanted, &points);
-    return count(COUNT_kills) >= kills && (points.under == 0 || crash_table->ablation);
+    return count(COUNT_kills) >= kills_wanted && (points.under == 0 || crash_table->ablation);
+}
+
+/* ---- teams ---- */
+
+static void run_team(const char *guard)
+{
+    uint32_t round = (uint32_t)number_from("ROUND", 0), common;
+    bool is_hunt;
+    char team[12];
+
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    crash_join(own_team);
+    snprintf(team, sizeof team, "%d", own_team);
+    setenv("TORTURE_TEAM", team, 1);
+    arenas_choose();
+    if (arenas_count == 0)
+        give_up("no directory: %s", strerror(errno));
+    copy_guard(guard);
+    while (!is_over()) {
+        if (!is_set("ROUND"))
+            round = atomic_fetch_add(&crash_table->rounds, 1);
+        choose_rare();
+        is_hunt = round >= KINDS && round % HUNT_IN != 0;
+        common = find_common(is_hunt);
+        atomic_store(&crash_team->common, common);
+        run_round(round,
+                  (uint32_t)number_from("KIND", choose_kind(round, is_hunt, common)) % KINDS);
+    }
+    if (own_team == 0)
+        tell_places();
+    arenas_remove();
+}
+
+/* Returns whether all teams have come to their end. */
+static bool run_teams(const char *guard)
+{
+    int teams = is_set("ROUND") ? 1 : TEAMS, status;
+    pid_t pids[TEAMS], driver = getpid();
+    bool well = true;
+
+    for (own_team = 0; own_team < teams; own_team++) {
+        pids[own_team] = fork();
+        if (pids[own_team] < 0)
+            give_up("fork: %s", strerror(errno));
+        if (pids[own_team] == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            if (getppid() != driver)
+                _exit(0);
+            run_team(guard);
+            exit(0);
+        }
+    }
+    for (int i = 0; i < teams; i++)
+        well &= waitpid(pids[i], &status, 0) == pids[i] && status == 0;
+    return well;
 }
 
 int main(int argc, char **argv)
 {
-    uint64_t kills = argc > 1 ? strtoull(argv[1], NULL, 10) : 0, since = crash_now(), deadline,
-             seconds;
-    unsigned wanted = (unsigned)number_from("MIN", kills / 400);
-    uint32_t round = (uint32_t)number_from("ROUND", 0);
-    bool same_round = getenv("ROUND") && getenv("ROUND")[0], well;
+    uint64_t since = crash_now(), seconds;
+    const char *problem;
     sigset_t child;
+    bool well;
 
     if (argc == 2 && strcmp(argv[1], "--safeguards") == 0) {
         for (int i = 1; crash_ablation_name(i); i++)
             puts(crash_ablation_name(i));
         return EXIT_SUCCESS;
     }
-    if (argc != 3 || kills == 0)
+    kills_wanted = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
+    if (argc != 3 || kills_wanted == 0)
         give_up("usage: torture KILLS GUARD | --safeguards");
-    seconds = number_from("DEADLINE", 120 + kills / 50);
+    wanted = (unsigned)number_from("MIN", kills_wanted / 400);
+    seconds = number_from("DEADLINE", 120 + kills_wanted / 50);
     deadline = since + seconds * 1000000000u;
     signal(SIGALRM, on_deadline);
     alarm((unsigned)seconds + 120);
     umask(022);
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     sigprocmask(SIG_BLOCK, &child, &old_mask);
-    arenas_choose();
-    if (arenas_count == 0 ||
-        !arena_make_directory(run_dir, getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp"))
+    if (!arena_make_directory(run_dir, getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp"))
         give_up("no directory: %s", strerror(errno));
-    copy_guard(argv[2]);
-    make_table(argv[2], wanted);
-    for (; !is_over(kills, wanted, deadline); round += !same_round)
-        run_round(round);
-    well = tell_end(wanted, (double)(crash_now() - since) / 1e9);
-    arenas_remove();
+    if (is_set("TORTURE_EXCUSES") && (problem = tell_read_excuses(getenv("TORTURE_EXCUSES"))))
+        give_up("%s %s", getenv("TORTURE_EXCUSES"), problem);
+    make_table(argv[2]);
+    well = run_teams(argv[2]);
+    well &= tell_end(wanted, (double)(crash_now() - since) / 1e9);
     arena_remove_tree(run_dir);
     return well ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -17,10 +17,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-#define SLOW_NS 2000000000u
-#define AT_MOST 3 /* names held by one registry */
+#define SLOW_NS     10000000000u
+#define PATIENCE_MS 30000 /* of a start, on a machine that others use as well */
+#define AT_MOST     3     /* names held by one registry */
 
 static uint64_t state;
 static bool is_shut[REGISTRIES];
@@ -44,7 +46,7 @@ static bool is_allowed(int status, const struct torture_path *path, bool exclusi
     if (path->class == ALONE)
         return status == SOCKREF_EBUSY;
     if (path->class == FOREIGN)
-        return status == SOCKREF_EFOREIGN || status == -EADDRINUSE ||
+        return status == SOCKREF_EFOREIGN || status == -EADDRINUSE || status == SOCKREF_ETIMEOUT ||
                /* the foreigner may replace and remove what is just being started there */
                (path->sticky && (status == SOCKREF_EBUSY || status == -ENOENT));
     return false;
@@ -78,6 +80,11 @@ static void start(int registry, int index)
     int status;
 
     sockref_options_set_int(options, SOCKREF_OPT_SHARE, path->class != ALONE);
+    /* What a foreign process has may be waited for until the end, so that is the usual one. */
+    if (path->class != FOREIGN)
+        sockref_options_set_int(options, SOCKREF_OPT_START_TIMEOUT_MS, PATIENCE_MS);
+    if (path->class == PLAIN && index == 1) /* wider than the umask allows */
+        sockref_options_set_int(options, SOCKREF_OPT_MODE, 0666);
     if (exclusive)
         sockref_options_set_int(options, SOCKREF_OPT_EXCLUSIVE, 1);
     if (draw(4) == 0)
@@ -311,7 +318,7 @@ __attribute__((noreturn)) static void finish(void)
 {
     static char *const nothing[] = {(char *)"true", NULL};
 
-    switch (draw(8)) {
+    switch (torture_profile->abandons && draw(2) ? 0 : draw(8)) {
     case 0:
         abandon();
         exit(0);
@@ -352,7 +359,7 @@ static void kill_guard(void)
 {
     int guard;
 
-    if (!atomic_load(&crash_table->kills_guards) || draw(2))
+    if (!atomic_load(&crash_team->kills_guards) || draw(2))
         return;
     guard = sockref_guard_status(registries[0]);
     if (guard <= 0)
@@ -369,6 +376,20 @@ static int choose_path(void)
     return (int)draw(draw(2) && favourite < count ? favourite : count);
 }
 
+/* Hold a name for a moment, as all do, so that owners end while others hold it. */
+static void relay(int registry)
+{
+    int path = choose_path();
+
+    if (holds[registry][path]) {
+        end(holds[registry][path]);
+        return;
+    }
+    start(registry, path);
+    if (draw(2))
+        nanosleep(&(struct timespec){0, (long)draw(500000)}, NULL);
+}
+
 static void act(void)
 {
     const struct torture_profile *profile = torture_profile;
@@ -382,6 +403,10 @@ static void act(void)
         is_shut[registry] = false;
     }
     pump();
+    if (profile->relays && draw(20)) {
+        relay(registry);
+        return;
+    }
     if (dice < (until += profile->start)) {
         if (count_holds(registry) < AT_MOST)
             start(registry, choose_path());
@@ -411,11 +436,11 @@ static void act(void)
 void torture_worker(int slot, uint64_t seed)
 {
     own_slot = slot;
-    own_life = atomic_load(&crash_table->slots[slot].life);
+    own_life = atomic_load(&crash_team->slots[slot].life);
     state = seed | 1;
     beat(IDLE, -1);
     crash_begin(CRASH_WORKER, slot, seed);
-    while (!atomic_load(&crash_table->stop))
+    while (!atomic_load(&crash_team->stop))
         act();
     if (draw(2))
         end_in_order();

@@ -2,6 +2,8 @@
 #ifndef TORTURE_WORKER_H
 #define TORTURE_WORKER_H
 
+#include "torture/crash.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,18 +26,26 @@ extern int torture_paths_count;
 struct torture_profile {
     const char *name;
     uint32_t start, release, use, revoke, sweep, shut, fork, finish;
-    uint32_t paths;     /* the first so many */
-    uint32_t favourite; /* every other start is at one of the first so many */
-    uint32_t serve_in;  /* one start in so many is served */
+    uint32_t paths;      /* the first so many */
+    uint32_t favourite;  /* every other start is at one of the first so many */
+    uint32_t serve_in;   /* one start in so many is served */
+    uint32_t foreigners; /* each has paths of its own */
+    bool is_hasty;       /* they replace and remove all the time */
     bool only_sticky;
+    bool stops;    /* workers are stopped for a while */
+    bool relays;   /* they hold a name for a moment only */
+    bool abandons; /* they end with all that they have */
+    bool focused;
+    enum crash_function focus; /* where focused: many kills are there */
 };
 
 extern const struct torture_profile *torture_profile;
 
 /* A worker in C, until it is killed or has ended. Never returns. */
 void torture_worker(int slot, uint64_t seed) __attribute__((noreturn));
-/* A process that uses the paths of class FOREIGN without the library. Never returns. */
-void torture_foreigner(uint64_t seed) __attribute__((noreturn));
+/* A process that uses paths of class FOREIGN without the library: of some, one in each. Never
+ * returns. */
+void torture_foreigner(uint64_t seed, int number) __attribute__((noreturn));
 /* Drives an agent in another language, until all are to stop. Never returns. */
 void torture_shepherd(int slot, uint64_t seed, const char *command) __attribute__((noreturn));
 

@@ -276,12 +276,13 @@ void crash_wrap(enum crash_image what)
 
 /* ---- programs that begin by themselves ---- */
 
-#ifdef TORTURE_GUARD /* stands beside the table */
+#ifdef TORTURE_GUARD /* TEAM/sockref-guard, beside the table */
 __attribute__((constructor)) static void begin(void)
 {
     char path[4096];
     ssize_t length = readlink("/proc/self/exe", path, sizeof path - 16);
     char *slash;
+    int team;
 
     if (length <= 0)
         return;
@@ -289,11 +290,17 @@ __attribute__((constructor)) static void begin(void)
     slash = strrchr(path, '/');
     if (!slash)
         return;
+    *slash = '\0';
+    slash = strrchr(path, '/');
+    if (!slash)
+        return;
+    team = atoi(slash + 1);
     strcpy(slash, "/table");
     if (!crash_open(path, false))
         return;
+    crash_join(team);
     crash_count(COUNT_guards);
-    atomic_store(&crash_table->guards[atomic_fetch_add(&crash_table->next_guard, 1) % CRASH_GUARDS],
+    atomic_store(&crash_team->guards[atomic_fetch_add(&crash_team->next_guard, 1) % CRASH_GUARDS],
                  getpid());
     crash_begin(CRASH_GUARD, -1, crash_table->seed ^ crash_now());
 }
@@ -302,9 +309,12 @@ __attribute__((constructor)) static void begin(void)
 #ifdef TORTURE_AGENT /* is told where the table is */
 __attribute__((constructor)) static void begin(void)
 {
-    const char *path = getenv("TORTURE_TABLE"), *slot = getenv("TORTURE_SLOT");
+    const char *path = getenv("TORTURE_TABLE"), *slot = getenv("TORTURE_SLOT"),
+               *team = getenv("TORTURE_TEAM");
 
-    if (path && slot && crash_open(path, false))
-        crash_begin(CRASH_AGENT, atoi(slot), crash_table->seed ^ crash_now());
+    if (!path || !slot || !team || !crash_open(path, false))
+        return;
+    crash_join(atoi(team));
+    crash_begin(CRASH_AGENT, atoi(slot), crash_table->seed ^ crash_now());
 }
 #endif
