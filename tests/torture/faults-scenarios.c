@@ -197,6 +197,20 @@ static void set_up_dead_sticky(void)
     leave_dead("sticky/a");
 }
 
+static void set_up_dead_alone_sticky(void)
+{
+    set_up_alone();
+    leave_dead("sticky/a");
+}
+
+/* Of all that it had its control socket alone. */
+static void set_up_dead_control(void)
+{
+    set_up_dead();
+    unlink(at("a"));
+    unlink(at(".a.srlock"));
+}
+
 static void set_up_dead_defaults(void)
 {
     set_up_guarded();
@@ -541,6 +555,9 @@ const struct faults_scenario faults_scenarios[] = {
     {"mend lock file", set_up_guarded, mend_lock},
     {"default names", set_up_guarded, default_names},
     {"first join", set_up, join_and_release},
+    {"alone in sticky", set_up_alone, start_in_sticky},
+    {"recover alone in sticky", set_up_dead_alone_sticky, recover_dead_in_sticky},
+    {"recover control", set_up_dead_control, recover_dead},
     {0},
 };
 
