@@ -62,6 +62,8 @@ libsockref_internal_la_SOURCES = \
 	src/name/tcp.h \
 	src/name/tcpsock.c \
 	src/name/tcpsock.h \
+	src/net/accept.c \
+	src/net/accept.h \
 	src/net/address.c \
 	src/net/address.h \
 	src/net/backend.h \

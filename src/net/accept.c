@@ -1,0 +1,237 @@
+/*
+ * Accepting. Running out of descriptors or memory never ends a listener: one peer is turned away,
+ * and then it pauses, longer each time.
+ */
+#include "net/accept.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "net/address.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#define MOST_ACCEPTED 64 /* of one event, so that connections get their turn */
+#define FIRST_BACKOFF 10u
+#define LAST_BACKOFF  1000u
+
+static bool is_full(const struct sr_listener *self)
+{
+    uint64_t most = atomic_load_explicit(&self->life->max_connections, memory_order_relaxed);
+
+    return most > 0 && self->owner.conn_count >= most;
+}
+
+void sr_accept_keep_spare(struct sockref_loop *loop)
+{
+    int fd;
+
+    if (loop->spare >= 0)
+        return;
+    fd = sr_fd_open(AT_FDCWD, "/dev/null", O_RDONLY);
+    loop->spare = fd < 0 ? -1 : fd;
+}
+
+static void be_starved(struct sr_listener *self, bool starved)
+{
+    if (self->starved == starved)
+        return;
+    self->starved = starved;
+    if (starved)
+        self->owner.loop->paused++;
+    else
+        self->owner.loop->paused--;
+}
+
+/* Accept no more for a while; the peers wait in the kernel's queue. */
+static void pause_accepting(struct sr_listener *self, int reason)
+{
+    struct sockref_loop *loop = self->owner.loop;
+
+    loop->backend->ops->set(loop->backend, &self->source, 0);
+    be_starved(self, true);
+    self->backoff_ms = self->backoff_ms ? self->backoff_ms * 2 : FIRST_BACKOFF;
+    if (self->backoff_ms > LAST_BACKOFF)
+        self->backoff_ms = LAST_BACKOFF;
+    sr_timer_add(&loop->timers, &self->timer, sr_clock_after_ms(self->backoff_ms));
+    sr_log(SR_LOG_ACCEPT_PAUSED, SOCKREF_LOG_WARNING, -reason, NULL,
+           "connections are not accepted for %u ms: %s", self->backoff_ms,
+           sockref_status_message(-reason));
+}
+
+/* Whether what comes has to wait in the kernel's queue. */
+static bool must_wait(const struct sr_listener *self)
+{
+    return !self->owner.handlers.on_drop && is_full(self);
+}
+
+/*
+ * Accept when there is something to accept, unless something stands against it. With the mutex
+ * held, because stop() has the kernel forget the descriptor, on another thread, and nobody may
+ * remind it.
+ */
+void sr_accept_watch(struct sr_listener *self)
+{
+    struct sockref_loop *loop = self->owner.loop;
+    int status = 0;
+
+    if (self->ending || !self->begun || self->starved)
+        return;
+    sr_mutex_lock(&loop->mutex);
+    if (!atomic_load(&self->stop_asked))
+        status =
+            loop->backend->ops->set(loop->backend, &self->source, must_wait(self) ? 0 : SR_READ);
+    sr_mutex_unlock(&loop->mutex);
+    if (status < 0)
+        pause_accepting(self, -status);
+}
+
+static void resume(struct sr_listener *self)
+{
+    if (!self->starved)
+        return;
+    sr_accept_keep_spare(self->owner.loop);
+    sr_timer_remove(&self->owner.loop->timers, &self->timer);
+    be_starved(self, false);
+    sr_accept_watch(self);
+}
+
+void sr_accept_end_pause(struct sr_timer *timer)
+{
+    resume(SR_LIST_OWNER(timer, struct sr_listener, timer));
+}
+
+/* A descriptor is free again, whoever's it was: all who wait for one may try. */
+void sr_accept_resume_all(struct sockref_loop *loop)
+{
+    struct sr_list *node;
+    struct sr_listener *starved;
+
+    sr_accept_keep_spare(loop);
+    do {
+        starved = NULL;
+        sr_mutex_lock(&loop->mutex);
+        SR_LIST_EACH(node, &loop->listeners)
+        {
+            starved = SR_LIST_OWNER(node, struct sr_listener, node);
+            if (starved->starved)
+                break;
+            starved = NULL;
+        }
+        sr_mutex_unlock(&loop->mutex);
+        if (starved)
+            resume(starved);
+    } while (starved && loop->paused > 0 && !starved->starved);
+}
+
+/*
+ * No descriptor is left, and one peer at the head of the queue is answered with the spare one: it
+ * sees its connection closed instead of waiting without end.
+ */
+static void turn_away(struct sr_listener *self)
+{
+    struct sockref_loop *loop = self->owner.loop;
+
+    if (loop->spare < 0)
+        return;
+    sr_fd_close(loop->spare);
+    loop->spare = -1;
+    sr_fd_close(sr_fd_accept(self->source.fd));
+    sr_accept_keep_spare(loop);
+}
+
+/* Returns whether there may be another one. */
+static bool accept_failed(struct sr_listener *self, int reason)
+{
+    if (atomic_load(&self->stop_asked))
+        return false;
+    switch (reason) {
+    case EAGAIN:
+        return false;
+    case EINTR:
+    case ECONNABORTED:
+        return true;
+    case EMFILE:
+    case ENFILE:
+        turn_away(self);
+        break;
+    default:
+        break;
+    }
+    pause_accepting(self, reason);
+    return false;
+}
+
+/* It came beyond the limit. */
+static void drop(struct sr_listener *self, int fd)
+{
+    struct sr_conn_owner *owner = &self->owner;
+    sockref_address local = {.size = sizeof local}, remote = local;
+
+    (void)sr_address_of(fd, false, &local);
+    (void)sr_address_of(fd, true, &remote);
+    sr_fd_close(fd);
+    owner->loop->ran++;
+    owner->handlers.on_drop(&local, &remote, owner->user);
+}
+
+/* Returns whether there may be another one. */
+static bool accept_one(struct sr_listener *self)
+{
+    struct sr_conn_owner *owner = &self->owner;
+    struct sockref_conn *conn;
+    int fd = sr_fd_accept(self->source.fd), status;
+
+    if (fd < 0)
+        return accept_failed(self, -fd);
+    if (self->backoff_ms > 0) {
+        self->backoff_ms = 0;
+        sr_log(SR_LOG_ACCEPT_RESUMED, SOCKREF_LOG_INFO, 0, NULL, "connections are accepted again");
+    }
+    if (is_full(self)) {
+        drop(self, fd);
+        return true;
+    }
+    status = sr_conn_make(owner, fd, &conn);
+    if (status < 0) {
+        sr_fd_close(fd);
+        sr_log(SR_LOG_CONNECTION_FAILED, SOCKREF_LOG_WARNING, status, NULL,
+               "a connection could not be taken: %s", sockref_status_message(status));
+        pause_accepting(self, -status);
+        return false;
+    }
+    if (owner->handlers.on_connection) {
+        owner->loop->ran++;
+        owner->handlers.on_connection(conn, owner->user);
+        if (sr_loop_is_foreign(owner->loop))
+            return false;
+    }
+    sr_conn_tell_ready(conn);
+    return true;
+}
+
+void sr_listener_event(struct sockref_loop *loop, struct sr_source *source)
+{
+    struct sr_listener *self = SR_LIST_OWNER(source, struct sr_listener, source);
+
+    for (int i = 0; i < MOST_ACCEPTED; i++) {
+        if (self->ending || atomic_load_explicit(&self->stop_asked, memory_order_relaxed))
+            return;
+        if (must_wait(self)) {
+            sr_accept_watch(self);
+            return;
+        }
+        if (!accept_one(self) || sr_loop_is_foreign(loop))
+            return;
+    }
+}
+
+void sr_accept_end(struct sr_listener *self)
+{
+    struct sockref_loop *loop = self->owner.loop;
+
+    loop->backend->ops->set(loop->backend, &self->source, 0);
+    sr_timer_remove(&loop->timers, &self->timer);
+    be_starved(self, false);
+}
