@@ -57,7 +57,7 @@ class Server(asyncio.AbstractServer):
 
     @property
     def sockets(self) -> tuple[trsock.TransportSocket, ...]:
-        """The listening socket, over a duplicate of the descriptor that is closed with the server; empty when closed."""
+        """The listening socket, over a duplicate of the descriptor that goes with the server; empty when closed."""
         if self._closed:
             return ()
         if self._listening is None:
@@ -187,9 +187,9 @@ async def create_server(
     """Listen on a name and serve it, each connection with a protocol of the factory.
 
     name alone is what start_listener() takes: a path, "@" and an abstract name, "tcp:HOST:PORT", or None for the
-    default name; with a port it is a host, as with asyncio's own create_server(). Options are those of
-    start_listener(), but that the name must not be in use: exclusive is True. A name in
-    use is an OSError with EADDRINUSE.
+    default name; with a port it is a host, of which the first address is taken, or None for every address. Options
+    are those of start_listener(), but that the name must not be in use: exclusive is True. A name in use is an
+    OSError with EADDRINUSE.
 
     With reference, a name that is held already is served; the server counts a reference of its own. With sock, a
     socket that the program bound, which is detached: see Registry.register_new().
@@ -234,17 +234,36 @@ def _held(
 async def _listen(
     registry: Registry, name: Path | None, port: int | None, options: ListenOptions
 ) -> SocketReference:
-    if port is not None:
-        if name is not None and not isinstance(name, str):
-            raise TypeError("with a port, name must be a host as str")
-        name = tcp_name(name or "::", port)
     given: ListenOptions = {"exclusive": True, **options}
     try:
-        return await registry.start_listener(name, **given)
+        if port is None:
+            return await registry.start_listener(name, **given)
+        if name is not None and not isinstance(name, str):
+            raise TypeError("with a port, name must be a host as str")
+        if name:
+            return await registry.start_listener(tcp_name(await _numeric(name, port), port), **given)
+        return await _listen_everywhere(registry, port, given)
     except SockrefError as error:
         if error.status not in (EEXISTS, EBUSY):
             raise
         raise make_error(-errno.EADDRINUSE, message=error.strerror) from error
+
+
+async def _numeric(host: str, port: int) -> str:
+    """The first address of a host."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return str(found[0][4][0])
+
+
+async def _listen_everywhere(registry: Registry, port: int, options: ListenOptions) -> SocketReference:
+    """On every address of both families; on those of IPv4 where the system has nothing else."""
+    try:
+        return await registry.start_listener(tcp_name("::", port), **options)
+    except OSError as error:
+        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            raise
+    return await registry.start_listener(tcp_name("0.0.0.0", port), **options)
 
 
 async def start_server(

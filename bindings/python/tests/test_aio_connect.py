@@ -157,6 +157,33 @@ def test_name_of_tcp(ours: Net) -> None:
     ours.run(main())
 
 
+def test_server_by_the_name_of_a_host(ours: Net) -> None:
+    async def main() -> None:
+        async with await sockref.aio.start_server(echo, "localhost", 0) as server:
+            reader, writer = await sockref.aio.open_connection("localhost", port_of(server))
+            writer.write(b"x")
+            assert await reader.readexactly(1) == b"x"
+            writer.close()
+            await writer.wait_closed()
+        with pytest.raises(socket.gaierror):
+            await sockref.aio.start_server(echo, "there-is-no-such-host.invalid", 0)
+
+    ours.run(main())
+
+
+def test_every_address(ours: Net) -> None:
+    async def main() -> None:
+        async with await sockref.aio.start_server(echo, port=0) as server:
+            for host in ["127.0.0.1"] + ["::1"] * has_ipv6():
+                reader, writer = await sockref.aio.open_connection(host, port_of(server))
+                writer.write(b"x")
+                assert await reader.readexactly(1) == b"x"
+                writer.close()
+                await writer.wait_closed()
+
+    ours.run(main())
+
+
 def test_localhost_with_a_server_of_one_family(ours: Net) -> None:
     async def main() -> None:
         async with await sockref.aio.start_server(echo, "127.0.0.1", 0) as server:
