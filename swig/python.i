@@ -41,6 +41,7 @@
 %insert(header) "python_read.c"
 %insert(header) "python_write.c"
 %insert(header) "python_address.c"
+%insert(header) "python_handlers.c"
 %insert(header) "python_connection.c"
 %insert(header) "python_protocol.c"
 %insert(header) "python_transport.c"

@@ -367,8 +367,9 @@ static void tell_writing(PyObject *self, bool resumed)
         result = call_protocol(transport, method, NULL);
     else
         result = PyObject_CallMethod(transport->protocol, method, NULL); /* its context is the caller's */
-    error = result ? NULL
-                   : tell_failure(self, resumed ? "protocol.resume_writing() failed" : "protocol.pause_writing() failed");
+    error = result    ? NULL
+            : resumed ? tell_failure(self, "protocol.resume_writing() failed")
+                      : tell_failure(self, "protocol.pause_writing() failed");
     Py_XDECREF(result);
     Py_XDECREF(error);
 }
