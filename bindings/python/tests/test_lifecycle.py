@@ -455,12 +455,38 @@ def test_l26_limits(directory: Path) -> None:
             reference.close()
 
 
+def test_a_kept_file_stays(path: Path) -> None:
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(os.fspath(path))
+    server.listen()
+    with Registry(keep_file=True) as registry:
+        registry.register_new(path, server).close()
+    assert path.is_socket()
+    path.unlink()
+
+
+def test_ports_are_shared_by_those_who_say_so() -> None:
+    with Registry() as one, Registry() as two, one.listen("tcp:127.0.0.1:0", reuse_port=True) as first:
+        assert code_of(two.listen, first.path) == "EADDRINUSE"
+        two.listen(first.path, reuse_port=True).close()
+
+
+def test_an_ipv6_port_may_be_ipv6_alone() -> None:
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6")
+    with sockref.listen("tcp::0", ipv6_only=True) as reference:
+        port = int(reference.path.rpartition(":")[2])
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+
+
 def test_l27_options(path: Path, directory: Path) -> None:
     for options, error in (
         ({"nope": 1}, TypeError),
         ({"max_sockets": 1}, TypeError),
         ({"max_references": 1}, TypeError),
         ({"directory": "/tmp"}, TypeError),
+        ({"keep_file": True}, TypeError),
         ({"mode": "0600"}, TypeError),
         ({"backlog": 1.5}, TypeError),
         ({"mode": 0o1000}, ValueError),

@@ -10,7 +10,8 @@ import * as compat from 'sockref/compat';
 export async function use(): Promise<void> {
   const options: StartOptions = {
     mode: 0o660, backlog: 10, share: false, guard: 'required', cleanupDelayMs: 1, cleanupTimeoutMs: 1, startTimeoutMs: 1,
-    maxConnections: 1, maxBuffered: 1, unique: true, exclusive: true, handover: true, signal: new AbortController().signal,
+    maxConnections: 1, maxBuffered: 1, unique: true, exclusive: true, handover: true,
+    ipv6Only: true, reusePort: true, signal: new AbortController().signal,
   };
   const reference: SocketReference = await startListener('/a', options);
   await startListener();

@@ -282,6 +282,27 @@ class LifecycleTest extends Scene {
     }
 
     @Test
+    void aKeptFileStays() throws Exception {
+        int fd = Descriptors.bind(path("s"));
+        try (Registry registry = new Registry(Options.builder().keepFile(true).build())) {
+            registry.registerNew(path("s"), fd).close();
+        }
+        Files.delete(path("s"));
+        Options misplaced = Options.builder().keepFile(true).build();
+        refused("EINVAL", () -> SocketReference.listen(path("other"), misplaced));
+    }
+
+    @Test
+    void portsAreSharedByThoseWhoSaySo() throws Exception {
+        Options reuse = Options.builder().reusePort(true).ipv6Only(false).build();
+        try (Registry one = new Registry(); Registry two = new Registry();
+                SocketReference first = one.listen("tcp:127.0.0.1:0", reuse)) {
+            refused("EADDRINUSE", () -> two.listen(first.path()));
+            two.listen(first.path(), reuse).close();
+        }
+    }
+
+    @Test
     void l23CleanupOfAHeldName() throws Exception {
         SocketReference old = SocketReference.listen(path("s"));
         SocketReference dup = old.dup();
