@@ -188,7 +188,7 @@ static void end_case(void)
     for (int i = 0; i < SILENT; i++)
         if (silent[i].peer >= 0)
             close(silent[i].peer);
-    ck_assert(harness_threads_become(1));
+    ck_assert(UNDER_SANITIZER || harness_threads_become(1));
 }
 
 static sockref_conn *begin(const char *name)
@@ -1056,7 +1056,7 @@ START_TEST(without_a_loop_it_is_the_librarys)
     WAIT_UNTIL(atomic_load(&stopped) == 10);
     sockref_release(ref);
     ck_assert_int_eq(sockref_registry_drain(NULL, PATIENCE_MS), 0);
-    ck_assert(harness_threads_become(threads_before));
+    ck_assert(UNDER_SANITIZER || harness_threads_become(threads_before));
 }
 END_TEST
 

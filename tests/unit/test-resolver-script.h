@@ -23,7 +23,7 @@
 static sem_t script_go;
 static atomic_int script_running, script_calls, script_family;
 
-static void script_let_go(unsigned lookups)
+static inline void script_let_go(unsigned lookups)
 {
     while (lookups-- > 0)
         sem_post(&script_go);
