@@ -1,5 +1,6 @@
 # Examples: the same ones in each language. Built with everything, run by scripts/demo, installed as documentation.
-noinst_PROGRAMS += examples/echo examples/share
+noinst_PROGRAMS += examples/dial examples/echo examples/share
+examples_dial_LDADD = libsockref.la
 examples_echo_LDADD = libsockref.la
 examples_share_LDADD = libsockref.la
 
@@ -7,6 +8,7 @@ exampledir = $(docdir)/examples
 dist_example_DATA = \
 	examples/Echo.java \
 	examples/Share.java \
+	examples/dial.c \
 	examples/echo.c \
 	examples/echo.js \
 	examples/echo.py \
