@@ -30,6 +30,18 @@ START_TEST(the_lent_descriptor_tells_of_it)
 }
 END_TEST
 
+/* A host that waits on the descriptor has nothing else that would make it look at the timers. */
+START_TEST(it_is_told_of_one_that_was_set_between_turns)
+{
+    drive_all();
+    ck_assert_int_eq(sockref_conn_set_timeout(conn, 20), 0);
+    while (timeouts == 0) {
+        ck_assert(is_readable(sockref_loop_fd(loop), PATIENCE_MS));
+        ck_assert_int_ge(sockref_loop_dispatch(loop, 0), 0);
+    }
+}
+END_TEST
+
 /* Each trip begins the time anew; so a time-out may only come where one of them took too long. */
 static void keep_busy(bool incoming)
 {
@@ -177,6 +189,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup_ready, teardown_adopted);
     tcase_add_test(tcase, silence_is_told_again_and_again);
     tcase_add_test(tcase, the_lent_descriptor_tells_of_it);
+    tcase_add_test(tcase, it_is_told_of_one_that_was_set_between_turns);
     tcase_add_test(tcase, bytes_that_come_begin_it_anew);
     tcase_add_test(tcase, bytes_that_go_begin_it_anew);
     tcase_add_test(tcase, zero_ends_it);
