@@ -123,6 +123,9 @@ class ChannelAsyncTest extends ChannelScene {
             CompletableFuture<Integer> read = pair.channel.readAsync(untouched);
             assertTrue(read.cancel(true));
             assertThrows(CancellationException.class, read::get);
+            CompletableFuture<Integer> again = pair.channel.readAsync(untouched);
+            assertFalse(again.isDone());
+            again.cancel(true);
             send(pair.peer, new byte[] {9});
             assertArrayEquals(new byte[] {9}, receive(pair.channel, 1));
             assertEquals(0, untouched.position());

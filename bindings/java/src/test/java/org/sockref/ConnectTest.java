@@ -262,6 +262,26 @@ class ConnectTest extends ChannelScene {
     }
 
     @Test
+    void aChannelThatComesTooLateIsClosed() throws Exception {
+        ExecutorService own = Executors.newSingleThreadExecutor();
+        CompletableFuture<Void> held = new CompletableFuture<>();
+        try (SockrefServerChannel server = SockrefServerChannel.listen(path("s"))) {
+            own.execute(held::join);
+            CompletableFuture<SockrefChannel> connect = SockrefChannel.connectAsync(server.path(),
+                    ConnectOptions.builder().executor(own).build());
+            try (SockrefChannel accepted = server.accept()) {
+                accepted.setTimeout(LONG);
+                assertTrue(connect.cancel(false));
+                held.complete(null);
+                assertEquals(-1, accepted.read(ByteBuffer.allocate(1)));
+            }
+        } finally {
+            held.complete(null);
+            own.shutdown();
+        }
+    }
+
+    @Test
     void optionsOfConnecting() throws Exception {
         ExecutorService own = Executors.newSingleThreadExecutor(task -> new Thread(task, "own"));
         try (SockrefServerChannel server = SockrefServerChannel.listen(LOOPBACK + "0")) {
