@@ -76,7 +76,7 @@ enum {
     SOCKREF_EFOREIGN = -20003,
     /** The name is live already. */
     SOCKREF_EEXISTS = -20004,
-    /** The name is not known. */
+    /** The name, or the host to connect to, is not known. */
     SOCKREF_ENOTFOUND = -20005,
     /** A configured limit is reached. */
     SOCKREF_ELIMIT = -20006,
@@ -678,7 +678,8 @@ SOCKREF_API sockref *sockref_acquire(sockref *self) SOCKREF_NO_PLT;
 SOCKREF_API void sockref_release(sockref *self) SOCKREF_NO_PLT;
 
 /**
- * @brief Tell the name as the caller who began this life of it spelled it.
+ * @brief Tell the name as the caller who began this life of it spelled it; where that was port 0,
+ * with the port that the system chose.
  *
  * Owner: borrowed while the reference lives. Threads: any.
  *
@@ -691,7 +692,8 @@ SOCKREF_API const char *sockref_path(const sockref *self);
 /**
  * @brief Lend the listening descriptor.
  *
- * It stays open while the reference lives, also after a revocation. Do not close it.
+ * It stays open while the reference lives, also after a revocation; of a name without a file it is
+ * another socket then, which accepts nothing. Do not close it.
  *
  * Owner: borrowed while the reference lives. Threads: any.
  *

@@ -15,7 +15,7 @@ static const struct own own[] = {
     {"ESOCKREF_PATHLEN", "the path is longer than this platform can name"},
     {"ESOCKREF_FOREIGN", "something that is not sockref's stands at the path"},
     {"ESOCKREF_EXISTS", "the name is live already"},
-    {"ESOCKREF_NOTFOUND", "the name is not active here"},
+    {"ESOCKREF_NOTFOUND", "the name, or the host, is not known"},
     {"ESOCKREF_LIMIT", "a configured limit is reached"},
     {"ESOCKREF_CLOSED", "closed, revoked, or the listener was lost"},
     {"ESOCKREF_FORKED", "a handle of the parent process cannot be used in a forked child"},

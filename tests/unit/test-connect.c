@@ -607,7 +607,24 @@ START_TEST(a_failure_begins_the_next_attempt)
 }
 END_TEST
 
-/* An older one's failure leaves the newest its delay; the status is the last failure's. */
+START_TEST(an_older_failure_leaves_the_newest_its_delay)
+{
+    sockref_conn *conn;
+
+    options.attempt_delay_ms = 50;
+    for (unsigned port = 1; port <= 3; port++)
+        add_address(SOCKREF_FAMILY_IPV4, port);
+    conn = begin("tcp:4.test:80");
+    DRIVE_UNTIL(strncmp(record.events, "blb", 3) == 0);
+    answer(0, ECONNREFUSED);
+    DRIVE_UNTIL(strchr(record.events, 'f') && tried[2]);
+    /* The third begins when the second is late, whenever the first failed. */
+    ck_assert_msg(strcmp(record.events, "blbflb") == 0 || strcmp(record.events, "blblbf") == 0,
+                  "%s", record.events);
+    end(conn);
+}
+END_TEST
+
 START_TEST(the_status_is_that_of_the_last_to_fail)
 {
     sockref_conn *conn;
@@ -1264,6 +1281,7 @@ int main(void)
     tcase_add_loop_test(tcase, two_attempts_may_be_answered_at_once, 0, 4);
     tcase_add_test(tcase, both_may_fail_at_once);
     tcase_add_test(tcase, a_failure_begins_the_next_attempt);
+    tcase_add_test(tcase, an_older_failure_leaves_the_newest_its_delay);
     tcase_add_test(tcase, the_status_is_that_of_the_last_to_fail);
     tcase_add_loop_test(tcase, one_by_one_gives_up_who_is_late, 0, 2);
     tcase_add_test(tcase, first_only_has_no_next);
