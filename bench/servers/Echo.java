@@ -9,6 +9,7 @@ import java.nio.channels.SelectionKey;
 import java.nio.channels.Selector;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import org.sockref.Connection;
 import org.sockref.Handlers;
@@ -25,6 +26,9 @@ import org.sockref.SockrefServerChannel;
  */
 public class Echo {
     private static final int SIZE = 65536;
+    /** Where each connection has a buffer. */
+    private static final int OWN_SIZE = 16384;
+    private static final CompletableFuture<Boolean> ENDED = CompletableFuture.completedFuture(false);
 
     public static void main(String[] arguments) throws Exception {
         String path = arguments[1];
@@ -88,7 +92,7 @@ public class Echo {
     }
 
     private static void echo(ByteChannel peer) {
-        ByteBuffer buffer = ByteBuffer.allocateDirect(SIZE);
+        ByteBuffer buffer = ByteBuffer.allocateDirect(OWN_SIZE);
         try (peer) {
             while (peer.read(buffer) >= 0) {
                 buffer.flip();
@@ -109,29 +113,45 @@ public class Echo {
         new CountDownLatch(1).await();
     }
 
+    /** A loop over what is complete at once, so that the stack does not grow; the rest goes on from its future. */
     private static void accept(SockrefServerChannel server) {
-        server.acceptAsync().whenComplete((peer, problem) -> {
-            if (peer != null) {
-                read(peer, ByteBuffer.allocateDirect(SIZE));
-            }
+        CompletableFuture<SockrefChannel> next = server.acceptAsync();
+        while (next.isDone()) {
+            accepted(next.join());
+            next = server.acceptAsync();
+        }
+        next.thenAccept(peer -> {
+            accepted(peer);
             accept(server);
         });
     }
 
+    private static void accepted(SockrefChannel peer) {
+        read(peer, ByteBuffer.allocateDirect(OWN_SIZE));
+    }
+
     private static void read(SockrefChannel peer, ByteBuffer buffer) {
-        peer.readAsync(buffer.clear()).whenComplete((count, problem) -> {
-            if (problem != null || count < 0) {
+        CompletableFuture<Boolean> turn = turn(peer, buffer);
+        while (turn.isDone()) {
+            if (turn.isCompletedExceptionally() || !turn.join()) {
+                close(peer);
+                return;
+            }
+            turn = turn(peer, buffer);
+        }
+        turn.whenComplete((goesOn, problem) -> {
+            if (problem != null || !goesOn) {
                 close(peer);
             } else {
-                peer.writeAsync(buffer.flip()).whenComplete((sent, failure) -> {
-                    if (failure != null) {
-                        close(peer);
-                    } else {
-                        read(peer, buffer);
-                    }
-                });
+                read(peer, buffer);
             }
         });
+    }
+
+    /** One read, and its bytes back: whether the peer goes on. */
+    private static CompletableFuture<Boolean> turn(SockrefChannel peer, ByteBuffer buffer) {
+        return peer.readAsync(buffer.clear()).thenCompose(count -> count < 0 ? ENDED
+                : peer.writeAsync(buffer.flip()).thenApply(sent -> true));
     }
 
     private static void close(SockrefChannel peer) {

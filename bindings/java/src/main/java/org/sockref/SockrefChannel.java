@@ -37,6 +37,8 @@ import java.util.function.BooleanSupplier;
  *
  * <p><b>Futures.</b> {@link #readAsync} and {@link #writeAsync} try at once. What would have to wait goes on when it can
  * and completes its future on the executor, by default the common pool. There is one read and one write at a time.
+ * A future that is complete already runs what is attached to it on the thread that attaches it: a chain that calls itself
+ * without end needs the forms that end in Async, or a loop.
  * Completing or cancelling a future ends its operation; bytes that it moved before are not put back.
  *
  * <p>Direct buffers are read into and written from where they lie; others are copied once. A channel that was dropped
