@@ -192,6 +192,11 @@ public final class Programs {
             closed = ((SockrefException) e.getCause()).code();
         }
         Sockref.drain(Scene.LONG);
+        // The other registry's start has told its end, but its last moves may still be under way on the loop.
+        long until = System.nanoTime() + Scene.LONG.toNanos();
+        while (!Sockref.liveCounts().equals(before) && System.nanoTime() < until) {
+            Thread.sleep(1);
+        }
         say("cancelled " + won + " " + problem + " " + waiting + " " + closed + " "
                 + Sockref.liveCounts().equals(before) + " " + Scene.exists(path));
     }
