@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -634,4 +635,17 @@ unsigned harness_logged(const char *event)
             count = logged[i].count;
     pthread_mutex_unlock(&logged_mutex);
     return count;
+}
+
+bool harness_has_v6(void)
+{
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool have = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    if (!have)
+        fputs("skipped: this machine has no ::1\n", stderr);
+    return have;
 }

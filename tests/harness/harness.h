@@ -100,4 +100,7 @@ harness_logged(const char *event); /* records of the event so far, suppressed on
                       sockref_last_error()->message);                                              \
     } while (0)
 
+/* Whether IPv6 can be used here; says so where it can not, and the case is passed over. */
+bool harness_has_v6(void);
+
 #endif

@@ -167,4 +167,13 @@ static inline void fill_until_full(sockref_conn *self)
     ck_assert_int_eq(status, SOCKREF_WRITE_FULL);
 }
 
+/* In place of calloc. */
+static inline void *no_memory(size_t count, size_t size)
+{
+    (void)count;
+    (void)size;
+    errno = ENOMEM;
+    return NULL;
+}
+
 #endif

@@ -150,14 +150,6 @@ START_TEST(a_unix_socket_needs_neither)
 }
 END_TEST
 
-static void *no_memory(size_t count, size_t size)
-{
-    (void)count;
-    (void)size;
-    errno = ENOMEM;
-    return NULL;
-}
-
 START_TEST(what_can_not_be_noted_is_refused)
 {
     int status;

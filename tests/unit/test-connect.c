@@ -224,19 +224,6 @@ static void expect_failure(const char *name, int status, const char *events)
     sockref_conn_release(conn);
 }
 
-static bool have_v6(void)
-{
-    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool have = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
-
-    if (fd >= 0)
-        close(fd);
-    if (!have)
-        fputs("skipped: this machine has no ::1\n", stderr);
-    return have;
-}
-
 static unsigned port_of(sockref *ref)
 {
     sockref_address address = {.size = sizeof address};
@@ -332,7 +319,7 @@ START_TEST(an_ipv6_name_is_connected_to)
 {
     sockref *ref;
 
-    if (!have_v6())
+    if (!harness_has_v6())
         return;
     ref = echo_at("tcp:[::1]:0");
     expect_echo(sockref_path(ref), "bOYD");
@@ -490,7 +477,7 @@ START_TEST(d47_localhost_with_only_ipv4_listening)
 {
     sockref *ref = echo_at("tcp:127.0.0.1:0");
 
-    if (!have_v6()) {
+    if (!harness_has_v6()) {
         sockref_release(ref);
         return;
     }
@@ -506,7 +493,7 @@ START_TEST(the_order_is_the_resolvers_with_the_families_in_turn)
     static const char *const orders[][2] = {
         {"6.6.4.4.test", "6464"}, {"4.4.6.test", "464"}, {"6.6.test", "66"}, {"4.6.test", "46"}};
 
-    if (!have_v6())
+    if (!harness_has_v6())
         return;
     expect_failure(harness_text("tcp:%s:%u", orders[_i][0], free_port()), -ECONNREFUSED,
                    harness_text("%.*sXZS", (int)strlen(orders[_i][1]) * 2, "bfbfbfbf"));
@@ -692,7 +679,7 @@ START_TEST(addresses_that_are_known_are_tried_as_they_are)
 {
     sockref *ref = echo_at("tcp:127.0.0.1:0");
 
-    if (have_v6())
+    if (harness_has_v6())
         add_address(SOCKREF_FAMILY_IPV6, free_port());
     add_address(SOCKREF_FAMILY_IPV4, free_port());
     add_address(SOCKREF_FAMILY_IPV4, 0);

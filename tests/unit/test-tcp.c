@@ -108,19 +108,6 @@ END_TEST
 
 /* ---- sockets of the test ---- */
 
-static bool have_v6(void)
-{
-    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool have = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
-
-    if (fd >= 0)
-        close(fd);
-    if (!have)
-        fputs("skipped: this machine has no ::1\n", stderr);
-    return have;
-}
-
 static uint16_t port_of(sockref *ref)
 {
     sockref_address address = {.size = sizeof address};
@@ -377,7 +364,7 @@ START_TEST(every_address_is_both_families)
     sockref_address address = {.size = sizeof address};
 
     ck_assert(can_dial_port(AF_INET, port_of(ref)));
-    if (have_v6()) {
+    if (harness_has_v6()) {
         ck_assert(can_dial_port(AF_INET6, port_of(ref)));
         harness_assert_ok(sockref_local_address(ref, &address));
         ck_assert_int_eq(address.family, SOCKREF_FAMILY_IPV6);
@@ -392,7 +379,7 @@ START_TEST(ipv6_only_leaves_ipv4_out)
     sockref_options *options = harness_options(SOCKREF_OPT_IPV6_ONLY, 1, 0);
     sockref *ref = NULL;
 
-    if (have_v6()) {
+    if (harness_has_v6()) {
         harness_assert_ok(
             sockref_registry_listen(registry, _i ? "tcp::0" : "tcp:[::]:0", options, &ref));
         ck_assert(can_dial_port(AF_INET6, port_of(ref)));
@@ -407,7 +394,7 @@ START_TEST(an_ipv6_address_is_one_name)
 {
     sockref *ref, *again;
 
-    if (!have_v6())
+    if (!harness_has_v6())
         return;
     ref = harness_listen(registry, "tcp:[0:0::1]:0");
     again = harness_listen(registry, harness_text("tcp:[::0001]:%u", port_of(ref)));

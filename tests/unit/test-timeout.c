@@ -103,14 +103,6 @@ START_TEST(wrong_calls_are_refused)
 }
 END_TEST
 
-static void *no_memory(size_t count, size_t size)
-{
-    (void)count;
-    (void)size;
-    errno = ENOMEM;
-    return NULL;
-}
-
 START_TEST(without_memory_there_is_none)
 {
     int status;
