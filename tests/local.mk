@@ -78,10 +78,10 @@ test_headers = \
 	tests/unit/test-conn-helpers.h \
 	tests/unit/test-loop-helpers.h \
 	tests/unit/test-resolver-script.h
-# Long ones that have no loop.
+# Long ones that have no loop; they begin first, beside all others.
 long_unit_suites = tests/unit/test-faults
 long_integration_suites = tests/integration/test-foreign
-c_suites = $(unit_suites) $(integration_suites) $(long_unit_suites) $(long_integration_suites)
+c_suites = $(long_unit_suites) $(long_integration_suites) $(integration_suites) $(unit_suites)
 
 # Each suite with a loop runs a second time with poll in place of epoll.
 poll_suites = $(unit_suites:=-poll) $(integration_suites:=-poll)

@@ -7,6 +7,8 @@
 
 #include "util.h"
 
+#include <limits.h>
+#include <sched.h>
 #include <sys/syscall.h>
 
 /* What a holder is told. Each start takes the place of what was held before. */
@@ -259,6 +261,7 @@ struct dialler {
     atomic_bool over;
     atomic_int refusal; /* an errno */
     atomic_long dialled, full;
+    atomic_long most; /* to be dialled, until more is allowed */
 };
 
 static inline void *dial_on(void *arg)
@@ -268,8 +271,13 @@ static inline void *dial_on(void *arg)
     socklen_t length = make_address(self->name, &address);
 
     while (!atomic_load(&self->over) && !atomic_load(&self->refusal)) {
-        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        int fd;
 
+        if (atomic_load(&self->dialled) >= atomic_load(&self->most)) {
+            sched_yield();
+            continue;
+        }
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (connect(fd, (struct sockaddr *)&address, length) == 0) {
             atomic_fetch_add(&self->dialled, 1);
         } else if (errno == EAGAIN) {
@@ -300,12 +308,14 @@ static inline void begin_dialling(struct dialler *self, const char *name)
 {
     memset(self, 0, sizeof *self);
     self->name = name;
+    self->most = LONG_MAX;
     ck_assert_int_eq(pthread_create(&self->thread, NULL, dial_on, self), 0);
     await_dials(self);
 }
 
 static inline void end_dialling(struct dialler *self)
 {
+    atomic_store(&self->most, LONG_MAX);
     await_dials(self);
     atomic_store(&self->over, true);
     ck_assert_int_eq(pthread_join(self->thread, NULL), 0);

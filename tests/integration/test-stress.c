@@ -5,7 +5,7 @@ static long scale(long count)
 {
     const char *text = getenv("STRESS");
 
-    return count * (text ? atol(text) : 1) / (IS_SANITIZED ? 20 : 1);
+    return count * (text ? atol(text) : 1) / (IS_BRIEF ? 20 : 1);
 }
 
 static atomic_long lost, turns_left;

@@ -33,6 +33,9 @@
 #define IS_SANITIZED 0
 #endif
 
+/* What hardly depends on the backend is shown at full length with the usual one only. */
+#define IS_BRIEF (IS_SANITIZED || getenv("SOCKREF_TEST_BACKEND"))
+
 #define PATIENCE_MS 25000
 
 /* What this machine can't show is said, and does not count as shown. */

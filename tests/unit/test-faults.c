@@ -93,7 +93,18 @@ static void assert_described(int status)
     })
 
 /* A start that can't succeed is not to take long. */
+#define QUICK_MS 40
 static sockref_options *quick;
+
+static sockref_options *quick_options(void)
+{
+    sockref_options *options = sockref_options_new();
+
+    if (options && TRY(sockref_options_set_int(options, SOCKREF_OPT_START_TIMEOUT_MS, QUICK_MS)))
+        return options;
+    sockref_options_free(options);
+    return NULL;
+}
 
 static bool make_registry(const sockref_options *options)
 {
@@ -249,7 +260,7 @@ static bool shutdown_registry(void)
 
 static bool default_names(void)
 {
-    sockref_options *options = sockref_options_new(), *unique = sockref_options_new();
+    sockref_options *options = quick_options(), *unique = sockref_options_new();
     sockref *refs[3] = {NULL, NULL, NULL};
     bool ok = options && unique;
 
@@ -271,7 +282,7 @@ static bool default_names(void)
 
 static bool delayed(void)
 {
-    sockref_options *options = sockref_options_new();
+    sockref_options *options = quick_options();
     sockref *ref = NULL, *again = NULL;
     bool ok = options && TRY(sockref_options_set_int(options, SOCKREF_OPT_CLEANUP_DELAY_MS,
                                                      24 * 60 * 60 * 1000));
@@ -333,7 +344,7 @@ static bool sweep(void)
 
 static bool umask_to_be_widened(void)
 {
-    sockref_options *options = sockref_options_new();
+    sockref_options *options = quick_options();
     sockref *ref = NULL;
     mode_t before = umask(077);
     bool ok = options && TRY(sockref_options_set_int(options, SOCKREF_OPT_MODE, 0666));
@@ -642,7 +653,7 @@ START_TEST(every_system_call_fails_once)
 {
     int scenario = _i % SCENARIOS, failure = _i / SCENARIOS;
 
-    quick = harness_options(SOCKREF_OPT_START_TIMEOUT_MS, 40, 0);
+    quick = harness_options(SOCKREF_OPT_START_TIMEOUT_MS, QUICK_MS, 0);
     harness_assert_ok(sockref_set_log(record, NULL, NULL));
     faults_install();
     for (int i = 0; i < 3 && failures[failure].os_errno[i]; i++)
