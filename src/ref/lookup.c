@@ -80,6 +80,7 @@ static sockref *find_fast(sockref_registry *self, const char *path)
     while (sr_table_next(&walk, &kind, &index)) {
         sockref *entry = sr_slab_at(&self->slab, index);
 
+        sr_prefetch_to_write(entry);
         if (kind != SR_TABLE_KEY || count_one(entry, hash) != COUNTED)
             continue;
         if (SR_LIKELY(is_key(entry, path, length)))
