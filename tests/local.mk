@@ -1,9 +1,33 @@
 # One program for each suite. tests/check-lists fails if a suite in the tree is not listed here.
-unit_suites = \
+# Neither a loop nor a second thread.
+single_suites = \
 	tests/unit/test-address \
-	tests/unit/test-adopt \
 	tests/unit/test-bound \
+	tests/unit/test-hash \
+	tests/unit/test-keep \
+	tests/unit/test-list \
+	tests/unit/test-path \
+	tests/unit/test-place \
+	tests/unit/test-share \
+	tests/unit/test-slab \
+	tests/unit/test-status
+# No loop.
+threads_suites = \
 	tests/unit/test-cleanup \
+	tests/unit/test-error \
+	tests/unit/test-fd \
+	tests/unit/test-guard \
+	tests/unit/test-log \
+	tests/unit/test-lookup \
+	tests/unit/test-options \
+	tests/unit/test-race \
+	tests/unit/test-registry \
+	tests/unit/test-remove \
+	tests/unit/test-sockfile \
+	tests/unit/test-sweep \
+	tests/unit/test-table
+loop_suites = \
+	tests/unit/test-adopt \
 	tests/unit/test-conn \
 	tests/unit/test-conn-faults \
 	tests/unit/test-conn-options \
@@ -11,43 +35,24 @@ unit_suites = \
 	tests/unit/test-conn-script \
 	tests/unit/test-connect \
 	tests/unit/test-descriptor \
-	tests/unit/test-error \
-	tests/unit/test-fd \
 	tests/unit/test-fdwatch \
 	tests/unit/test-fork \
-	tests/unit/test-guard \
-	tests/unit/test-hash \
 	tests/unit/test-joint \
-	tests/unit/test-keep \
-	tests/unit/test-list \
 	tests/unit/test-listen \
 	tests/unit/test-listener \
-	tests/unit/test-log \
-	tests/unit/test-lookup \
 	tests/unit/test-loop \
-	tests/unit/test-options \
-	tests/unit/test-path \
-	tests/unit/test-place \
 	tests/unit/test-post \
-	tests/unit/test-race \
 	tests/unit/test-reactor \
-	tests/unit/test-registry \
-	tests/unit/test-remove \
 	tests/unit/test-resolve \
 	tests/unit/test-service \
-	tests/unit/test-share \
-	tests/unit/test-slab \
-	tests/unit/test-sockfile \
 	tests/unit/test-start \
-	tests/unit/test-status \
-	tests/unit/test-sweep \
-	tests/unit/test-table \
 	tests/unit/test-tcp \
 	tests/unit/test-timeout \
 	tests/unit/test-timer \
 	tests/unit/test-unserve \
 	tests/unit/test-watch \
 	tests/unit/test-written
+unit_suites = $(single_suites) $(threads_suites) $(loop_suites)
 integration_suites = \
 	tests/integration/test-defects-calls \
 	tests/integration/test-defects-connections \
@@ -71,6 +76,7 @@ integration_suites = \
 test_headers = \
 	tests/harness/faults.h \
 	tests/harness/harness.h \
+	tests/harness/sanitized.h \
 	tests/harness/wait.h \
 	tests/integration/holder.h \
 	tests/integration/interpose.h \
@@ -81,10 +87,12 @@ test_headers = \
 # Long ones that have no loop; they begin first, beside all others.
 long_unit_suites = tests/unit/test-faults
 long_integration_suites = tests/integration/test-foreign
+# What a sanitizer for threads has to see.
+concurrent_suites = $(long_unit_suites) $(long_integration_suites) $(integration_suites) $(threads_suites) $(loop_suites)
 c_suites = $(long_unit_suites) $(long_integration_suites) $(integration_suites) $(unit_suites)
 
 # Each suite with a loop runs a second time with poll in place of epoll.
-poll_suites = $(unit_suites:=-poll) $(integration_suites:=-poll)
+poll_suites = $(loop_suites:=-poll) $(integration_suites:=-poll)
 # Where a thread of the backend can be at odds with others.
 poll_suites_with_threads = \
 	tests/unit/test-conn-poll \

@@ -6,6 +6,8 @@
 #ifndef TEST_UTIL_H
 #define TEST_UTIL_H
 
+#include "harness/sanitized.h"
+
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
@@ -26,12 +28,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define IS_SANITIZED 1
-#else
-#define IS_SANITIZED 0
-#endif
 
 /* What hardly depends on the backend is shown at full length with the usual one only. */
 #define IS_BRIEF (IS_SANITIZED || getenv("SOCKREF_TEST_BACKEND"))

@@ -2,6 +2,7 @@
 #include "base/fd.h"
 #include "harness/faults.h"
 #include "harness/harness.h"
+#include "harness/sanitized.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -231,12 +232,6 @@ START_TEST(forks_race_with_starts)
     ck_assert(harness_can_dial(harness_at("a")));
 }
 END_TEST
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define IS_SANITIZED 1
-#else
-#define IS_SANITIZED 0
-#endif
 
 int main(void)
 {

@@ -226,21 +226,27 @@ START_TEST(every_rule_holds)
 END_TEST
 
 /* Each control byte, and DEL, at each place; every other byte is allowed. */
-START_TEST(every_byte_is_allowed_or_refused)
+static void check_byte(int value)
 {
-    bool control = _i < 0x20 || _i == 0x7f;
-    char byte = (char)_i;
+    bool control = value < 0x20 || value == 0x7f;
+    char byte = (char)value;
     char paths[4][8] = {
         {'/', byte, 0}, {'/', 'a', byte, 0}, {'/', byte, 'a', '/', 'b', 0}, {'@', byte, 0}};
 
     for (int i = 0; i < 4; i++) {
-        if (_i == '/' && i < 2)
+        if (value == '/' && i < 2)
             check(paths[i], SOCKREF_EPATH); /* a trailing slash */
-        else if (_i == '.' && i == 0)
+        else if (value == '.' && i == 0)
             check(paths[i], SOCKREF_EPATH);
         else
             check(paths[i], control ? SOCKREF_EPATH : 0);
     }
+}
+
+START_TEST(every_byte_is_allowed_or_refused)
+{
+    for (int value = 1; value < 256; value++)
+        check_byte(value);
 }
 END_TEST
 
@@ -393,7 +399,7 @@ int main(void)
     TCase *tcase = harness_tcase(suite, "path");
 
     tcase_add_loop_test(tcase, every_rule_holds, 0, RULES);
-    tcase_add_loop_test(tcase, every_byte_is_allowed_or_refused, 1, 256);
+    tcase_add_test(tcase, every_byte_is_allowed_or_refused);
     tcase_add_test(tcase, null_is_a_wrong_argument);
     tcase_add_test(tcase, too_long_tells_the_limit);
     tcase_add_loop_test(tcase, directories_have_rules_of_their_own, 0,

@@ -3,6 +3,7 @@
 
 #include "harness/faults.h"
 #include "harness/harness.h"
+#include "harness/sanitized.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -95,6 +96,8 @@ START_TEST(one_hash_may_have_all_kinds_and_many_entries)
 }
 END_TEST
 
+#define STEPS (IS_SANITIZED ? 4000 : 20000)
+
 /* The hashes of a round fall on few slots, at the end of the table too, so that chains wrap around.
  */
 START_TEST(it_agrees_with_a_simple_array)
@@ -103,7 +106,7 @@ START_TEST(it_agrees_with_a_simple_array)
     uint32_t mask = masks[_i % 6];
 
     srand((unsigned)_i + 1);
-    for (int step = 0; step < 20000; step++) {
+    for (int step = 0; step < STEPS; step++) {
         uint32_t hash = ((uint32_t)rand() ^ (uint32_t)rand() << 15) & mask;
         enum sr_table_kind kind = rand() % 3;
         uint32_t index = (uint32_t)(rand() % 500);
