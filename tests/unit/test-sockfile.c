@@ -750,33 +750,30 @@ static int make_unbound(void)
     return socket(AF_UNIX, SOCK_STREAM, 0);
 }
 
-static int make_deaf(void)
+static int make_bound(int type)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    int fd = socket(AF_UNIX, type, 0);
 
     snprintf(address.sun_path, sizeof address.sun_path, "%s", harness_at("a"));
     ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     return fd;
+}
+
+static int make_deaf(void)
+{
+    return make_bound(SOCK_STREAM);
 }
 
 static int make_datagram(void)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
-
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", harness_at("a"));
-    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    return fd;
+    return make_bound(SOCK_DGRAM);
 }
 
 static int make_packets(void)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    int fd = make_bound(SOCK_SEQPACKET);
 
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", harness_at("a"));
-    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     ck_assert_int_eq(listen(fd, 1), 0);
     return fd;
 }
