@@ -169,7 +169,7 @@ function toOne(socket, target, { address, family }) {
     socket.destroy(errors.blocked(address));
     return;
   }
-  socket[kConnect] = { ...target, address, family };
+  socket[kConnect] = Object.assign(target, { address, family });
   socket.emit('connectionAttempt', address, port, family);
   if (socket.connecting) openTcp(socket, target, [{ address, family, port }]);
 }

@@ -35,21 +35,25 @@ function checkOptions(options) {
   if (options.blockList) isBlockList(options.blockList, 'options.blockList');
 }
 
+// Not by a spread: V8 makes a shape for each object that one makes, and they stay until the next full collection.
+function streamOptions(options) {
+  return Object.assign({}, options, {
+    allowHalfOpen: Boolean(options.allowHalfOpen), autoDestroy: true, emitClose: false, decodeStrings: true,
+  });
+}
+
 function Socket(given) {
   if (!(this instanceof Socket)) return new Socket(given);
   const options = typeof given === 'number' ? { fd: given } : given ?? {};
   checkOptions(options);
-  Duplex.call(this, {
-    ...options, allowHalfOpen: Boolean(options.allowHalfOpen), autoDestroy: true, emitClose: false, decodeStrings: true,
-  });
+  Duplex.call(this, streamOptions(options));
   this.connecting = false;
   this.server = null;
   Object.assign(this, state.fresh);
-  this[kIsUnheld] = false;
   this[kServer] = null;
-  this[kNoDelay] = Boolean(options.noDelay);
-  this[kKeepAlive] = Boolean(options.keepAlive);
-  this[kKeepAliveDelay] = keepAliveDelay(options);
+  if (options.noDelay) this[kNoDelay] = true;
+  if (options.keepAlive) this[kKeepAlive] = true;
+  if (options.keepAliveInitialDelay !== undefined) this[kKeepAliveDelay] = keepAliveDelay(options);
   if (options.typeOfService !== undefined) this[kTypeOfService] = options.typeOfService;
   if (options.blockList) this.blockList = options.blockList;
   if (isOnRead(options.onread)) this[kOnRead] = { ...options.onread };
@@ -57,6 +61,7 @@ function Socket(given) {
 }
 Object.setPrototypeOf(Socket.prototype, Duplex.prototype);
 Object.setPrototypeOf(Socket, Duplex);
+Object.assign(Socket.prototype, state.rare);
 
 function isOnRead(onread) {
   return onread !== null && typeof onread === 'object' && typeof onread.callback === 'function' &&

@@ -40,7 +40,7 @@ state.revive = function (socket) {
   const hadError = socket[state.kHadError];
   socket._undestroy();
   if (slot >= 0) events.addConnection(slot, { ...nobody, [events.onClose]: () => socket.emit('close', hadError) });
-  Object.assign(socket, fresh);
+  Object.assign(socket, fresh, unconnected);
 };
 
 /** Nobody's connection: whoever is put in its place hears of nothing. */
@@ -56,14 +56,31 @@ const fresh = {
   [state.kDispatched]: 0,
   [state.kDelivered]: false,
   [state.kIsPaused]: false,
+  [state.kSending]: null,
+};
+/** More of it, which few ever change. */
+const unconnected = {
   [state.kIsQuiet]: false,
   [state.kIsResetting]: false,
   [state.kWaiting]: null,
-  [state.kSending]: null,
   [state.kAddresses]: null,
   [state.kPeer]: undefined,
 };
 state.fresh = fresh;
+/** What few sockets have is their prototype's until it is set, so that idle ones are small. */
+state.rare = {
+  ...unconnected,
+  [state.kIsUnheld]: false,
+  [state.kNoDelay]: false,
+  [state.kKeepAlive]: false,
+  [state.kKeepAliveDelay]: 0,
+  [state.kTypeOfService]: undefined,
+  [state.kOnRead]: undefined,
+  [state.kHadError]: undefined,
+  [state.kConnect]: undefined,
+  [state.kTime]: undefined,
+  [state.kTimer]: undefined,
+};
 
 /** Lends the next buffer to read to. */
 state.lend = function (socket) {
