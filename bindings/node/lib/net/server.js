@@ -24,6 +24,9 @@ const { onOpen, onStop } = events;
 // SOCKREF_CONN_*
 const PAUSED = 1, HALF_OPEN = 2, NODELAY = 8, KEEPALIVE = 16, OUTLIVE = 64;
 
+// A limit of 0 is one from Node 21 on, and none before.
+const limits = Number.parseInt(process.versions.node, 10) >= 21 ? (most) => most !== undefined && most !== null : Boolean;
+
 const kReference = Symbol('kReference');
 const kPath = Symbol('kPath');
 const kSockets = Symbol('kSockets');
@@ -203,7 +206,7 @@ function isBlocked(server, slot) {
 }
 
 function accept(server, slot) {
-  if (server.maxConnections && server[kSockets] >= server.maxConnections) {
+  if (limits(server.maxConnections) && server[kSockets] >= server.maxConnections) {
     const addresses = addressesOf(slot);
     turnAway(slot);
     if (addresses) server.emit('drop', addresses);

@@ -197,6 +197,18 @@ both('J39 maxConnections: what comes beyond is dropped, and told', async ({ serv
   first.write('x');
 });
 
+both('a maxConnections of 0 is no limit before Node 21, and drops all from then on', async ({ serve, net, placeOf }) => {
+  const server = await serve();
+  server.maxConnections = 0;
+  const told = Promise.race(['connection', 'drop'].map(async (event) => {
+    await once(server, event);
+    return event;
+  }));
+  const socket = net.connect(placeOf(server)).on('error', () => {});
+  assert.equal(await within(told, 'told'), Number.parseInt(process.versions.node, 10) >= 21 ? 'drop' : 'connection');
+  socket.destroy();
+});
+
 both('J31 a signal closes it', async ({ net, file }) => {
   const controller = new AbortController();
   const server = net.createServer().listen({ path: file(), signal: controller.signal });
