@@ -158,7 +158,7 @@ export class Registry {
   constructor(options?: RegistryOptions);
   getOrCreate(path?: PathLike): SocketReference;
   getExisting(path: PathLike): SocketReference | null;
-  registerNew(path: PathLike, fd: number): SocketReference;
+  registerNew(path: PathLike | undefined, fd: number): SocketReference;
   startListener(path?: PathLike, options?: StartOptions): Promise<SocketReference>;
   startListenerSync(path?: PathLike, options?: ListenOptions): SocketReference;
   isSocketActive(path: PathLike): boolean;
@@ -190,8 +190,11 @@ export interface LiveCounts {
 export function startListener(path?: PathLike, options?: StartOptions): Promise<SocketReference>;
 /** The same, blocking while another start or removal of the name is under way. */
 export function startListenerSync(path?: PathLike, options?: ListenOptions): SocketReference;
-/** Takes a listening socket that the caller bound, and its file; fd is the library's from then on. */
-export function registerNew(path: PathLike, fd: number): SocketReference;
+/**
+ * Takes a listening socket that the caller bound, and its file; fd is the library's from then on. Without a path
+ * (undefined): where the socket says that it is bound.
+ */
+export function registerNew(path: PathLike | undefined, fd: number): SocketReference;
 /** Whether a name is active here; false for anything that is no name. */
 export function isSocketActive(path: PathLike): boolean;
 export function activeSocketCount(): number;

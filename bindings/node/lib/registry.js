@@ -17,7 +17,8 @@ const calls = {
   getExisting,
 
   registerNew(native, path, fd, registry) {
-    return wrap(low.sockref_registry_register_new(native, pathBytes(path), descriptor(fd)), registry);
+    const bytes = pathBytes(path, { optional: true });
+    return wrap(low.sockref_registry_register_new(native, bytes, descriptor(fd)), registry);
   },
 
   async startListener(native, path, options, registry) {

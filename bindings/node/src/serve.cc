@@ -1,13 +1,8 @@
 /* Listeners that are served in JavaScript, and what is asked of them. */
 #include "batch.h"
 
-#include <arpa/inet.h>
 #include <cerrno>
-#include <cstddef>
-#include <cstring>
-#include <netinet/in.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 namespace sr
 {
@@ -101,53 +96,24 @@ static napi_value local_address(napi_env env, napi_callback_info info)
     return address_value(env, address);
 }
 
-/* The name of a bound socket, as listen() takes it; empty where it has none. */
-static std::string name_of(const struct sockaddr_storage &address, socklen_t length)
-{
-    char host[INET6_ADDRSTRLEN] = "";
-
-    if (address.ss_family == AF_UNIX) {
-        const char *path = reinterpret_cast<const struct sockaddr_un &>(address).sun_path;
-        size_t size = length - offsetof(struct sockaddr_un, sun_path);
-
-        if (size > 0 && path[0] == '\0')
-            return "@" + std::string(path + 1, size - 1);
-        return std::string(path, strnlen(path, size));
-    }
-    if (address.ss_family == AF_INET) {
-        const auto &in = reinterpret_cast<const struct sockaddr_in &>(address);
-
-        inet_ntop(AF_INET, &in.sin_addr, host, sizeof host);
-        return "tcp:" + std::string(host) + ":" + std::to_string(ntohs(in.sin_port));
-    }
-    const auto &in6 = reinterpret_cast<const struct sockaddr_in6 &>(address);
-
-    inet_ntop(AF_INET6, &in6.sin6_addr, host, sizeof host);
-    return "tcp:[" + std::string(host) + "]:" + std::to_string(ntohs(in6.sin6_port));
-}
-
-/* listen_fd(fd, backlog) -> the name of the socket, which listens now, or a status */
+/* listen_fd(fd, backlog) -> 0, and the socket listens now, or a status */
 static napi_value listen_fd(napi_env env, napi_callback_info info)
 {
     napi_value args[2], result = nullptr;
-    struct sockaddr_storage address = {};
-    socklen_t length = sizeof address, size = sizeof(int);
+    socklen_t size = sizeof(int);
     int32_t fd = -1, backlog = 0;
-    int type = 0;
+    int type = 0, status = 0;
     Env *self;
 
     if (!get_args(env, info, 2, args, &self))
         return nullptr;
     napi_get_value_int32(env, args[0], &fd);
     napi_get_value_int32(env, args[1], &backlog);
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM ||
-        getsockname(fd, reinterpret_cast<struct sockaddr *>(&address), &length) < 0 ||
-        listen(fd, backlog) < 0) {
-        napi_create_int32(env, type == SOCK_STREAM ? -errno : -EINVAL, &result);
-        return result;
-    }
-    std::string name = name_of(address, length);
-    napi_create_buffer_copy(env, name.size(), name.data(), nullptr, &result);
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM)
+        status = -EINVAL;
+    else if (listen(fd, backlog) < 0)
+        status = -errno;
+    napi_create_int32(env, status, &result);
     return result;
 }
 

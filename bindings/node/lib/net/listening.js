@@ -56,11 +56,11 @@ function onAddress(address, port, options) {
 
 /** A socket that somebody else has bound: its file stays. */
 function onDescriptor(fd, backlog) {
-  const name = low.listen_fd(fd, backlog ?? usualBacklog);
-  if (typeof name === 'number') throw errors.listenFailed(name, 'listen');
+  const status = low.listen_fd(fd, backlog ?? usualBacklog);
+  if (status < 0) throw errors.listenFailed(status, 'listen');
   const registry = new Registry({ keepFile: true });
   try {
-    return registry.registerNew(name, fd);
+    return registry.registerNew(undefined, fd);
   } finally {
     registry.close(); // it lives as long as its reference
   }

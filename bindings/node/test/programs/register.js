@@ -22,6 +22,7 @@ const code = (call) => {
 (async () => {
   const fd = await listen(bound);
   const otherFd = await listen(other);
+  const unnamed = await listen(`${other}.unnamed`);
   await listen(`${other}.third`);
   const file = fs.openSync('/dev/null');
   const reference = sockref.registerNew(bound, fd);
@@ -33,6 +34,10 @@ const code = (call) => {
     bad: [code(() => sockref.registerNew(other, 999999)), code(() => sockref.registerNew(other, 'x')),
       code(() => sockref.registerNew(other, -1))],
   };
+  const itself = sockref.registerNew(undefined, unnamed);
+  told.itself = [itself.path === `${other}.unnamed`, code(() => sockref.registerNew(undefined, file)),
+    code(() => sockref.registerNew(null, otherFd))];
+  itself.close();
   reference.close();
   told.left = fs.existsSync(bound);
   told.live = sockref.liveCounts();

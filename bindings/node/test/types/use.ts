@@ -70,6 +70,7 @@ export async function use(): Promise<void> {
   await drain();
   await shutdown(0);
   registerNew('/a', 3).close();
+  registerNew(undefined, 3).close();
   const listen: ListenOptions = {};
   startListenerSync('/a', listen);
 
