@@ -205,39 +205,13 @@ static napi_value conn_end(napi_env env, napi_callback_info info)
     return nullptr;
 }
 
-static napi_value conn_pause(napi_env env, napi_callback_info info)
+/* conn_pause(slot) and its like: calls of the library that take a connection alone. */
+template <auto call> static napi_value control(napi_env env, napi_callback_info info)
 {
     napi_value args[1];
 
     if (Conn *conn = arguments(env, info, 1, args))
-        sockref_conn_pause(conn->handle);
-    return nullptr;
-}
-
-static napi_value conn_resume(napi_env env, napi_callback_info info)
-{
-    napi_value args[1];
-
-    if (Conn *conn = arguments(env, info, 1, args))
-        sockref_conn_resume(conn->handle);
-    return nullptr;
-}
-
-static napi_value conn_destroy(napi_env env, napi_callback_info info)
-{
-    napi_value args[1];
-
-    if (Conn *conn = arguments(env, info, 1, args))
-        sockref_conn_destroy(conn->handle);
-    return nullptr;
-}
-
-static napi_value conn_reset(napi_env env, napi_callback_info info)
-{
-    napi_value args[1];
-
-    if (Conn *conn = arguments(env, info, 1, args))
-        sockref_conn_reset(conn->handle);
+        call(conn->handle);
     return nullptr;
 }
 
@@ -401,10 +375,10 @@ static napi_value conn_get_tos(napi_env env, napi_callback_info info)
 void add_conn(Env *self, napi_value exports)
 {
     add_function(self, exports, "conn_end", conn_end);
-    add_function(self, exports, "conn_pause", conn_pause);
-    add_function(self, exports, "conn_resume", conn_resume);
-    add_function(self, exports, "conn_destroy", conn_destroy);
-    add_function(self, exports, "conn_reset", conn_reset);
+    add_function(self, exports, "conn_pause", control<sockref_conn_pause>);
+    add_function(self, exports, "conn_resume", control<sockref_conn_resume>);
+    add_function(self, exports, "conn_destroy", control<sockref_conn_destroy>);
+    add_function(self, exports, "conn_reset", control<sockref_conn_reset>);
     add_function(self, exports, "conn_set_timeout", conn_set_timeout);
     add_function(self, exports, "conn_set_keepalive", conn_set_keepalive);
     add_function(self, exports, "conn_set_nodelay", conn_set_nodelay);
