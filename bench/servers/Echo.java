@@ -9,6 +9,7 @@ import java.nio.channels.SelectionKey;
 import java.nio.channels.Selector;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
+import java.util.ArrayDeque;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import org.sockref.Connection;
@@ -28,7 +29,10 @@ public class Echo {
     private static final int SIZE = 65536;
     /** Where each connection has a buffer. */
     private static final int OWN_SIZE = 16384;
-    private static final CompletableFuture<Boolean> ENDED = CompletableFuture.completedFuture(false);
+    /** Where each has one that waits, and a large one takes the rest. */
+    private static final int SMALL_SIZE = 2048;
+    /** Of the futures, which are completed on one thread. */
+    private static final ArrayDeque<ByteBuffer> LARGE = new ArrayDeque<>();
 
     public static void main(String[] arguments) throws Exception {
         String path = arguments[1];
@@ -127,31 +131,61 @@ public class Echo {
     }
 
     private static void accepted(SockrefChannel peer) {
-        read(peer, ByteBuffer.allocateDirect(OWN_SIZE));
+        read(peer, ByteBuffer.allocateDirect(SMALL_SIZE));
     }
 
-    private static void read(SockrefChannel peer, ByteBuffer buffer) {
-        CompletableFuture<Boolean> turn = turn(peer, buffer);
-        while (turn.isDone()) {
-            if (turn.isCompletedExceptionally() || !turn.join()) {
-                close(peer);
+    /** As accept(). */
+    private static void read(SockrefChannel peer, ByteBuffer own) {
+        CompletableFuture<Integer> read = peer.readAsync(own.clear());
+        while (read.isDone()) {
+            if (!answer(peer, own, read)) {
                 return;
             }
-            turn = turn(peer, buffer);
+            read = peer.readAsync(own.clear());
         }
-        turn.whenComplete((goesOn, problem) -> {
-            if (problem != null || !goesOn) {
-                close(peer);
-            } else {
-                read(peer, buffer);
+        CompletableFuture<Integer> pending = read;
+        pending.whenComplete((count, problem) -> {
+            if (answer(peer, own, pending)) {
+                read(peer, own);
             }
         });
     }
 
-    /** One read, and its bytes back: whether the peer goes on. */
-    private static CompletableFuture<Boolean> turn(SockrefChannel peer, ByteBuffer buffer) {
-        return peer.readAsync(buffer.clear()).thenCompose(count -> count < 0 ? ENDED
-                : peer.writeAsync(buffer.flip()).thenApply(sent -> true));
+    /** Send back what was read: whether that is done, and the peer goes on. */
+    private static boolean answer(SockrefChannel peer, ByteBuffer own, CompletableFuture<Integer> read) {
+        if (read.isCompletedExceptionally() || read.join() < 0) {
+            close(peer);
+            return false;
+        }
+        ByteBuffer data = own.hasRemaining() ? own : more(peer, own);
+        CompletableFuture<Integer> write = peer.writeAsync(data.flip());
+        if (write.isDone() && !write.isCompletedExceptionally()) {
+            give(data);
+            return true;
+        }
+        write.whenComplete((count, problem) -> {
+            if (problem == null) {
+                give(data);
+                read(peer, own);
+            } else {
+                close(peer);
+            }
+        });
+        return false;
+    }
+
+    /** What a connection's own buffer is too small for, in one that is shared by all while nothing has to wait. */
+    private static ByteBuffer more(SockrefChannel peer, ByteBuffer own) {
+        ByteBuffer large = LARGE.isEmpty() ? ByteBuffer.allocateDirect(SIZE + SMALL_SIZE) : LARGE.pop();
+        CompletableFuture<Integer> rest = peer.readAsync(large.clear().put(own.flip()));
+        rest.cancel(false);
+        return large;
+    }
+
+    private static void give(ByteBuffer data) {
+        if (data.capacity() > SMALL_SIZE) {
+            LARGE.push(data);
+        }
     }
 
     private static void close(SockrefChannel peer) {
