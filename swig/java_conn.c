@@ -5,9 +5,6 @@
 #include <sockref/net.h>
 #include <string.h>
 
-/* What is copied on its way out at a time, without memory of its own. */
-#define STACK_BYTES 16384
-
 /* Handlers of one served name or of one connection: freed by on_stop. */
 struct service {
     jobject object;
@@ -389,22 +386,17 @@ static jint written(JNIEnv *env, int status)
 SHIM(jint, connWrite)
 (JNIEnv *env, jclass self, jlong conn, jbyteArray data, jint offset, jint length)
 {
-    jbyte stack[STACK_BYTES];
-    jbyte *bytes = stack;
+    struct sr_java_copy copy;
     int status;
 
     (void)self;
-    if ((size_t)length > sizeof stack) {
-        bytes = malloc((size_t)length);
-        if (!bytes) {
-            sr_java_throw_no_memory(env);
-            return -1;
-        }
+    if (!sr_java_copy_begin(&copy, length)) {
+        sr_java_throw_no_memory(env);
+        return -1;
     }
-    (*env)->GetByteArrayRegion(env, data, offset, length, bytes);
-    status = sockref_conn_write((sockref_conn *)(uintptr_t)conn, bytes, (size_t)length);
-    if (bytes != stack)
-        free(bytes);
+    (*env)->GetByteArrayRegion(env, data, offset, length, copy.bytes);
+    status = sockref_conn_write((sockref_conn *)(uintptr_t)conn, copy.bytes, (size_t)length);
+    sr_java_copy_end(&copy);
     return written(env, status);
 }
 

@@ -32,6 +32,26 @@ jbyteArray sr_java_new_address(JNIEnv *env, int family, unsigned port, const cha
 JNIEnv *sr_java_env(void);
 /* After an upcall: nothing is left pending. */
 void sr_java_clear(JNIEnv *env);
+
+/* Bytes on their way between an array and the system: on the stack, and in memory of their own where they are many. */
+struct sr_java_copy {
+    jbyte stack[16384];
+    jbyte *bytes;
+};
+
+/* False: no memory. */
+static inline bool sr_java_copy_begin(struct sr_java_copy *self, jint length)
+{
+    self->bytes = (size_t)length <= sizeof self->stack ? self->stack : malloc((size_t)length);
+    return self->bytes != NULL;
+}
+
+static inline void sr_java_copy_end(struct sr_java_copy *self)
+{
+    if (self->bytes != self->stack)
+        free(self->bytes);
+}
+
 bool sr_java_find_class(JNIEnv *env, const char *name, jclass *out_class);
 bool sr_java_find_method(JNIEnv *env, jclass class, const char *name, const char *signature,
                          jmethodID *out_method);

@@ -34,6 +34,7 @@ java_classes = \
 	$(java_sources)/org/sockref/LiveCounts.java \
 	$(java_sources)/org/sockref/NativeCopies.java \
 	$(java_sources)/org/sockref/NativeLoader.java \
+	$(java_sources)/org/sockref/Numbers.java \
 	$(java_sources)/org/sockref/Operation.java \
 	$(java_sources)/org/sockref/Options.java \
 	$(java_sources)/org/sockref/PathBytes.java \
@@ -52,7 +53,6 @@ java_classes = \
 	$(java_sources)/org/sockref/SockrefException.java \
 	$(java_sources)/org/sockref/SockrefServerChannel.java \
 	$(java_sources)/org/sockref/StartOperation.java \
-	$(java_sources)/org/sockref/Times.java \
 	$(java_sources)/org/sockref/Transfers.java \
 	$(java_sources)/org/sockref/VirtualThreads.java \
 	$(java_sources)/org/sockref/Watches.java \

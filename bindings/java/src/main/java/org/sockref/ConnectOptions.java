@@ -101,7 +101,7 @@ public final class ConnectOptions {
          * @return this builder
          */
         public Builder timeout(Duration timeout) {
-            timeoutMs = Times.milliseconds(timeout);
+            timeoutMs = Numbers.milliseconds(timeout);
             return this;
         }
 
@@ -112,7 +112,7 @@ public final class ConnectOptions {
          * @return this builder
          */
         public Builder attemptDelay(Duration attemptDelay) {
-            attemptDelayMs = Times.milliseconds(attemptDelay);
+            attemptDelayMs = Numbers.milliseconds(attemptDelay);
             return this;
         }
 

@@ -212,7 +212,7 @@ public final class Connection {
      * @throws SockrefException ESOCKREF_CLOSED
      */
     public void setTimeout(Duration timeout) throws SockrefException {
-        Shim.connSetTimeout(use(), Times.milliseconds(timeout));
+        Shim.connSetTimeout(use(), Numbers.milliseconds(timeout));
     }
 
     /**
@@ -223,7 +223,7 @@ public final class Connection {
      * @throws SockrefException ESOCKREF_CLOSED
      */
     public void setKeepAlive(boolean on, Duration delay) throws SockrefException {
-        Shim.connSetKeepAlive(use(), on, Times.milliseconds(delay));
+        Shim.connSetKeepAlive(use(), on, Numbers.milliseconds(delay));
     }
 
     /**

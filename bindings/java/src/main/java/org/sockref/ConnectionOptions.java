@@ -103,7 +103,7 @@ public final class ConnectionOptions {
          * @return this builder
          */
         public Builder keepAlive(Duration delay) {
-            keepAliveDelayMs = Times.milliseconds(delay);
+            keepAliveDelayMs = Numbers.milliseconds(delay);
             return flag(KEEP_ALIVE, true);
         }
 
@@ -114,7 +114,7 @@ public final class ConnectionOptions {
          * @return this builder
          */
         public Builder timeout(Duration timeout) {
-            timeoutMs = Times.milliseconds(timeout);
+            timeoutMs = Numbers.milliseconds(timeout);
             return this;
         }
 
@@ -125,7 +125,7 @@ public final class ConnectionOptions {
          * @return this builder
          */
         public Builder highWater(long highWater) {
-            this.highWater = notNegative(highWater);
+            this.highWater = Numbers.notNegative(highWater);
             return this;
         }
 
@@ -136,7 +136,7 @@ public final class ConnectionOptions {
          * @return this builder
          */
         public Builder maxBuffered(long maxBuffered) {
-            this.maxBuffered = notNegative(maxBuffered);
+            this.maxBuffered = Numbers.notNegative(maxBuffered);
             return this;
         }
 
@@ -160,13 +160,6 @@ public final class ConnectionOptions {
         public Builder dropExcess(boolean dropExcess) {
             dropsExcess = dropExcess;
             return this;
-        }
-
-        private static long notNegative(long number) {
-            if (number < 0) {
-                throw new IllegalArgumentException("the number is negative");
-            }
-            return number;
         }
     }
 }

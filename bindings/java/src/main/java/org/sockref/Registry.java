@@ -111,10 +111,7 @@ public final class Registry implements AutoCloseable {
     }
 
     private static int milliseconds(Duration timeout) {
-        if (timeout.isNegative()) {
-            return -1;
-        }
-        return timeout.compareTo(Duration.ofMillis(Integer.MAX_VALUE)) > 0 ? -1 : (int) timeout.toMillis();
+        return timeout.isNegative() ? -1 : Numbers.milliseconds(timeout);
     }
 
     /**

@@ -506,9 +506,7 @@ public final class SocketReference implements AutoCloseable {
      * @throws SockrefException ESOCKREF_CLOSED if it is not listening here, or was revoked
      */
     public void setMaxConnections(long most) throws SockrefException {
-        if (most < 0) {
-            throw new IllegalArgumentException("the number is negative");
-        }
+        Numbers.notNegative(most);
         Handle handle = self.handle();
         long pointer = handle.enter();
         try {

@@ -499,7 +499,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      * @return this
      */
     public SockrefChannel setTimeout(Duration timeout) {
-        timeoutMs = Times.milliseconds(timeout);
+        timeoutMs = Numbers.milliseconds(timeout);
         return this;
     }
 
@@ -513,7 +513,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      * @throws IOException if the channel is closed, or the system refused
      */
     public SockrefChannel setKeepAlive(boolean on, Duration delay) throws IOException {
-        int seconds = (int) Math.min((Times.milliseconds(delay) + 999L) / 1000, Short.MAX_VALUE);
+        int seconds = (int) Math.min((Numbers.milliseconds(delay) + 999L) / 1000, Short.MAX_VALUE);
         setOption(java.net.StandardSocketOptions.SO_KEEPALIVE, on);
         if (seconds > 0) {
             use(fd -> {

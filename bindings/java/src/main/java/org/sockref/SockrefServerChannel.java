@@ -366,9 +366,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
      * @return this
      */
     public SockrefServerChannel setMaxConnections(long most, boolean drop) {
-        if (most < 0) {
-            throw new IllegalArgumentException("the number is negative");
-        }
+        Numbers.notNegative(most);
         dropsExcess = drop;
         accepted.setMost(most);
         lookAgain();

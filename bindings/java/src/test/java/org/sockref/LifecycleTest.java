@@ -15,13 +15,11 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Random;
-import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 
 /** tests/lifecycle.md, one reference's life: L01 to L12, L20 to L36, L41. */
@@ -605,31 +603,18 @@ class LifecycleTest extends Scene {
     @Test
     void l41ManyThreadsUseOneName() throws Exception {
         SocketReference last = SocketReference.listen(path("s"));
-        AtomicReference<Throwable> problem = new AtomicReference<>();
-        Set<Thread> threads = new HashSet<>();
-        for (int i = 0; i < 8; i++) {
-            SocketReference mine = last.dup();
-            threads.add(new Thread(() -> {
-                try {
-                    for (int round = 0; round < 2000; round++) {
-                        try (SocketReference dup = mine.dup()) {
-                            assertTrue(dup.isActive());
-                            assertTrue(dup.referenceCount() >= 3);
-                            assertTrue(Sockref.isSocketActive(path("s")));
-                        }
+        onThreads(8, () -> {
+            try (SocketReference mine = last.dup()) {
+                for (int round = 0; round < 2000; round++) {
+                    try (SocketReference dup = mine.dup()) {
+                        assertTrue(dup.isActive());
+                        assertTrue(dup.referenceCount() >= 3);
+                        assertTrue(Sockref.isSocketActive(path("s")));
                     }
-                } catch (Throwable t) {
-                    problem.set(t);
-                } finally {
-                    mine.close();
                 }
-            }));
-        }
-        threads.forEach(Thread::start);
-        for (Thread thread : threads) {
-            thread.join();
-        }
-        assertEquals(null, problem.get());
+            }
+            return null;
+        });
         assertEquals(1, last.referenceCount());
         assertTrue(exists(path("s")));
         last.close();

@@ -22,9 +22,14 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.AfterEach;
@@ -159,6 +164,18 @@ abstract class Scene {
                 return false;
             }
         });
+    }
+
+    /** Run a body on so many threads at once; what goes wrong on them is the caller's failure. */
+    static void onThreads(int count, Callable<?> body) throws Exception {
+        ExecutorService threads = Executors.newFixedThreadPool(count);
+        try {
+            for (Future<?> one : threads.invokeAll(Collections.nCopies(count, body))) {
+                one.get();
+            }
+        } finally {
+            threads.shutdown();
+        }
     }
 
     static SocketReference get(CompletableFuture<SocketReference> future) throws Exception {

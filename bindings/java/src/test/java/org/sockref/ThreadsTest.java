@@ -106,26 +106,15 @@ class ThreadsTest extends Scene {
 
     @Test
     void blockingListensOnManyThreads() throws Exception {
-        List<Thread> threads = new ArrayList<>();
-        for (int i = 0; i < 8; i++) {
-            threads.add(new Thread(() -> {
-                try {
-                    for (int round = 0; round < 300; round++) {
-                        try (SocketReference reference = SocketReference.listen(path("s"))) {
-                            assertEquals(true, reference.isActive());
-                            dial(path("s")).close();
-                        }
-                    }
-                } catch (Throwable t) {
-                    problems.add(t);
+        onThreads(8, () -> {
+            for (int round = 0; round < 300; round++) {
+                try (SocketReference reference = SocketReference.listen(path("s"))) {
+                    assertEquals(true, reference.isActive());
+                    dial(path("s")).close();
                 }
-            }));
-        }
-        threads.forEach(Thread::start);
-        for (Thread thread : threads) {
-            thread.join();
-        }
-        assertEquals(List.of(), List.copyOf(problems));
+            }
+            return null;
+        });
     }
 
     @Test

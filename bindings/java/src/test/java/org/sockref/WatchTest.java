@@ -183,38 +183,26 @@ class WatchTest extends Scene {
 
     @Test
     void listenersComeAndGoOnManyThreads() throws Exception {
-        Queue<Throwable> problems = new ConcurrentLinkedQueue<>();
-        List<Thread> threads = new ArrayList<>();
         AtomicInteger heard = new AtomicInteger();
-        for (int i = 0; i < 4; i++) {
-            threads.add(new Thread(() -> {
+        onThreads(4, () -> {
+            for (int round = 0; round < 500; round++) {
+                SocketReference reference = SocketReference.listen(path("s"));
                 try {
-                    for (int round = 0; round < 500; round++) {
-                        SocketReference reference = SocketReference.listen(path("s"));
-                        try {
-                            reference.onEvent(event -> heard.incrementAndGet());
-                            if (round % 3 == 0) {
-                                reference.onEvent(null);
-                            }
-                            Sockref.cleanup(path("s"));
-                        } catch (SockrefException e) {
-                            // Another thread revoked it.
-                            assertTrue(List.of("ESOCKREF_CLOSED", "ESOCKREF_NOTFOUND").contains(e.code()), e.code());
-                        }
-                        if (round % 5 > 0) {
-                            reference.close();
-                        }
+                    reference.onEvent(event -> heard.incrementAndGet());
+                    if (round % 3 == 0) {
+                        reference.onEvent(null);
                     }
-                } catch (Throwable t) {
-                    problems.add(t);
+                    Sockref.cleanup(path("s"));
+                } catch (SockrefException e) {
+                    // Another thread revoked it.
+                    assertTrue(List.of("ESOCKREF_CLOSED", "ESOCKREF_NOTFOUND").contains(e.code()), e.code());
                 }
-            }));
-        }
-        threads.forEach(Thread::start);
-        for (Thread thread : threads) {
-            thread.join();
-        }
-        assertEquals(List.of(), List.copyOf(problems));
+                if (round % 5 > 0) {
+                    reference.close();
+                }
+            }
+            return null;
+        });
         awaitCollected("all are released", () -> Sockref.activeSocketCount() == 0 && Watches.count() == 0);
         Sockref.drain(Duration.ofSeconds(30));
         assertFalse(exists(path("s")));

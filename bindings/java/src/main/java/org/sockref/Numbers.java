@@ -2,9 +2,9 @@ package org.sockref;
 
 import java.time.Duration;
 
-/** Times as C takes them. */
-final class Times {
-    private Times() {
+/** Numbers as C takes them; another one is an IllegalArgumentException. */
+final class Numbers {
+    private Numbers() {
     }
 
     /** Zero stays zero, and what is not zero is at least one; the longest is some 24 days. */
@@ -17,5 +17,12 @@ final class Times {
         }
         return time.compareTo(Duration.ofMillis(Integer.MAX_VALUE)) > 0 ? Integer.MAX_VALUE
                 : Math.max(1, (int) time.toMillis());
+    }
+
+    static long notNegative(long number) {
+        if (number < 0) {
+            throw new IllegalArgumentException("the number is negative");
+        }
+        return number;
     }
 }
