@@ -489,6 +489,17 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
+     * Take a socket that the program bound, under the name that the socket itself tells.
+     *
+     * @param fd the number of the listening descriptor; taken on success only
+     * @return the reference
+     * @throws SockrefException ESOCKREF_EXISTS, ESOCKREF_FOREIGN, ...
+     */
+    public SocketReference registerNew(int fd) throws SockrefException {
+        return registerNew(PathBytes.DEFAULT, fd);
+    }
+
+    /**
      * Take a socket that the program bound, and count its first reference. Its file is removed with the last one.
      *
      * @param path the path where it is bound

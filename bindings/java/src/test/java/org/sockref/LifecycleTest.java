@@ -280,6 +280,17 @@ class LifecycleTest extends Scene {
     }
 
     @Test
+    void aRegisteredSocketTellsItsName() throws Exception {
+        try (SocketReference reference = Sockref.registerNew(Descriptors.bind(path("s")))) {
+            assertEquals(path("s").toString(), reference.path());
+            assertTrue(Sockref.isSocketActive(path("s")));
+        }
+        assertFalse(exists(path("s")));
+        int file = Descriptors.openFile(Files.createFile(path("file")));
+        refused("ESOCKREF_FOREIGN", () -> Sockref.registerNew(file));
+    }
+
+    @Test
     void aKeptFileStays() throws Exception {
         int fd = Descriptors.bind(path("s"));
         try (Registry registry = new Registry(Options.builder().keepFile(true).build())) {
