@@ -65,7 +65,9 @@ final class EventLoop implements Runnable {
     /** Run on the loop's thread, soon; any thread may ask. */
     void execute(Runnable task) {
         tasks.add(task);
-        Shim.loopWake(pointer);
+        if (!isCurrentThread()) {
+            Shim.loopWake(pointer);
+        }
     }
 
     /** Report what a handler or task let escape; the loop goes on. */
@@ -82,7 +84,7 @@ final class EventLoop implements Runnable {
     public void run() {
         try {
             while (true) {
-                if (Shim.loopDispatch(pointer, -1)) {
+                if (Shim.loopDispatch(pointer, tasks.isEmpty() ? -1 : 0)) {
                     takeEvents();
                 }
                 runTasks();
@@ -103,10 +105,11 @@ final class EventLoop implements Runnable {
         }
     }
 
+    /** Those that are there: what they add waits for the next turn, so that connections have theirs. */
     private void runTasks() {
-        for (Runnable task = tasks.poll(); task != null; task = tasks.poll()) {
+        for (int left = tasks.size(); left > 0; left--) {
             try {
-                task.run();
+                tasks.remove().run();
             } catch (Throwable t) {
                 report(t);
             }

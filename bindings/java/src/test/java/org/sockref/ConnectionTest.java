@@ -19,6 +19,7 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 
@@ -418,6 +419,33 @@ class ConnectionTest extends ChannelScene {
             });
             served.expect("close false", "stop");
         }
+    }
+
+    @Test
+    void aTaskThatPostsItselfLeavesConnectionsTheirTurn() throws Exception {
+        Recorder served = new Recorder();
+        AtomicBoolean isOver = new AtomicBoolean();
+        try (SocketReference reference = SocketReference.listen(path("s"))) {
+            reference.serve(served);
+            try (SocketChannel peer = dial(path("s"))) {
+                served.expect("connection", "ready");
+                Connection connection = served.connection.get();
+                connection.execute(new Runnable() {
+                    @Override
+                    public void run() {
+                        if (!isOver.get()) {
+                            connection.execute(this);
+                        }
+                    }
+                });
+                send(peer, new byte[2]);
+                served.expect("data 2");
+            } finally {
+                isOver.set(true);
+            }
+            served.expect("end");
+        }
+        served.expect("close false", "stop");
     }
 
     @Test
