@@ -449,6 +449,29 @@ class ConnectionTest extends ChannelScene {
     }
 
     @Test
+    void aResetOfAPausedConnectionIsToldWhenItGoesOn() throws Exception {
+        Recorder served = new Recorder();
+        try (SocketReference reference = SocketReference.listen(path("s"))) {
+            reference.serve(served, ConnectionOptions.builder().paused(true).build());
+            SocketChannel peer = dial(path("s"));
+            served.expect("connection", "ready");
+            Connection connection = served.connection.get();
+            send(peer, new byte[4]);
+            on(connection, c -> c.write(new byte[4]));
+            peer.close(); // with unread bytes: this is how a Unix socket is reset
+            for (int i = 0; i < 3; i++) {
+                assertTrue(on(connection, Connection::isOpen));
+            }
+            on(connection, c -> {
+                c.resume();
+                return null;
+            });
+            served.expect("data 4", "error ECONNRESET", "close true");
+        }
+        served.expect("stop");
+    }
+
+    @Test
     void optionsAreChecked() {
         ConnectionOptions.Builder builder = ConnectionOptions.builder();
         assertThrows(IllegalArgumentException.class, () -> builder.highWater(-1));
