@@ -4,6 +4,11 @@
 #include <fcntl.h>
 #include <sockref/net.h>
 #include <string.h>
+#include <unistd.h>
+
+/* What is told only where that is asked for: as ConnectionOptions.java has it. */
+#define TELL_DROPS       1
+#define TELL_DESCRIPTORS 2
 
 /* Handlers of one served name or of one connection: freed by on_stop. */
 struct service {
@@ -12,12 +17,24 @@ struct service {
 
 static struct {
     jclass service;
-    jmethodID connection, open, ready, data, end, drain, timeout, error, close, drop, stop;
+    jmethodID connection, open, ready, data, descriptor, end, drain, timeout, error, close, drop, stop;
     jclass written;
     jmethodID written_run;
+    jclass descriptor_class; /* java.io.FileDescriptor, which has no public way from a number or to it */
+    jmethodID descriptor_new;
+    jfieldID descriptor_fd;
     char *buffer; /* where the loop reads to: the memory of EventLoop's direct buffer */
     size_t buffer_length;
 } java;
+
+static bool find_descriptor(JNIEnv *env)
+{
+    if (!sr_java_find_class(env, "java/io/FileDescriptor", &java.descriptor_class) ||
+        !sr_java_find_method(env, java.descriptor_class, "<init>", "()V", &java.descriptor_new))
+        return false;
+    java.descriptor_fd = (*env)->GetFieldID(env, java.descriptor_class, "fd", "I");
+    return java.descriptor_fd != NULL;
+}
 
 bool sr_java_find_handlers(JNIEnv *env)
 {
@@ -25,13 +42,15 @@ bool sr_java_find_handlers(JNIEnv *env)
     jclass class;
 
     if (!sr_java_find_class(env, "org/sockref/Service", &java.service) ||
-        !sr_java_find_class(env, "java/lang/Runnable", &java.written))
+        !sr_java_find_class(env, "java/lang/Runnable", &java.written) || !find_descriptor(env))
         return false;
     class = java.service;
     return sr_java_find_method(env, class, "connection", "(J)Lorg/sockref/Connection;", &java.connection) &&
            sr_java_find_method(env, class, "open", one, &java.open) &&
            sr_java_find_method(env, class, "ready", one, &java.ready) &&
            sr_java_find_method(env, class, "data", "(Lorg/sockref/Connection;I)V", &java.data) &&
+           sr_java_find_method(env, class, "descriptor", "(Lorg/sockref/Connection;Ljava/io/FileDescriptor;)V",
+                               &java.descriptor) &&
            sr_java_find_method(env, class, "end", one, &java.end) &&
            sr_java_find_method(env, class, "drain", one, &java.drain) &&
            sr_java_find_method(env, class, "timeout", one, &java.timeout) &&
@@ -116,6 +135,33 @@ static void on_data(sockref_conn *conn, const void *data, size_t length, void *u
         return;
     (*env)->CallVoidMethod(env, service->object, java.data, object, (jint)length);
     sr_java_clear(env);
+}
+
+/* The FileDescriptor of a number; NULL where there is no memory. */
+static jobject new_descriptor(JNIEnv *env, int fd)
+{
+    jobject descriptor = (*env)->NewObject(env, java.descriptor_class, java.descriptor_new);
+
+    sr_java_clear(env);
+    if (descriptor)
+        (*env)->SetIntField(env, descriptor, java.descriptor_fd, fd);
+    return descriptor;
+}
+
+static void on_descriptor(sockref_conn *conn, int fd, void *user)
+{
+    struct service *service = user;
+    JNIEnv *env = sr_java_env();
+    jobject object = sockref_conn_data(conn);
+    jobject descriptor = env && object ? new_descriptor(env, fd) : NULL;
+
+    if (!descriptor) {
+        close(fd);
+        return;
+    }
+    (*env)->CallVoidMethod(env, service->object, java.descriptor, object, descriptor);
+    sr_java_clear(env);
+    (*env)->DeleteLocalRef(env, descriptor);
 }
 
 static void on_end(sockref_conn *conn, void *user)
@@ -238,16 +284,23 @@ static void drop_service(JNIEnv *env, struct service *service)
     free(service);
 }
 
-/* As ConnectionOptions.java numbers them. */
-bool sr_java_conn_options(JNIEnv *env, jlongArray numbers, struct sockref_conn_options *out)
+/* The handlers, with the options that ConnectionOptions.java numbers; out_handlers borrows out_options. False: thrown. */
+static bool fill_handlers(JNIEnv *env, jlongArray numbers, sockref_handlers *out_handlers,
+                          sockref_conn_options *out_options)
 {
-    jlong values[5];
+    jlong values[6];
 
-    (*env)->GetLongArrayRegion(env, numbers, 0, 5, values);
+    (*env)->GetLongArrayRegion(env, numbers, 0, 6, values);
     if ((*env)->ExceptionCheck(env))
         return false;
-    *out = (sockref_conn_options){
-        .size = sizeof *out,
+    *out_handlers = java_handlers;
+    out_handlers->options = out_options;
+    if (values[5] & TELL_DROPS)
+        out_handlers->on_drop = on_drop;
+    if (values[5] & TELL_DESCRIPTORS)
+        out_handlers->on_descriptor = on_descriptor;
+    *out_options = (sockref_conn_options){
+        .size = sizeof *out_options,
         .flags = (unsigned)values[0],
         .timeout_ms = (unsigned)values[1],
         .keepalive_delay_ms = (unsigned)values[2],
@@ -260,9 +313,9 @@ bool sr_java_conn_options(JNIEnv *env, jlongArray numbers, struct sockref_conn_o
 /* ---- serving */
 
 SHIM(void, serve)
-(JNIEnv *env, jclass self, jlong ref, jlong loop, jobject object, jlongArray numbers, jboolean drops)
+(JNIEnv *env, jclass self, jlong ref, jlong loop, jobject object, jlongArray numbers)
 {
-    sockref_handlers handlers = java_handlers;
+    sockref_handlers handlers;
     sockref_conn_options options;
     struct service *service;
     int status;
@@ -272,14 +325,11 @@ SHIM(void, serve)
         sr_java_throw_closed(env);
         return;
     }
-    if (!sr_java_conn_options(env, numbers, &options))
+    if (!fill_handlers(env, numbers, &handlers, &options))
         return;
     service = new_service(env, object);
     if (!service)
         return;
-    handlers.options = &options;
-    if (drops)
-        handlers.on_drop = on_drop;
     status = sockref_serve_on((sockref *)(uintptr_t)ref, (sockref_loop *)(uintptr_t)loop, &handlers, service);
     if (status < 0) {
         sr_java_throw(env, status);
@@ -412,6 +462,25 @@ SHIM(jint, connWriteDirect)
     }
     return written(
         env, sockref_conn_write((sockref_conn *)(uintptr_t)conn, address + offset, (size_t)length));
+}
+
+SHIM(jint, connSendDescriptor)
+(JNIEnv *env, jclass self, jlong conn, jobject descriptor, jbyteArray data)
+{
+    int fd = (*env)->GetIntField(env, descriptor, java.descriptor_fd);
+    jint length = (*env)->GetArrayLength(env, data);
+    struct sr_java_copy copy;
+    int status;
+
+    (void)self;
+    if (!sr_java_copy_begin(&copy, length)) {
+        sr_java_throw_no_memory(env);
+        return -1;
+    }
+    (*env)->GetByteArrayRegion(env, data, 0, length, copy.bytes);
+    status = sockref_conn_send_fd((sockref_conn *)(uintptr_t)conn, fd, copy.bytes, (size_t)length);
+    sr_java_copy_end(&copy);
+    return written(env, status);
 }
 
 SHIM(void, connEnd)(JNIEnv *env, jclass self, jlong conn)
@@ -570,7 +639,7 @@ SHIM(jlong, connConnect)
 (JNIEnv *env, jclass self, jlong loop, jbyteArray name, jlongArray numbers, jbyteArray local_host,
  jobjectArray addresses, jlongArray conn_numbers, jobject object, jobject connection)
 {
-    sockref_handlers handlers = java_handlers;
+    sockref_handlers handlers;
     sockref_conn_options conn_options;
     sockref_connect_options options = {0};
     sockref_conn *conn = NULL;
@@ -580,8 +649,7 @@ SHIM(jlong, connConnect)
     int status = 0;
 
     (void)self;
-    handlers.options = &conn_options;
-    if (!sr_java_bytes(env, name, &bytes) || !sr_java_conn_options(env, conn_numbers, &conn_options) ||
+    if (!sr_java_bytes(env, name, &bytes) || !fill_handlers(env, conn_numbers, &handlers, &conn_options) ||
         !sr_java_connect_options(env, numbers, local_host, addresses, &options))
         goto out;
     service = new_service(env, object);

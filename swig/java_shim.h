@@ -60,10 +60,7 @@ bool sr_java_find_method(JNIEnv *env, jclass class, const char *name, const char
 bool sr_java_find_handlers(JNIEnv *env);
 bool sr_java_find_connect(JNIEnv *env);
 
-struct sockref_conn_options;
 struct sockref_connect_options;
-/* Fill in what ConnectionOptions.java numbers; false: thrown. */
-bool sr_java_conn_options(JNIEnv *env, jlongArray numbers, struct sockref_conn_options *out);
 /* Fill in what ConnectOptions.java numbers, with memory that is to be freed; false: thrown. */
 bool sr_java_connect_options(JNIEnv *env, jlongArray numbers, jbyteArray local_host, jobjectArray addresses,
                              struct sockref_connect_options *out);

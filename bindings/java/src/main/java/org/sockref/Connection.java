@@ -1,5 +1,6 @@
 package org.sockref;
 
+import java.io.FileDescriptor;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.Objects;
@@ -123,6 +124,21 @@ public final class Connection {
         }
         data.position(data.limit());
         return more;
+    }
+
+    /**
+     * Pass a descriptor to the peer of a Unix socket. A duplicate goes, so that this one may be closed at once.
+     *
+     * @param descriptor what to pass, such as that of {@link java.io.FileInputStream#getFD}
+     * @param data the bytes that it goes with, at least one; they are copied
+     * @return as {@link #write(byte[])}
+     * @throws SockrefException EINVAL if there is no byte, EBADF if the descriptor is not open, ESOCKREF_UNSUPPORTED if
+     *     this is no Unix socket, ESOCKREF_LIMIT if 64 are queued; else as {@link #write(byte[])}
+     */
+    public boolean sendDescriptor(FileDescriptor descriptor, byte[] data) throws SockrefException {
+        Objects.requireNonNull(descriptor, "descriptor");
+        Objects.requireNonNull(data, "data");
+        return Shim.connSendDescriptor(use(), descriptor, data) == 0;
     }
 
     /**

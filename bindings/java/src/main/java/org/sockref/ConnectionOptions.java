@@ -16,12 +16,15 @@ public final class ConnectionOptions {
     private static final int KEEP_ALIVE = 16;
     private static final int OUTLIVE = 64;
 
+    private static final int TELL_DROPS = 1;
+    private static final int TELL_DESCRIPTORS = 2;
+
     private final int flags;
     private final int timeoutMs;
     private final int keepAliveDelayMs;
     private final long highWater;
     private final long maxBuffered;
-    private final boolean dropsExcess;
+    private final int told;
 
     private ConnectionOptions(Builder builder) {
         flags = builder.flags;
@@ -29,7 +32,7 @@ public final class ConnectionOptions {
         keepAliveDelayMs = builder.keepAliveDelayMs;
         highWater = builder.highWater;
         maxBuffered = builder.maxBuffered;
-        dropsExcess = builder.dropsExcess;
+        told = builder.told;
     }
 
     /**
@@ -43,11 +46,11 @@ public final class ConnectionOptions {
 
     /** As java_conn.c reads them. */
     long[] numbers() {
-        return new long[] {flags, timeoutMs, keepAliveDelayMs, highWater, maxBuffered};
+        return new long[] {flags, timeoutMs, keepAliveDelayMs, highWater, maxBuffered, told};
     }
 
-    boolean dropsExcess() {
-        return dropsExcess;
+    private static int with(int flags, int flag, boolean on) {
+        return on ? flags | flag : flags & ~flag;
     }
 
     /** Sets options. A value out of range is refused at once, with {@link IllegalArgumentException}. */
@@ -57,7 +60,7 @@ public final class ConnectionOptions {
         private int keepAliveDelayMs;
         private long highWater;
         private long maxBuffered;
-        private boolean dropsExcess;
+        private int told;
 
         private Builder() {
         }
@@ -72,7 +75,7 @@ public final class ConnectionOptions {
         }
 
         private Builder flag(int flag, boolean on) {
-            flags = on ? flags | flag : flags & ~flag;
+            flags = with(flags, flag, on);
             return this;
         }
 
@@ -158,7 +161,19 @@ public final class ConnectionOptions {
          * @return this builder
          */
         public Builder dropExcess(boolean dropExcess) {
-            dropsExcess = dropExcess;
+            told = with(told, TELL_DROPS, dropExcess);
+            return this;
+        }
+
+        /**
+         * Whether descriptors that peers pass are taken in, for {@link Handlers#onDescriptor}. By default the kernel
+         * closes them.
+         *
+         * @param descriptors whether
+         * @return this builder
+         */
+        public Builder descriptors(boolean descriptors) {
+            told = with(told, TELL_DESCRIPTORS, descriptors);
             return this;
         }
     }

@@ -1,5 +1,7 @@
 package org.sockref;
 
+import java.io.FileDescriptor;
+import java.io.FileInputStream;
 import java.net.SocketAddress;
 import java.nio.ByteBuffer;
 
@@ -8,8 +10,8 @@ import java.nio.ByteBuffer;
  * {@link Sockref#connect} makes.
  *
  * <p>All run on one thread, the library's dispatch thread, never two at a time: do not block in them. For one
- * connection the order is onConnection, onReady, onData any number of times, onEnd at most once, and last onClose,
- * right after onError if there was an error. After {@link Connection#destroy} nothing but onClose comes.
+ * connection the order is onConnection, onReady, onData and onDescriptor any number of times, onEnd at most once, and
+ * last onClose, right after onError if there was an error. After {@link Connection#destroy} nothing but onClose comes.
  *
  * <p>What a handler throws goes to the thread's {@link Thread.UncaughtExceptionHandler}; the service goes on.
  */
@@ -54,6 +56,19 @@ public interface Handlers {
      * @throws Exception anything; it is reported and does not end the service
      */
     default void onData(Connection connection, byte[] data) throws Exception {
+    }
+
+    /**
+     * The peer passed a descriptor, as {@link ConnectionOptions.Builder#descriptors} permits; it comes before the bytes
+     * that it came with. By default it is closed.
+     *
+     * @param connection the connection
+     * @param descriptor the descriptor, which is the handler's: give it to a {@link java.io.FileInputStream} or
+     *     {@link java.io.FileOutputStream}, and close that
+     * @throws Exception anything; it is reported and does not end the service
+     */
+    default void onDescriptor(Connection connection, FileDescriptor descriptor) throws Exception {
+        new FileInputStream(descriptor).close();
     }
 
     /**

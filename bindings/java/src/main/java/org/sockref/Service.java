@@ -1,5 +1,7 @@
 package org.sockref;
 
+import java.io.FileDescriptor;
+
 /** Handlers as C calls them, on the loop's thread. Nothing is thrown out of here. */
 final class Service {
     /** One handler's call. */
@@ -41,6 +43,10 @@ final class Service {
         } catch (Throwable t) {
             EventLoop.report(t);
         }
+    }
+
+    void descriptor(Connection connection, FileDescriptor descriptor) {
+        call(() -> handlers.onDescriptor(connection, descriptor));
     }
 
     void end(Connection connection) {

@@ -1,5 +1,6 @@
 package org.sockref;
 
+import java.io.FileDescriptor;
 import java.nio.ByteBuffer;
 
 /** What java_shim.c offers: loops, starts, watches, handlers, connections. */
@@ -43,8 +44,7 @@ final class Shim {
     /** Where the loops read to. */
     static native void loopBuffer(ByteBuffer buffer);
 
-    static native void serve(long reference, long loop, Service service, long[] options, boolean drops)
-            throws SockrefException;
+    static native void serve(long reference, long loop, Service service, long[] options) throws SockrefException;
 
     static native void unserve(long reference, boolean destroy) throws SockrefException;
 
@@ -57,6 +57,9 @@ final class Shim {
     static native void serveEcho(long reference) throws SockrefException;
 
     static native int duplicateFd(long reference) throws SockrefException;
+
+    static native int connSendDescriptor(long connection, FileDescriptor descriptor, byte[] data)
+            throws SockrefException;
 
     static native int connWrite(long connection, byte[] data, int offset, int length)
             throws SockrefException;

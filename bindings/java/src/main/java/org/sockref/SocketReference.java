@@ -475,7 +475,7 @@ public final class SocketReference implements AutoCloseable {
         Handle handle = self.handle();
         long pointer = handle.enter();
         try {
-            Shim.serve(pointer, loop.pointer(), new Service(handlers, loop), options.numbers(), options.dropsExcess());
+            Shim.serve(pointer, loop.pointer(), new Service(handlers, loop), options.numbers());
         } finally {
             handle.exit(pointer);
         }

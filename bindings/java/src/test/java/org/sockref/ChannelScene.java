@@ -86,6 +86,23 @@ abstract class ChannelScene extends Scene {
         }
     }
 
+    interface Task<T> {
+        T run(Connection connection) throws Exception;
+    }
+
+    /** Run on the thread of a connection. */
+    static <T> T on(Connection connection, Task<T> task) throws Exception {
+        CompletableFuture<T> outcome = new CompletableFuture<>();
+        connection.execute(() -> {
+            try {
+                outcome.complete(task.run(connection));
+            } catch (Throwable t) {
+                outcome.completeExceptionally(t);
+            }
+        });
+        return get(outcome, "the task");
+    }
+
     static long descriptors() throws IOException {
         try (Stream<Path> all = Files.list(Path.of("/proc/self/fd"))) {
             return all.count();

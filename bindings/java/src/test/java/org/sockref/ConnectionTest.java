@@ -7,13 +7,19 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.FileDescriptor;
+import java.io.FileInputStream;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.InetSocketAddress;
 import java.net.SocketAddress;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
@@ -88,23 +94,6 @@ class ConnectionTest extends ChannelScene {
         public void onStop() throws Exception {
             events.add("stop");
         }
-    }
-
-    private interface Task<T> {
-        T run(Connection connection) throws Exception;
-    }
-
-    /** Run on the thread of a connection. */
-    private static <T> T on(Connection connection, Task<T> task) throws Exception {
-        CompletableFuture<T> outcome = new CompletableFuture<>();
-        connection.execute(() -> {
-            try {
-                outcome.complete(task.run(connection));
-            } catch (Throwable t) {
-                outcome.completeExceptionally(t);
-            }
-        });
-        return get(outcome, "the task");
     }
 
     @Test
@@ -422,6 +411,29 @@ class ConnectionTest extends ChannelScene {
     }
 
     @Test
+    void aResetOfAPausedConnectionIsToldWhenItGoesOn() throws Exception {
+        Recorder served = new Recorder();
+        try (SocketReference reference = SocketReference.listen(path("s"))) {
+            reference.serve(served, ConnectionOptions.builder().paused(true).build());
+            SocketChannel peer = dial(path("s"));
+            served.expect("connection", "ready");
+            Connection connection = served.connection.get();
+            send(peer, new byte[4]);
+            on(connection, c -> c.write(new byte[4]));
+            peer.close(); // with unread bytes: this is how a Unix socket is reset
+            for (int i = 0; i < 3; i++) {
+                assertTrue(on(connection, Connection::isOpen));
+            }
+            on(connection, c -> {
+                c.resume();
+                return null;
+            });
+            served.expect("data 4", "error ECONNRESET", "close true");
+        }
+        served.expect("stop");
+    }
+
+    @Test
     void aTaskThatPostsItselfLeavesConnectionsTheirTurn() throws Exception {
         Recorder served = new Recorder();
         AtomicBoolean isOver = new AtomicBoolean();
@@ -449,26 +461,74 @@ class ConnectionTest extends ChannelScene {
     }
 
     @Test
-    void aResetOfAPausedConnectionIsToldWhenItGoesOn() throws Exception {
-        Recorder served = new Recorder();
-        try (SocketReference reference = SocketReference.listen(path("s"))) {
-            reference.serve(served, ConnectionOptions.builder().paused(true).build());
-            SocketChannel peer = dial(path("s"));
-            served.expect("connection", "ready");
-            Connection connection = served.connection.get();
-            send(peer, new byte[4]);
-            on(connection, c -> c.write(new byte[4]));
-            peer.close(); // with unread bytes: this is how a Unix socket is reset
-            for (int i = 0; i < 3; i++) {
-                assertTrue(on(connection, Connection::isOpen));
+    void descriptorsArePassed() throws Exception {
+        Path file = Files.writeString(path("file"), "what is in the file");
+        Recorder client = new Recorder();
+        Recorder served = new Recorder() {
+            @Override
+            public void onDescriptor(Connection peer, FileDescriptor descriptor) throws Exception {
+                try (FileInputStream in = new FileInputStream(descriptor)) {
+                    events.add("descriptor " + new String(in.readAllBytes(), StandardCharsets.UTF_8));
+                }
             }
+        };
+        try (SocketReference reference = SocketReference.listen(path("s"))) {
+            reference.serve(served, ConnectionOptions.builder().descriptors(true).build());
+            Connection connection = Sockref.connect(path("s").toString(), client);
+            client.expect("connection", "ready");
+            try (FileInputStream in = new FileInputStream(file.toFile())) {
+                assertEquals(true, on(connection, c -> c.sendDescriptor(in.getFD(), new byte[3])));
+            }
+            served.expect("connection", "ready", "descriptor what is in the file", "data 3");
+            assertEquals("EBADF", assertThrows(SockrefException.class,
+                    () -> on(connection, c -> c.sendDescriptor(new FileDescriptor(), new byte[1]))).code());
+            assertEquals("EINVAL", assertThrows(SockrefException.class,
+                    () -> on(connection, c -> c.sendDescriptor(FileDescriptor.in, new byte[0]))).code());
+            assertThrows(NullPointerException.class, () -> on(connection, c -> c.sendDescriptor(null, new byte[1])));
             on(connection, c -> {
-                c.resume();
+                c.destroy();
                 return null;
             });
-            served.expect("data 4", "error ECONNRESET", "close true");
+            client.expect("close false", "stop");
+            served.expect("end");
         }
-        served.expect("stop");
+        served.expect("close false", "stop");
+    }
+
+    @Test
+    void descriptorsThatNobodyTakesAreClosed() throws Exception {
+        Recorder client = new Recorder();
+        Recorder served = new Recorder();
+        try (SocketReference reference = SocketReference.listen(path("s"))) {
+            for (boolean taken : new boolean[] {false, true}) {
+                reference.serve(served, ConnectionOptions.builder().descriptors(taken).build());
+                Connection connection = Sockref.connect(path("s").toString(), client);
+                client.expect("connection", "ready");
+                served.expect("connection", "ready");
+                long before = descriptors();
+                for (int i = 0; i < 10; i++) {
+                    on(connection, c -> c.sendDescriptor(FileDescriptor.in, new byte[1]));
+                    served.expect("data 1");
+                }
+                await("all are closed", () -> countDescriptors() == before);
+                reference.unserve(true);
+                served.expect("close false", "stop");
+                client.expect("end");
+                on(connection, c -> {
+                    c.destroy();
+                    return null;
+                });
+                client.expect("close false", "stop");
+            }
+        }
+    }
+
+    private static long countDescriptors() {
+        try {
+            return descriptors();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     @Test
