@@ -97,10 +97,15 @@ final class Descriptor {
         return readiness;
     }
 
+    /** Have signs come; between enter and exit. */
+    void arm(int direction) throws SockrefException {
+        readiness().arm(direction);
+    }
+
     /** Park until there is a sign, or it is closed; false: the time is over. */
-    boolean await(int direction, long deadline) throws SockrefException {
+    boolean park(int direction, long deadline) {
         Readiness signs = readiness();
-        return isClosed() || signs.await(direction, deadline);
+        return isClosed() || signs.park(direction, deadline);
     }
 
     /** Have an operation run at the next sign; false: go on now. */
@@ -121,7 +126,8 @@ final class Descriptor {
     private void await(int direction, long deadline, int timeoutMs) throws IOException {
         boolean ready;
         if (VirtualThreads.isCurrent()) {
-            ready = await(direction, deadline);
+            arm(direction);
+            ready = park(direction, deadline);
         } else {
             long left = deadline == Readiness.NEVER ? -1
                     : Math.max(0, TimeUnit.NANOSECONDS.toMillis(deadline - System.nanoTime() + 999_999));

@@ -34,7 +34,7 @@ final class Readiness {
     }
 
     /** Input is looked for from the first wait on; output only while somebody waits for it. */
-    private void arm(int direction) throws SockrefException {
+    void arm(int direction) throws SockrefException {
         if ((armed & direction) != 0) {
             return;
         }
@@ -62,12 +62,6 @@ final class Readiness {
         return (signs.get() & direction) != 0 && (signs.getAndUpdate(all -> all & ~direction) & direction) != 0;
     }
 
-    /** Park until there is a sign; false: the time is over. */
-    boolean await(int direction, long deadline) throws SockrefException {
-        arm(direction);
-        return park(direction, deadline);
-    }
-
     /** Of a poller, whose set of descriptors is waited for by another one: park until something is in it. */
     void awaitOnce(Poller outer) throws SockrefException {
         outer.setOnce(fd, this, armed == 0);
@@ -75,7 +69,8 @@ final class Readiness {
         park(INPUT, NEVER);
     }
 
-    private boolean park(int direction, long deadline) {
+    /** Park until there is a sign; false: the time is over. */
+    boolean park(int direction, long deadline) {
         AtomicReference<Object> waiter = waiter(direction);
         waiter.set(Thread.currentThread());
         try {

@@ -245,27 +245,32 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
         }
     }
 
+    /**
+     * Until there is one, or the channel is closed. A virtual thread is parked outside of what close waits for: who
+     * closes may be on one as well, and hold what would have to carry this one out.
+     */
     private SockrefChannel waitForOne() throws IOException {
-        int fd = socket.enter();
-        if (fd == 0) {
-            return null;
-        }
-        try {
-            boolean isVirtual = VirtualThreads.isCurrent();
-            SockrefChannel connection = tryAccept(fd);
-            while (connection == null && !socket.isClosed()) {
+        boolean isVirtual = VirtualThreads.isCurrent();
+        for (int fd = socket.enter(); fd != 0; fd = socket.enter()) {
+            try {
+                SockrefChannel connection = tryAccept(fd);
+                if (connection != null) {
+                    return connection;
+                }
                 if (isVirtual) {
-                    socket.await(Readiness.INPUT, Readiness.NEVER);
+                    socket.arm(Readiness.INPUT);
                 } else {
                     boolean isWanted = isBound && (dropsExcess || !accepted.isFull());
                     Sockets.pollBell(isWanted ? fd : -1, bell, -1);
                 }
-                connection = tryAccept(fd);
+            } finally {
+                socket.exit(fd);
             }
-            return connection;
-        } finally {
-            socket.exit(fd);
+            if (isVirtual) {
+                socket.park(Readiness.INPUT, Readiness.NEVER);
+            }
         }
+        return null;
     }
 
     /**

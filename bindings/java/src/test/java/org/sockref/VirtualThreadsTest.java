@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledForJreRange;
@@ -107,6 +108,37 @@ class VirtualThreadsTest extends ChannelScene {
             Call<Long> sentBack = new Call<>(() -> pour(pair.peer, length, ByteBuffer.allocateDirect(90_000)));
             assertEquals(drink(pair.peer, length, ByteBuffer.allocateDirect(100_000)), get(sent.outcome, "sent"));
             assertEquals(sentBack.get(), get(got.outcome, "got"));
+        }
+    }
+
+    /** Who closes may be what carries the one that waits. */
+    @Test
+    void closingAServerNeedsNoCarrier() throws Exception {
+        SockrefServerChannel server = SockrefServerChannel.listen(path("s"));
+        Virtual<SockrefChannel> waits = new Virtual<>(server::accept);
+        waits.awaitParked();
+        AtomicBoolean isClosed = new AtomicBoolean();
+        List<Virtual<Void>> busy = new ArrayList<>();
+        for (int i = 0; i < Runtime.getRuntime().availableProcessors(); i++) {
+            busy.add(new Virtual<>(() -> {
+                while (!isClosed.get()) {
+                    Thread.onSpinWait();
+                }
+                return null;
+            }));
+        }
+        try {
+            new Call<>(() -> {
+                server.close();
+                return null;
+            }).get();
+        } finally {
+            isClosed.set(true);
+        }
+        assertFalse(exists(path("s")));
+        assertEquals(AsynchronousCloseException.class, problem(waits.outcome).getClass());
+        for (Virtual<Void> one : busy) {
+            get(one.outcome, "a busy one");
         }
     }
 
