@@ -28,28 +28,35 @@
 #define SOCKETS(RESULT, NAME) JNIEXPORT RESULT JNICALL Java_org_sockref_Sockets_##NAME
 
 /* What is copied between an array and the system at a time. */
-#define STACK_BYTES 16384
 #define MOST_COPIED 65536
 #define MOST_PIECES 64
 /* Of one turn of the poller. */
 #define MOST_EVENTS 64
 /* Numbers below are standard input and output, and 0 is nothing to Handle.java. */
 #define FIRST_FD 3
+/* Added to a number of bytes: nothing was left behind them (Sockets.java). */
+#define DRAINED ((jlong)1 << 32)
 
 static jint result_of(ssize_t result)
 {
     return result < 0 ? -errno : (jint)result;
 }
 
-static jint receive_pieces(int fd, struct iovec *pieces, size_t count, jboolean wait)
+/* A call that brings less than was asked for has left nothing, but for one that ended at a passed descriptor. */
+static jlong receive_pieces(int fd, struct iovec *pieces, size_t count, jboolean wait)
 {
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
+    size_t room = 0;
     ssize_t got;
 
     do
         got = recvmsg(fd, &message, wait ? 0 : MSG_DONTWAIT);
     while (got < 0 && errno == EINTR);
-    return result_of(got);
+    if (got <= 0 || message.msg_flags & MSG_CTRUNC)
+        return result_of(got);
+    for (size_t i = 0; i < count; i++)
+        room += pieces[i].iov_len;
+    return (size_t)got < room ? got | DRAINED : got;
 }
 
 static jint send_pieces(int fd, struct iovec *pieces, size_t count, jboolean wait)
@@ -63,14 +70,9 @@ static jint send_pieces(int fd, struct iovec *pieces, size_t count, jboolean wai
     return result_of(sent);
 }
 
-static jint receive_bytes(int fd, void *bytes, size_t length, jboolean wait)
+static jlong receive_bytes(int fd, void *bytes, size_t length, jboolean wait)
 {
-    ssize_t got;
-
-    do
-        got = recv(fd, bytes, length, wait ? 0 : MSG_DONTWAIT);
-    while (got < 0 && errno == EINTR);
-    return result_of(got);
+    return receive_pieces(fd, &(struct iovec){.iov_base = bytes, .iov_len = length}, 1, wait);
 }
 
 static jint send_bytes(int fd, const void *bytes, size_t length, jboolean wait)
@@ -85,30 +87,29 @@ static jint send_bytes(int fd, const void *bytes, size_t length, jboolean wait)
 
 /* ---- one buffer */
 
-SOCKETS(jint, receive)
+static jint at_most(jint length)
+{
+    return length < MOST_COPIED ? length : MOST_COPIED;
+}
+
+SOCKETS(jlong, receive)
 (JNIEnv *env, jclass self, jint fd, jbyteArray array, jint offset, jint length, jboolean wait)
 {
-    jbyte stack[STACK_BYTES];
-    jbyte *bytes = stack;
-    jint got;
+    struct sr_java_copy copy;
+    jlong got;
 
     (void)self;
-    if (length > MOST_COPIED)
-        length = MOST_COPIED;
-    if ((size_t)length > sizeof stack) {
-        bytes = malloc((size_t)length);
-        if (!bytes)
-            return -ENOMEM;
-    }
-    got = receive_bytes(fd, bytes, (size_t)length, wait);
+    length = at_most(length);
+    if (!sr_java_copy_begin(&copy, length))
+        return -ENOMEM;
+    got = receive_bytes(fd, copy.bytes, (size_t)length, wait);
     if (got > 0)
-        (*env)->SetByteArrayRegion(env, array, offset, got, bytes);
-    if (bytes != stack)
-        free(bytes);
+        (*env)->SetByteArrayRegion(env, array, offset, (jint)got, copy.bytes);
+    sr_java_copy_end(&copy);
     return got;
 }
 
-SOCKETS(jint, receiveDirect)
+SOCKETS(jlong, receiveDirect)
 (JNIEnv *env, jclass self, jint fd, jobject buffer, jint offset, jint length, jboolean wait)
 {
     char *address = (*env)->GetDirectBufferAddress(env, buffer);
@@ -120,22 +121,16 @@ SOCKETS(jint, receiveDirect)
 SOCKETS(jint, send)
 (JNIEnv *env, jclass self, jint fd, jbyteArray array, jint offset, jint length, jboolean wait)
 {
-    jbyte stack[STACK_BYTES];
-    jbyte *bytes = stack;
+    struct sr_java_copy copy;
     jint sent;
 
     (void)self;
-    if (length > MOST_COPIED)
-        length = MOST_COPIED;
-    if ((size_t)length > sizeof stack) {
-        bytes = malloc((size_t)length);
-        if (!bytes)
-            return -ENOMEM;
-    }
-    (*env)->GetByteArrayRegion(env, array, offset, length, bytes);
-    sent = send_bytes(fd, bytes, (size_t)length, wait);
-    if (bytes != stack)
-        free(bytes);
+    length = at_most(length);
+    if (!sr_java_copy_begin(&copy, length))
+        return -ENOMEM;
+    (*env)->GetByteArrayRegion(env, array, offset, length, copy.bytes);
+    sent = send_bytes(fd, copy.bytes, (size_t)length, wait);
+    sr_java_copy_end(&copy);
     return sent;
 }
 
@@ -250,19 +245,19 @@ static void copy_in(JNIEnv *env, const struct pieces *self, jobjectArray arrays)
     }
 }
 
-SOCKETS(jint, receiveScattered)
+SOCKETS(jlong, receiveScattered)
 (JNIEnv *env, jclass self, jint fd, jobjectArray arrays, jobjectArray buffers, jintArray offsets, jintArray lengths,
  jboolean wait)
 {
     struct pieces pieces;
-    jint got = lay_out(env, &pieces, arrays, buffers, offsets, lengths);
+    jlong got = lay_out(env, &pieces, arrays, buffers, offsets, lengths);
 
     (void)self;
     if (got < 0)
         return got;
     got = receive_pieces(fd, pieces.iov, pieces.count, wait);
     if (got > 0)
-        copy_out(env, &pieces, arrays, (size_t)got);
+        copy_out(env, &pieces, arrays, (size_t)(jint)got);
     free(pieces.copies);
     return got;
 }
@@ -395,7 +390,8 @@ SOCKETS(jint, pollerNew)(JNIEnv *env, jclass self)
 SOCKETS(jint, pollerSet)
 (JNIEnv *env, jclass self, jint poller, jint fd, jboolean is_new, jboolean output)
 {
-    struct epoll_event event = {.events = EPOLLET | EPOLLIN | EPOLLRDHUP | (output ? EPOLLOUT : 0u), .data.fd = fd};
+    struct epoll_event event = {.events = EPOLLET | EPOLLIN | EPOLLPRI | EPOLLRDHUP | (output ? EPOLLOUT : 0u),
+                                .data.fd = fd};
 
     (void)env;
     (void)self;
@@ -419,7 +415,7 @@ SOCKETS(void, pollerRemove)(JNIEnv *env, jclass self, jint poller, jint fd)
     epoll_ctl(poller, EPOLL_CTL_DEL, fd, NULL);
 }
 
-/* Fills in descriptor << 2 | output << 1 | input; answers how many. */
+/* Fills in descriptor << 3 and the signs, as Readiness.java numbers them; answers how many. */
 SOCKETS(jint, pollerWait)(JNIEnv *env, jclass self, jint poller, jlongArray array, jboolean wait)
 {
     struct epoll_event events[MOST_EVENTS];
@@ -432,9 +428,11 @@ SOCKETS(jint, pollerWait)(JNIEnv *env, jclass self, jint poller, jlongArray arra
     for (int i = 0; i < count; i++) {
         uint32_t what = events[i].events;
         bool broken = what & (EPOLLHUP | EPOLLERR);
+        bool input = broken || what & (EPOLLIN | EPOLLRDHUP);
+        bool output = broken || what & EPOLLOUT;
+        bool special = broken || what & (EPOLLPRI | EPOLLRDHUP);
 
-        told[i] = (jlong)events[i].data.fd << 2 | (jlong)(broken || what & EPOLLOUT) << 1 |
-                  (jlong)(broken || what & (EPOLLIN | EPOLLRDHUP));
+        told[i] = (jlong)events[i].data.fd << 3 | (jlong)special << 2 | (jlong)output << 1 | (jlong)input;
     }
     if (count > 0)
         (*env)->SetLongArrayRegion(env, array, 0, count, told);

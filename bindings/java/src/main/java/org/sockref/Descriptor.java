@@ -68,8 +68,22 @@ final class Descriptor {
     void wake() {
         Readiness signs = readiness;
         if (signs != null) {
-            signs.sign(Readiness.INPUT | Readiness.OUTPUT);
+            signs.sign(Readiness.ALL);
         }
+    }
+
+    /** See {@link Readiness#setDrained}. */
+    void setDrained(boolean drained) {
+        Readiness signs = readiness;
+        if (signs != null) {
+            signs.setDrained(drained);
+        }
+    }
+
+    /** Whether a try would do nothing but say so. */
+    boolean isQuiet(int direction) {
+        Readiness signs = readiness;
+        return direction == Readiness.INPUT && signs != null && signs.isQuiet();
     }
 
     /** Have the number lead to something else. */
@@ -90,7 +104,12 @@ final class Descriptor {
         }
     }
 
-    private synchronized Readiness readiness() {
+    private Readiness readiness() {
+        Readiness signs = readiness;
+        return signs != null ? signs : makeReadiness();
+    }
+
+    private synchronized Readiness makeReadiness() {
         if (readiness == null) {
             readiness = new Readiness(fd);
         }
@@ -153,7 +172,7 @@ final class Descriptor {
             boolean wait = timeoutMs == 0 && !VirtualThreads.isCurrent();
             long deadline = timeoutMs == 0 ? Readiness.NEVER
                     : System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(timeoutMs);
-            int result = attempt.run(fd, wait);
+            int result = !wait && isQuiet(direction) ? Sockets.EAGAIN : attempt.run(fd, wait);
             while (result == Sockets.EAGAIN && !isClosed()) {
                 await(direction, deadline, timeoutMs);
                 result = attempt.run(fd, wait);

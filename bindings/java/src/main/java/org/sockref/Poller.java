@@ -98,10 +98,10 @@ final class Poller {
 
     private void tell(long[] signs, int count) {
         for (int i = 0; i < count; i++) {
-            Readiness readiness = waited.get((int) (signs[i] >> 2));
+            Readiness readiness = waited.get((int) (signs[i] >> 3));
             if (readiness != null) {
                 try {
-                    readiness.sign((int) signs[i] & (Readiness.INPUT | Readiness.OUTPUT));
+                    readiness.sign((int) signs[i] & Readiness.ALL);
                 } catch (Throwable t) {
                     EventLoop.report(t);
                 }

@@ -9,11 +9,15 @@ import java.util.concurrent.locks.LockSupport;
  * future; one for each direction, as the turns of a channel see to it.
  *
  * <p>A sign stays until it is taken, and who has taken one tries again before the next wait: so none is lost, and one
- * that came for nothing costs one more try.
+ * that came for nothing costs one more try. After a read that left nothing there is no need to try before the wait:
+ * whatever is new gives a sign.
  */
 final class Readiness {
     static final int INPUT = 1;
     static final int OUTPUT = 2;
+    /** The end, an error, or a byte out of band was there: a short read no longer shows that nothing is left. It stays. */
+    static final int SPECIAL = 4;
+    static final int ALL = INPUT | OUTPUT | SPECIAL;
     static final long NEVER = Long.MAX_VALUE;
 
     private final int fd;
@@ -24,6 +28,8 @@ final class Readiness {
     private Poller poller;
     /** What the poller looks for; set with the monitor held. */
     private volatile int armed;
+    /** Of who has the turn of input, or takes its sign. */
+    private boolean isDrained;
 
     Readiness(int fd) {
         this.fd = fd;
@@ -59,7 +65,23 @@ final class Readiness {
     }
 
     private boolean take(int direction) {
-        return (signs.get() & direction) != 0 && (signs.getAndUpdate(all -> all & ~direction) & direction) != 0;
+        if ((signs.get() & direction) == 0 || (signs.getAndUpdate(all -> all & ~direction) & direction) == 0) {
+            return false;
+        }
+        if (direction == INPUT) {
+            isDrained = false;
+        }
+        return true;
+    }
+
+    /** Told after each read by who has the turn of input: whether it left nothing. */
+    void setDrained(boolean drained) {
+        isDrained = drained;
+    }
+
+    /** Whether a read would find nothing; asked by who has the turn of input. */
+    boolean isQuiet() {
+        return isDrained && (armed & INPUT) != 0 && (signs.get() & (INPUT | SPECIAL)) == 0;
     }
 
     /** Of a poller, whose set of descriptors is waited for by another one: park until something is in it. */

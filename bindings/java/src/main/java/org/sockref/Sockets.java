@@ -10,6 +10,8 @@ final class Sockets {
     /** It would block. */
     static final int EAGAIN = -11;
     static final int ENOTCONN = -107;
+    /** Added to the bytes that were received where nothing was left behind them. */
+    static final long DRAINED = 1L << 32;
 
     static {
         NativeLoader.load();
@@ -18,11 +20,11 @@ final class Sockets {
     private Sockets() {
     }
 
-    static native int receive(int fd, byte[] array, int offset, int length, boolean wait);
+    static native long receive(int fd, byte[] array, int offset, int length, boolean wait);
 
-    static native int receiveDirect(int fd, ByteBuffer buffer, int offset, int length, boolean wait);
+    static native long receiveDirect(int fd, ByteBuffer buffer, int offset, int length, boolean wait);
 
-    static native int receiveScattered(int fd, byte[][] arrays, ByteBuffer[] buffers, int[] offsets, int[] lengths,
+    static native long receiveScattered(int fd, byte[][] arrays, ByteBuffer[] buffers, int[] offsets, int[] lengths,
             boolean wait);
 
     static native int send(int fd, byte[] array, int offset, int length, boolean wait);
@@ -62,7 +64,7 @@ final class Sockets {
 
     static native void pollerRemove(int poller, int fd);
 
-    /** How many signs: descriptor &lt;&lt; 2 | {@link Readiness#OUTPUT} | {@link Readiness#INPUT}. */
+    /** How many: descriptor &lt;&lt; 3, and the signs of {@link Readiness}. */
     static native int pollerWait(int poller, long[] signs, boolean wait);
 
     /** Have the number lead to the listening socket of a reference; EAGAIN where there is none. */

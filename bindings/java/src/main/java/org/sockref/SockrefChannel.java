@@ -192,6 +192,12 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
         }
     }
 
+    /** With the turn of input: what a call of {@link Transfers} answered, and whether the next one would find nothing. */
+    private int taken(long told) {
+        socket.setDrained(told >= Sockets.DRAINED);
+        return (int) told;
+    }
+
     private int received(int got) throws SockrefException {
         input.count(SockrefException.checked(got, "recv"));
         return got > 0 ? got : -1;
@@ -247,7 +253,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
             requireOpen();
             return 0;
         }
-        return receive((fd, wait) -> Transfers.receive(fd, to, wait));
+        return receive((fd, wait) -> taken(Transfers.receive(fd, to, wait)));
     }
 
     private static void requireWritable(ByteBuffer buffer) {
@@ -257,7 +263,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
     }
 
     int read(byte[] to, int offset, int length) throws IOException {
-        return receive((fd, wait) -> Sockets.receive(fd, to, offset, length, wait));
+        return receive((fd, wait) -> taken(Sockets.receive(fd, to, offset, length, wait)));
     }
 
     /**
@@ -291,7 +297,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
             requireOpen();
             return 0;
         }
-        return receive((fd, wait) -> Transfers.receive(fd, to, offset, length, wait));
+        return receive((fd, wait) -> taken(Transfers.receive(fd, to, offset, length, wait)));
     }
 
     /**
@@ -364,7 +370,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
             return CompletableFuture.failedFuture(e);
         }
         return Operation.begin(socket, Readiness.INPUT, input.turn, executor, fd -> {
-            int got = input.isShut ? 0 : Transfers.receive(fd, to, false);
+            int got = input.isShut ? 0 : taken(Transfers.receive(fd, to, false));
             return got == Sockets.EAGAIN ? null : (Integer) received(got);
         }, late -> { });
     }

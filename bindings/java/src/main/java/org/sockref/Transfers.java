@@ -4,7 +4,7 @@ import java.nio.ByteBuffer;
 
 /**
  * Bytes between buffers and a descriptor, in one system call: direct buffers where they lie, arrays by one copy. What
- * moved moves the buffers' positions.
+ * moved moves the buffers' positions. What is received is answered as {@link Sockets} does, with DRAINED.
  */
 final class Transfers {
     /** As java_channel.c takes at most. */
@@ -14,14 +14,14 @@ final class Transfers {
     private Transfers() {
     }
 
-    static int receive(int fd, ByteBuffer to, boolean wait) {
+    static long receive(int fd, ByteBuffer to, boolean wait) {
         int position = to.position();
-        int moved = to.isDirect() ? Sockets.receiveDirect(fd, to, position, to.remaining(), wait)
+        long got = to.isDirect() ? Sockets.receiveDirect(fd, to, position, to.remaining(), wait)
                 : Sockets.receive(fd, to.array(), to.arrayOffset() + position, to.remaining(), wait);
-        if (moved > 0) {
-            to.position(position + moved);
+        if (got > 0) {
+            to.position(position + (int) got);
         }
-        return moved;
+        return got;
     }
 
     static int send(int fd, ByteBuffer from, boolean wait) {
@@ -57,11 +57,11 @@ final class Transfers {
         return false;
     }
 
-    static int receive(int fd, ByteBuffer[] to, int offset, int length, boolean wait) {
+    static long receive(int fd, ByteBuffer[] to, int offset, int length, boolean wait) {
         Pieces pieces = new Pieces(to, offset, length);
-        int moved = Sockets.receiveScattered(fd, pieces.arrays, pieces.buffers, pieces.offsets, pieces.lengths, wait);
-        move(to, offset, moved);
-        return moved;
+        long got = Sockets.receiveScattered(fd, pieces.arrays, pieces.buffers, pieces.offsets, pieces.lengths, wait);
+        move(to, offset, (int) got);
+        return got;
     }
 
     static int send(int fd, ByteBuffer[] from, int offset, int length, boolean wait) {

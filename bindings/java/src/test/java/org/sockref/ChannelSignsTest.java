@@ -1,0 +1,270 @@
+package org.sockref;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.FileDescriptor;
+import java.net.InetSocketAddress;
+import java.net.Socket;
+import java.nio.ByteBuffer;
+import java.nio.channels.SocketChannel;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
+import org.junit.jupiter.api.Test;
+
+/** What the poller tells of while nobody looks: a read that does not try first misses nothing. */
+class ChannelSignsTest extends ChannelScene {
+    private static final Options ON_THE_POLLER = Options.builder().executor(Runnable::run).build();
+
+    private interface Body {
+        void run() throws Exception;
+    }
+
+    /** Run a body while the poller is kept from looking: all that comes meanwhile is one sign. */
+    private void unseen(Body body) throws Exception {
+        CountDownLatch isKept = new CountDownLatch(1);
+        CountDownLatch isOver = new CountDownLatch(1);
+        try (SockrefServerChannel server = SockrefServerChannel.listen(path("keeper"), ON_THE_POLLER);
+                SocketChannel peer = dial(path("keeper"));
+                SockrefChannel channel = server.accept()) {
+            CompletableFuture<Integer> read = channel.readAsync(ByteBuffer.allocate(1)).whenComplete((count, problem) -> {
+                isKept.countDown();
+                try {
+                    isOver.await();
+                } catch (InterruptedException e) {
+                    throw new IllegalStateException(e);
+                }
+            });
+            send(peer, new byte[1]);
+            isKept.await();
+            try {
+                body.run();
+            } finally {
+                isOver.countDown();
+            }
+            get(read, "the keeper's read");
+        }
+    }
+
+    private static byte[] read(CompletableFuture<Integer> future, ByteBuffer buffer) throws Exception {
+        int count = get(future, "a read");
+        return Arrays.copyOf(buffer.array(), count);
+    }
+
+    private static byte[] read(SockrefChannel channel) throws Exception {
+        ByteBuffer buffer = ByteBuffer.allocate(100);
+        return read(channel.readAsync(buffer), buffer);
+    }
+
+    @Test
+    void theEndThatCameWithBytes() throws Exception {
+        try (Pair pair = new Pair()) {
+            ByteBuffer buffer = ByteBuffer.allocate(100);
+            CompletableFuture<Integer> first = pair.channel.readAsync(buffer);
+            unseen(() -> {
+                send(pair.peer, new byte[] {1, 2, 3});
+                pair.peer.shutdownOutput();
+            });
+            assertArrayEquals(new byte[] {1, 2, 3}, read(first, buffer));
+            assertEquals(-1, get(pair.channel.readAsync(ByteBuffer.allocate(1)), "the end"));
+        }
+    }
+
+    @Test
+    void bytesBehindOneOutOfBand() throws Exception {
+        try (SockrefServerChannel server = SockrefServerChannel.listen("tcp:127.0.0.1:0")) {
+            InetSocketAddress address = (InetSocketAddress) server.getLocalAddress();
+            try (Socket peer = new Socket(address.getAddress(), address.getPort()); SockrefChannel channel = server.accept()) {
+                peer.setTcpNoDelay(true);
+                ByteBuffer buffer = ByteBuffer.allocate(100);
+                CompletableFuture<Integer> first = channel.readAsync(buffer);
+                unseen(() -> {
+                    peer.getOutputStream().write(new byte[] {1, 2});
+                    peer.sendUrgentData(3);
+                    peer.getOutputStream().write(new byte[] {4, 5});
+                });
+                assertArrayEquals(new byte[] {1, 2}, read(first, buffer));
+                assertArrayEquals(new byte[] {4, 5}, read(channel));
+            }
+        }
+    }
+
+    @Test
+    void bytesBehindAPassedDescriptor() throws Exception {
+        CompletableFuture<Connection> ready = new CompletableFuture<>();
+        try (SockrefServerChannel server = SockrefServerChannel.listen(path("s"))) {
+            Connection peer = Sockref.connect(path("s").toString(), new Handlers() {
+                @Override
+                public void onReady(Connection connection) {
+                    ready.complete(connection);
+                }
+            });
+            try (SockrefChannel channel = server.accept()) {
+                get(ready, "the connect");
+                ByteBuffer buffer = ByteBuffer.allocate(100);
+                CompletableFuture<Integer> first = channel.readAsync(buffer);
+                unseen(() -> {
+                    on(peer, c -> c.sendDescriptor(FileDescriptor.in, new byte[] {1, 2}));
+                    on(peer, c -> c.write(new byte[] {3}));
+                });
+                assertArrayEquals(new byte[] {1, 2}, read(first, buffer));
+                assertArrayEquals(new byte[] {3}, read(channel));
+            }
+        }
+    }
+
+    @Test
+    void bytesForWhoeverCancelled() throws Exception {
+        try (Pair pair = new Pair()) {
+            for (int i = 1; i < 50; i++) {
+                CompletableFuture<Integer> cancelled = pair.channel.readAsync(ByteBuffer.allocate(100));
+                assertFalse(cancelled.isDone());
+                byte[] bytes = random(i);
+                unseen(() -> {
+                    send(pair.peer, bytes);
+                    cancelled.cancel(false);
+                });
+                assertArrayEquals(bytes, read(pair.channel));
+            }
+        }
+    }
+
+    @Test
+    void shutdownInputIsTheEndOfALaterRead() throws Exception {
+        try (Pair pair = new Pair()) {
+            CompletableFuture<byte[]> first = CompletableFuture.supplyAsync(() -> {
+                try {
+                    return read(pair.channel);
+                } catch (Exception e) {
+                    throw new IllegalStateException(e);
+                }
+            });
+            send(pair.peer, new byte[] {1});
+            assertArrayEquals(new byte[] {1}, get(first, "the first read"));
+            pair.channel.shutdownInput();
+            for (int i = 0; i < 3; i++) {
+                assertEquals(-1, get(pair.channel.readAsync(ByteBuffer.allocate(1)), "the end"));
+            }
+        }
+    }
+
+    /** Reads of every kind, one after the other: what one of them left is seen by the next. */
+    @Test
+    void fullAndShortReadsOfEveryKind() throws Exception {
+        byte[] bytes = random(100_000);
+        try (Pair pair = new Pair()) {
+            CompletableFuture<Integer> armed = pair.channel.readAsync(ByteBuffer.allocate(1));
+            Call<Void> sender = new Call<>(() -> {
+                for (int from = 0, size = 1; from < bytes.length; from += size, size = 1 + size * 3 % 1000) {
+                    pair.peer.write(ByteBuffer.wrap(bytes, from, Math.min(size, bytes.length - from)));
+                }
+                return null;
+            });
+            ByteBuffer got = ByteBuffer.allocate(bytes.length);
+            got.put(bytes[0]);
+            assertEquals(1, get(armed, "the first read"));
+            for (int kind = 0; got.hasRemaining(); kind++) {
+                ByteBuffer part = got.slice(got.position(), Math.min(got.remaining(), 1 + kind * 7 % 300));
+                int count = (int) switch (kind % 4) {
+                    case 0 -> pair.channel.read(part);
+                    case 1 -> pair.channel.read(new ByteBuffer[] {part});
+                    default -> get(pair.channel.readAsync(part), "a read");
+                };
+                assertTrue(count > 0);
+                got.position(got.position() + count);
+            }
+            assertArrayEquals(bytes, got.array());
+            sender.get();
+        }
+    }
+
+    @Test
+    void aFullReadLeavesTheRest() throws Exception {
+        try (Pair pair = new Pair()) {
+            for (int size : new int[] {100, 100_000}) {
+                byte[] bytes = random(size);
+                ByteBuffer first = ByteBuffer.allocate(size);
+                CompletableFuture<Integer> head = pair.channel.readAsync(first.limit(size / 3));
+                unseen(() -> send(pair.peer, bytes));
+                int got = get(head, "the first read");
+                assertEquals(size / 3, got);
+                ByteBuffer rest = first.limit(size);
+                while (rest.hasRemaining()) {
+                    assertTrue(get(pair.channel.readAsync(rest), "the rest") > 0);
+                }
+                assertArrayEquals(bytes, first.array());
+            }
+        }
+    }
+
+    /** Who is woken and then does not read leaves what there is to the next one. */
+    @Test
+    void aSignThatWasTakenEndsTheQuiet() throws Exception {
+        int fd = Sockets.bellNew();
+        Readiness signs = new Readiness(fd);
+        signs.arm(Readiness.INPUT);
+        signs.setDrained(true);
+        assertTrue(signs.isQuiet());
+        AtomicInteger woken = new AtomicInteger();
+        assertTrue(signs.await(Readiness.INPUT, woken::incrementAndGet));
+        signs.sign(Readiness.INPUT);
+        assertEquals(1, woken.get());
+        assertFalse(signs.isQuiet());
+        signs.forgetDescriptor();
+        Sockets.close(fd);
+    }
+
+    private interface Ending {
+        void end(CompletableFuture<Integer> future);
+    }
+
+    @Test
+    void whateverCompletesAFutureFreesTheTurn() throws Exception {
+        List<Ending> ways = List.of(future -> future.cancel(false), future -> future.complete(1),
+                future -> future.completeExceptionally(new IllegalStateException()), future -> future.obtrudeValue(1),
+                future -> future.obtrudeException(new IllegalStateException()), future -> future.completeAsync(() -> 1),
+                future -> future.orTimeout(1, TimeUnit.MILLISECONDS),
+                future -> future.completeOnTimeout(1, 1, TimeUnit.MILLISECONDS));
+        try (Pair pair = new Pair()) {
+            for (Ending way : ways) {
+                CompletableFuture<Integer> read = pair.channel.readAsync(ByteBuffer.allocate(100));
+                way.end(read);
+                await("it is complete", read::isDone);
+                AtomicReference<CompletableFuture<Integer>> next = new AtomicReference<>();
+                await("the turn is free", () -> {
+                    next.set(pair.channel.readAsync(ByteBuffer.allocate(100)));
+                    return !next.get().isDone();
+                });
+                send(pair.peer, new byte[2]);
+                assertEquals(2, get(next.get(), "the next read"));
+            }
+        }
+    }
+
+    /** The future is cancelled between a try and the wait that follows it: nobody may be left to wait. */
+    @Test
+    void cancellingDuringATryFreesTheTurn() throws Exception {
+        Semaphore turn = new Semaphore(0);
+        AtomicInteger tries = new AtomicInteger();
+        AtomicReference<CompletableFuture<Integer>> future = new AtomicReference<>();
+        Descriptor socket = new Descriptor(this, Sockets.bellNew(), () -> { });
+        future.set(Operation.begin(socket, Readiness.INPUT, turn, Runnable::run, fd -> {
+            if (tries.incrementAndGet() == 2) {
+                future.get().cancel(false);
+            }
+            return null;
+        }, late -> { }));
+        socket.wake();
+        assertEquals(2, tries.get());
+        assertTrue(turn.tryAcquire());
+        socket.close(fd -> { });
+    }
+}
