@@ -151,8 +151,8 @@ public final class Connection {
     }
 
     /**
-     * Read no more until {@link #resume}. What becomes of the peer, its end or a reset, is told after that too, unless a
-     * write meets it.
+     * Read no more until {@link #resume}. What becomes of the peer, its end or a reset, is told after that too, unless
+     * a write meets it.
      *
      * @throws SockrefException ESOCKREF_CLOSED
      */

@@ -8,8 +8,8 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 
 /**
- * An operation of a channel, which is the future of its outcome: tried at once and, where that would block, at each sign
- * of the poller. It has its direction's turn until it is over. Whoever else completes or cancels it ends it.
+ * An operation of a channel, which is the future of its outcome: tried at once and, where that would block, at each
+ * sign of the poller. It has its direction's turn until it is over. Whoever else completes or cancels it ends it.
  */
 final class Operation<T> extends CompletableFuture<T> implements Runnable {
     /** One try: the outcome, or null where it would block. */

@@ -15,7 +15,7 @@ import java.util.concurrent.locks.LockSupport;
 final class Readiness {
     static final int INPUT = 1;
     static final int OUTPUT = 2;
-    /** The end, an error, or a byte out of band was there: a short read no longer shows that nothing is left. It stays. */
+    /** The end, an error or a byte out of band was there: a short read shows no more that nothing is left. It stays. */
     static final int SPECIAL = 4;
     static final int ALL = INPUT | OUTPUT | SPECIAL;
     static final long NEVER = Long.MAX_VALUE;
