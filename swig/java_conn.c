@@ -284,7 +284,7 @@ static void drop_service(JNIEnv *env, struct service *service)
     free(service);
 }
 
-/* The handlers, with the options that ConnectionOptions.java numbers; out_handlers borrows out_options. False: thrown. */
+/* The handlers, with the options that ConnectionOptions.java numbers, which they borrow. False: thrown. */
 static bool fill_handlers(JNIEnv *env, jlongArray numbers, sockref_handlers *out_handlers,
                           sockref_conn_options *out_options)
 {
