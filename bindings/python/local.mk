@@ -18,6 +18,7 @@ python_modules = \
 	$(python_package)/_errors.py \
 	$(python_package)/_events.py \
 	$(python_package)/_handlers.py \
+	$(python_package)/_listen.py \
 	$(python_package)/_loops.py \
 	$(python_package)/_lowlevel.pyi \
 	$(python_package)/_native.py \

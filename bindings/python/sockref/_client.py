@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from typing import TypeVar
@@ -25,6 +26,8 @@ NO_TLS = (
 
 
 def tcp_name(host: str, port: int) -> str:
+    if not host.isascii():
+        host = host.encode("idna").decode()  # as the socket module looks it up
     return f"tcp:[{host}]:{port}" if ":" in host else f"tcp:{host}:{port}"
 
 
@@ -81,7 +84,7 @@ async def create_connection(
         raise ValueError("name was not given, and no sock")
     raw = encode(name)
     if port is not None:
-        raw = encode(tcp_name(raw.decode(), port))
+        raw = encode(tcp_name(os.fsdecode(raw), port))
     how, begin = connect_options(
         {
             "paused": True,

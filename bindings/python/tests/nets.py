@@ -54,7 +54,7 @@ class Net:
     async def open_connection(self, path: Path | str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await sockref.aio.open_connection(path)
 
-    async def create_tcp_server(self, factory: Factory, host: str, port: int) -> asyncio.AbstractServer:
+    async def create_tcp_server(self, factory: Factory, host: Any, port: int) -> asyncio.AbstractServer:
         return await sockref.aio.create_server(factory, host, port)
 
     async def create_tcp_connection(self, factory: Factory, host: str, port: int) -> tuple[Any, Any]:
@@ -80,7 +80,7 @@ class OfAsyncio(Net):
     async def open_connection(self, path: Path | str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_unix_connection(str(path))
 
-    async def create_tcp_server(self, factory: Factory, host: str, port: int) -> asyncio.AbstractServer:
+    async def create_tcp_server(self, factory: Factory, host: Any, port: int) -> asyncio.AbstractServer:
         return await asyncio.get_running_loop().create_server(factory, host, port)
 
     async def create_tcp_connection(self, factory: Factory, host: str, port: int) -> tuple[Any, Any]:
@@ -160,11 +160,15 @@ async def pair(
     server = await net.create_server(factory, path)
     try:
         transport, client = await net.create_connection(connected, path)
+    except BaseException:
+        server.close()
+        raise
+    try:
         while not made or made[0].transport is None:
             await asyncio.sleep(0)
         yield made.pop(), client
+    finally:
         if not transport.is_closing():
             transport.abort()
-    finally:
         server.close()
         await server.wait_closed()

@@ -171,15 +171,93 @@ def test_server_by_the_name_of_a_host(ours: Net) -> None:
     ours.run(main())
 
 
-def test_every_address(ours: Net) -> None:
+async def trip(net: Net, host: str, port: int) -> tuple[Any, ...]:
+    """What a server sees as the client's address, after a round trip."""
+    transport, client = await net.create_tcp_connection(Recorder, host, port)
+    transport.write(b"x")
+    assert await client.got(1) == b"x"
+    transport.abort()
+    await client.has("lost")
+    name: tuple[Any, ...] = transport.get_extra_info("sockname")
+    return name
+
+
+class EchoWithAddress(asyncio.Protocol):
+    peers: list[tuple[Any, ...]] = []
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.peers.append(transport.get_extra_info("peername"))
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "wanted"),
+    [
+        (["127.0.0.1", "127.0.0.2", "127.0.0.1"], ["127.0.0.1", "127.0.0.2"]),
+        (["127.0.0.1", "::1"], ["127.0.0.1", "::1"]),
+        (None, ["0.0.0.0", "::"]),
+    ],
+)
+def test_every_address_of_hosts(net: Net, hosts: list[str] | None, wanted: list[str]) -> None:
+    if "::1" in wanted and not has_ipv6():
+        pytest.skip("there is no ::1")
+
     async def main() -> None:
-        async with await sockref.aio.start_server(echo, port=0) as server:
-            for host in ["127.0.0.1"] + ["::1"] * has_ipv6():
-                reader, writer = await sockref.aio.open_connection(host, port_of(server))
-                writer.write(b"x")
-                assert await reader.readexactly(1) == b"x"
-                writer.close()
-                await writer.wait_closed()
+        server: Any = await net.create_tcp_server(EchoWithAddress, hosts, 0)
+        bound = dict(listening.getsockname()[:2] for listening in server.sockets)
+        assert sorted(bound) == [host for host in wanted if host != "::" or has_ipv6()]
+        places = [({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port) for host, port in bound.items()]
+        for place in places:
+            assert await trip(net, *place) == EchoWithAddress.peers[-1]
+        server.close()
+        await server.wait_closed()
+        assert tuple(server.sockets) == ()
+        for place in places:
+            with pytest.raises(ConnectionRefusedError):
+                await net.create_tcp_connection(Recorder, *place)
+
+    net.run(main())
+
+
+def test_host_in_other_letters(net: Net) -> None:
+    """Nameprep makes them those of ASCII."""
+
+    async def main() -> None:
+        server: Any = await net.create_tcp_server(EchoWithAddress, "127.0.0.1", 0)
+        await trip(net, "\uff4c\uff4f\uff43\uff41\uff4c\uff48\uff4f\uff53\uff54", port_of(server))
+        server.close()
+        await server.wait_closed()
+
+    net.run(main())
+
+
+def test_all_addresses_or_none(net: Net) -> None:
+    async def main() -> None:
+        with socket.socket() as other:
+            other.bind(("127.0.0.2", 0))
+            port = other.getsockname()[1]
+            with pytest.raises(OSError) as caught:
+                await net.create_tcp_server(Recorder, ["127.0.0.1", "127.0.0.2"], port)
+            assert caught.value.errno == errno.EADDRINUSE
+            with pytest.raises(ConnectionRefusedError):
+                await net.create_tcp_connection(Recorder, "127.0.0.1", port)
+
+    net.run(main())
+
+
+def test_an_address_that_this_system_lacks_is_left_out(ours: Net) -> None:
+    async def main() -> None:
+        async with await ours.create_tcp_server(Recorder, ["192.0.2.1", "127.0.0.1"], 0) as server:
+            assert [listening.getsockname()[0] for listening in server.sockets] == ["127.0.0.1"]
+        with pytest.raises(OSError) as caught:
+            await ours.create_tcp_server(Recorder, ["192.0.2.1"], 0)
+        assert caught.value.errno == errno.EADDRNOTAVAIL
+        for name in ["a", "b"], b"localhost":
+            with pytest.raises(TypeError):
+                await sockref.aio.create_server(Recorder, name, None if name == ["a", "b"] else 0)
 
     ours.run(main())
 
