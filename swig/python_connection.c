@@ -233,7 +233,7 @@ static void run_posted(int status, void *user)
     if (status == 0 && !posted->state->muted) {
         result = PyObject_CallObject(posted->callable, posted->args);
         if (!result)
-            PyErr_WriteUnraisable(posted->callable);
+            drop_failure(posted->state, posted->callable);
         Py_XDECREF(result);
     }
     Py_DECREF(posted->callable);

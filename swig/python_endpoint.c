@@ -10,7 +10,7 @@ struct endpoint {
     PyObject *settle;  /* connecting: called once with (protocol, exception), of which one is None; or both */
     PyObject *stopped; /* serving: called at the end */
     char *name;        /* what is connected to, or NULL */
-    bool tcp;          /* addresses are looked up at once, for they are gone at the end */
+    bool tcp;          /* addresses are looked up at once: they tell peers apart, also in connection_lost() */
 };
 
 static struct endpoint *endpoint_new(PyObject *loop, PyObject *host, PyObject *factory, const char *name)
@@ -59,24 +59,10 @@ static void settle(struct endpoint *endpoint, PyObject *protocol, PyObject *erro
     if (!endpoint->state->muted && endpoint->state->loop) {
         result = PyObject_CallFunctionObjArgs(callable, protocol ? protocol : Py_None, error ? error : Py_None, NULL);
         if (!result)
-            PyErr_WriteUnraisable(callable);
+            drop_failure(endpoint->state, callable);
         Py_XDECREF(result);
     }
     Py_DECREF(callable);
-}
-
-static bool look_up_addresses(PyObject *self)
-{
-    static const char *const names[] = {"peername", "sockname"};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        PyObject *result = PyObject_CallMethod(self, "get_extra_info", "s", names[i]);
-
-        Py_XDECREF(result);
-        if (!result)
-            return false;
-    }
-    return true;
 }
 
 /* Make the protocol. */
@@ -86,7 +72,7 @@ static bool begin_protocol(struct endpoint *endpoint, PyObject *self)
     PyObject *protocol;
     bool taken;
 
-    if (endpoint->tcp && !look_up_addresses(self))
+    if (endpoint->tcp && !keep_addresses(transport))
         return false;
     protocol = call_in_context(transport, endpoint->factory, NULL);
     taken = protocol && take_protocol(transport, protocol);
@@ -135,7 +121,8 @@ static void on_transport_connection(sockref_conn *conn, void *user)
     }
     error = take_failure(endpoint->state);
     if (error)
-        tell_host(endpoint->host, "Error on transport creation for incoming connection", error, NULL, NULL);
+        tell_host(endpoint->state, endpoint->host, "Error on transport creation for incoming connection", error, NULL,
+                  NULL);
     Py_XDECREF(error);
     sockref_conn_destroy(conn);
 }
@@ -187,7 +174,7 @@ static void on_transport_close(sockref_conn *conn, bool Py_UNUSED(had_error), vo
         return;
     sockref_conn_set_data(conn, NULL);
     if (endpoint->clients && PySet_Discard(endpoint->clients, self) < 0)
-        PyErr_WriteUnraisable(self);
+        drop_failure(endpoint->state, self);
     settle(endpoint, NULL, NULL); /* it was aborted before it was made */
     lose(self);
     sockref_conn_release(transport_of(self)->conn);
@@ -203,7 +190,7 @@ static void on_endpoint_stop(void *user)
     if (endpoint->stopped && !endpoint->state->muted && endpoint->state->loop) {
         result = PyObject_CallNoArgs(endpoint->stopped);
         if (!result)
-            PyErr_WriteUnraisable(endpoint->stopped);
+            drop_failure(endpoint->state, endpoint->stopped);
         Py_XDECREF(result);
     }
     endpoint_free(endpoint);

@@ -22,6 +22,7 @@ typedef struct {
 } ConnectionObject;
 
 static PyTypeObject *connection_type;
+
 /* An exception of a handler goes to the host and never stops the loop; only those that end a program do. */
 static void report(struct service *service, PyObject *handler)
 {
@@ -38,7 +39,7 @@ static void report(struct service *service, PyObject *handler)
     } else {
         result = PyObject_CallFunctionObjArgs(service->report, error, NULL);
         if (!result)
-            PyErr_WriteUnraisable(service->report);
+            drop_failure(service->state, service->report);
         Py_XDECREF(result);
     }
     Py_DECREF(error);

@@ -90,11 +90,13 @@ static void loop_end(struct loop_state *state)
     sockref_loop_free(loop);
 }
 
-/* Keep the first KeyboardInterrupt or SystemExit for dispatch to raise. Takes nothing. */
+/* Keep the first KeyboardInterrupt or SystemExit for dispatch to raise, which comes soon. Takes nothing. */
 static void keep_fatal(struct loop_state *state, PyObject *error)
 {
     if (!state->fatal)
         state->fatal = Py_NewRef(error);
+    if (!state->dispatching)
+        sockref_loop_wake(state->loop);
 }
 
 /* The exception that is set, with its traceback; clears it. */
@@ -109,6 +111,46 @@ static PyObject *take_raised(void)
     Py_XDECREF(kind);
     Py_XDECREF(trace);
     return value;
+}
+
+/* Whether the exception that is set is one that asyncio lets through. */
+static bool ends_program(void)
+{
+    return PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
+}
+
+/* The exception that is set, unless it ends the program: then dispatch raises it, and NULL is returned. */
+static PyObject *take_failure(struct loop_state *state)
+{
+    bool fatal = ends_program();
+    PyObject *error = take_raised();
+
+    if (!fatal)
+        return error;
+    keep_fatal(state, error);
+    Py_DECREF(error);
+    return NULL;
+}
+
+/* For what the binding itself has called: nobody is told of an exception but the interpreter. */
+static void drop_failure(struct loop_state *state, PyObject *origin)
+{
+    PyObject *error = take_failure(state);
+
+    if (!error)
+        return;
+    set_raised(error);
+    PyErr_WriteUnraisable(origin);
+}
+
+/* Raise what was kept. Returns whether there was anything. */
+static bool raise_fatal(struct loop_state *state)
+{
+    PyObject *fatal = state->fatal;
+
+    state->fatal = NULL;
+    set_raised(fatal);
+    return fatal != NULL;
 }
 
 static void loop_dealloc(PyObject *object)
@@ -139,6 +181,8 @@ static PyObject *loop_close(PyObject *object, PyObject *Py_UNUSED(args))
         return NULL;
     }
     loop_end(state);
+    if (raise_fatal(state))
+        return NULL;
     Py_RETURN_NONE;
 }
 
@@ -162,7 +206,6 @@ static PyObject *loop_wake(PyObject *object, PyObject *Py_UNUSED(args))
 static PyObject *loop_dispatch(PyObject *object, PyObject *Py_UNUSED(args))
 {
     struct loop_state *state = ((LoopObject *)object)->state;
-    PyObject *fatal;
     int count;
 
     if (state->dispatching) {
@@ -174,12 +217,8 @@ static PyObject *loop_dispatch(PyObject *object, PyObject *Py_UNUSED(args))
     count = sockref_loop_dispatch(state->loop, 0);
     state->dispatching = false;
     PyBuffer_Release(&state->view); /* lent, but nothing came */
-    if (state->fatal) {
-        fatal = state->fatal;
-        state->fatal = NULL;
-        set_raised(fatal);
+    if (raise_fatal(state))
         return NULL;
-    }
     if (count < 0) {
         raise_status(count);
         return NULL;

@@ -21,26 +21,27 @@ enum {
 
 enum { HIGH_WATER = 1 << 16 };
 
+/* What each read and write looks at comes first, so that it lies in few cache lines. */
 struct transport {
     sockref_conn *conn; /* NULL when it is over */
     struct loop_state *state;
-    PyObject *host;       /* the asyncio loop */
-    PyObject *context;
-    PyObject *protocol;
-    PyObject *received;   /* its data_received, or buffer_updated */
-    PyObject *get_buffer; /* of a BufferedProtocol; else NULL */
-    PyObject *extra;      /* what get_extra_info() has found: a dict, or NULL */
-    PyObject *error;      /* for connection_lost(), or NULL */
-    PyObject *weakrefs;
-    size_t high_water, low_water;
     unsigned flags;
+    PyObject *context;
+    PyObject *received;   /* data_received of the protocol, or buffer_updated */
+    PyObject *get_buffer; /* of a BufferedProtocol; else NULL */
+    size_t high_water, low_water;
+    PyObject *protocol;
+    PyObject *host;  /* the asyncio loop */
+    PyObject *extra; /* what get_extra_info() has found: a dict, or NULL */
+    PyObject *error; /* for connection_lost(), or NULL */
+    PyObject *weakrefs;
 };
 
 static PyTypeObject *transport_type;
 static Py_ssize_t transport_offset;
 static PyObject *buffered_protocol; /* asyncio.BufferedProtocol */
-static PyObject *word_run;
 static PyObject *copy_context;      /* contextvars.copy_context */
+static PyObject *run_in_context;    /* contextvars.Context.run, of which the context is the first argument */
 
 static struct transport *transport_of(PyObject *self)
 {
@@ -78,12 +79,19 @@ static bool may_call(const struct transport *transport)
     return !transport->state->muted && transport->state->loop;
 }
 
+/* Nothing is read into what a BufferedProtocol lent: it may change its size again. */
+static void return_view(struct loop_state *state)
+{
+    if (state->view.obj)
+        PyBuffer_Release(&state->view);
+}
+
 static PyObject *call_in_context(struct transport *transport, PyObject *callable, PyObject *argument)
 {
     PyObject *result;
 
     Py_INCREF(callable); /* set_protocol() may let go of it meanwhile */
-    result = PyObject_CallMethodObjArgs(transport->context, word_run, callable, argument, NULL);
+    result = PyObject_CallFunctionObjArgs(run_in_context, transport->context, callable, argument, NULL);
     Py_DECREF(callable);
     return result;
 }
@@ -97,20 +105,8 @@ static PyObject *call_protocol(struct transport *transport, const char *method, 
     return result;
 }
 
-/* The exception that is set, unless it ends the program: then dispatch raises it, and NULL is returned. */
-static PyObject *take_failure(struct loop_state *state)
-{
-    bool fatal = PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
-    PyObject *error = take_raised();
-
-    if (!fatal)
-        return error;
-    keep_fatal(state, error);
-    Py_DECREF(error);
-    return NULL;
-}
-
-static void tell_host(PyObject *host, const char *message, PyObject *error, PyObject *transport, PyObject *protocol)
+static void tell_host(struct loop_state *state, PyObject *host, const char *message, PyObject *error,
+                      PyObject *transport, PyObject *protocol)
 {
     PyObject *context = Py_BuildValue("{sssO}", "message", message, "exception", error);
     PyObject *result = NULL;
@@ -119,7 +115,7 @@ static void tell_host(PyObject *host, const char *message, PyObject *error, PyOb
         (!protocol || PyDict_SetItemString(context, "protocol", protocol) == 0))
         result = PyObject_CallMethod(host, "call_exception_handler", "O", context);
     if (!result)
-        PyErr_WriteUnraisable(host);
+        drop_failure(state, host);
     Py_XDECREF(result);
     Py_XDECREF(context);
 }
@@ -131,19 +127,26 @@ static PyObject *tell_failure(PyObject *self, const char *message)
     PyObject *error = take_failure(transport->state);
 
     if (error)
-        tell_host(transport->host, message, error, self, transport->protocol);
+        tell_host(transport->state, transport->host, message, error, self, transport->protocol);
     return error;
 }
 
-/* A callback without which the connection cannot go on has raised. */
+/*
+ * A callback has raised, which ends the connection, as asyncio has it: an OSError is told by connection_lost() only,
+ * and what ends the program ends nothing else.
+ */
 static void break_off(PyObject *self, const char *message)
 {
     struct transport *transport = transport_of(self);
-    PyObject *error = tell_failure(self, message);
+    PyObject *error = take_failure(transport->state);
 
+    if (!error)
+        return;
+    if (!PyErr_GivenExceptionMatches(error, PyExc_OSError))
+        tell_host(transport->state, transport->host, message, error, self, transport->protocol);
     if (!transport->error)
-        transport->error = Py_XNewRef(error);
-    Py_XDECREF(error);
+        transport->error = Py_NewRef(error);
+    Py_DECREF(error);
     transport->flags |= CLOSING;
     sockref_conn_destroy(transport->conn);
 }
@@ -184,11 +187,11 @@ static void *lend_view(PyObject *self, size_t *inout_length)
 {
     struct transport *transport = transport_of(self);
     Py_buffer *view = &transport->state->view;
-    PyObject *hint = PyLong_FromLong(-1);
-    PyObject *lent = hint ? call_in_context(transport, transport->get_buffer, hint) : NULL;
+    PyObject *hint = PyLong_FromLong(-1), *lent;
 
+    return_view(transport->state);
+    lent = hint ? call_in_context(transport, transport->get_buffer, hint) : NULL;
     Py_XDECREF(hint);
-    PyBuffer_Release(view);
     if (lent && PyObject_GetBuffer(lent, view, PyBUF_WRITABLE) == 0 && view->len == 0) {
         PyBuffer_Release(view);
         PyErr_SetString(PyExc_RuntimeError, "get_buffer() returned an empty buffer");
@@ -196,6 +199,8 @@ static void *lend_view(PyObject *self, size_t *inout_length)
     Py_XDECREF(lent);
     if (PyErr_Occurred()) {
         break_off(self, "Fatal error: protocol.get_buffer() call failed.");
+        transport->flags |= CLOSING; /* whatever it was: there is nowhere to read to */
+        sockref_conn_destroy(transport->conn);
         return NULL;
     }
     *inout_length = (size_t)view->len;
@@ -230,7 +235,7 @@ static void on_transport_data(sockref_conn *conn, const void *data, size_t lengt
         argument = PyLong_FromSize_t(length);
     else
         argument = take_bytes(transport->state, data, length);
-    PyBuffer_Release(&transport->state->view); /* so that the protocol may resize what it lent */
+    return_view(transport->state);
     result = argument ? call_in_context(transport, transport->received, argument) : NULL;
     Py_XDECREF(argument);
     if (result)
@@ -278,6 +283,7 @@ static void on_transport_end(sockref_conn *conn, void *Py_UNUSED(user))
 
     if (!may_call(transport) || (transport->flags & CLOSING))
         return;
+    return_view(transport->state);
     result = call_protocol(transport, "eof_received", NULL);
     stays = result ? PyObject_IsTrue(result) : -1;
     Py_XDECREF(result);
@@ -303,10 +309,13 @@ static void on_transport_error(sockref_conn *conn, int status, void *Py_UNUSED(u
 static void lose(PyObject *self)
 {
     struct transport *transport = transport_of(self);
+    bool closing = transport->flags & CLOSING;
     PyObject *result, *error;
 
+    return_view(transport->state);
+    transport->flags |= CLOSING;
     if (!may_call(transport)) {
-        if (!transport->state->muted && !(transport->flags & CLOSING) &&
+        if (!transport->state->muted && !closing &&
             PyErr_ResourceWarning(self, 1, "unclosed transport %R", self) < 0)
             PyErr_WriteUnraisable(self);
     } else if (transport->protocol) {
@@ -315,7 +324,6 @@ static void lose(PyObject *self)
         Py_XDECREF(result);
         Py_XDECREF(error);
     }
-    transport->flags |= CLOSING;
     Py_CLEAR(transport->protocol);
     Py_CLEAR(transport->received);
     Py_CLEAR(transport->get_buffer);
@@ -357,21 +365,27 @@ static void send_eof(PyObject *self)
     (void)shutdown(sockref_conn_fd(transport->conn), SHUT_WR); /* a peer that is gone is told by the next read */
 }
 
-static void tell_writing(PyObject *self, bool resumed)
+static void tell_resume(PyObject *self)
 {
-    struct transport *transport = transport_of(self);
-    const char *method = resumed ? "resume_writing" : "pause_writing";
-    PyObject *result, *error;
+    PyObject *result = call_protocol(transport_of(self), "resume_writing", NULL);
+    PyObject *error = result ? NULL : tell_failure(self, "protocol.resume_writing() failed");
 
-    if (resumed)
-        result = call_protocol(transport, method, NULL);
-    else
-        result = PyObject_CallMethod(transport->protocol, method, NULL); /* its context is the caller's */
-    error = result    ? NULL
-            : resumed ? tell_failure(self, "protocol.resume_writing() failed")
-                      : tell_failure(self, "protocol.pause_writing() failed");
     Py_XDECREF(result);
     Py_XDECREF(error);
+}
+
+/* Inside a call of the program, which has its context, and is given what ends the program: then false is returned. */
+static bool tell_pause(PyObject *self)
+{
+    PyObject *result = PyObject_CallMethod(transport_of(self)->protocol, "pause_writing", NULL);
+    PyObject *error;
+
+    if (!result && ends_program())
+        return false;
+    error = result ? NULL : tell_failure(self, "protocol.pause_writing() failed");
+    Py_XDECREF(result);
+    Py_XDECREF(error);
+    return true;
 }
 
 static void on_mark(int status, void *user)
@@ -383,7 +397,7 @@ static void on_mark(int status, void *user)
     if (status >= 0 && may_call(transport) && transport->protocol) {
         if ((transport->flags & WRITING_PAUSED) && queued_of(transport) <= transport->low_water) {
             transport->flags &= ~(unsigned)WRITING_PAUSED;
-            tell_writing(self, true);
+            tell_resume(self);
         }
         if ((transport->flags & EOF_WRITTEN) && !(transport->flags & EOF_SENT))
             send_eof(self);
@@ -393,13 +407,14 @@ static void on_mark(int status, void *user)
     Py_DECREF(self);
 }
 
-static void pause_if_full(PyObject *self)
+/* Returns false with an exception that ends the program. */
+static bool pause_if_full(PyObject *self)
 {
     struct transport *transport = transport_of(self);
 
     if ((transport->flags & (WRITING_PAUSED | CLOSING)) || queued_of(transport) <= transport->high_water)
-        return;
+        return true;
     transport->flags |= WRITING_PAUSED;
-    tell_writing(self, false);
     mark(self);
+    return tell_pause(self);
 }

@@ -1,14 +1,5 @@
 /* The methods of a transport, all for the thread of its loop; python_protocol.c tells what it is. */
 static PyObject *running_loop; /* asyncio._get_running_loop */
-static PyObject *find_extra;   /* (transport, name) -> what get_extra_info() answers, or None */
-
-static PyObject *set_find_extra(PyObject *Py_UNUSED(self), PyObject *args)
-{
-    if (!PyArg_ParseTuple(args, "O", &find_extra))
-        return NULL;
-    Py_INCREF(find_extra);
-    Py_RETURN_NONE;
-}
 
 /* An asyncio loop may be run by another thread than before, and not have dispatched yet. */
 static bool moved_here(struct transport *transport)
@@ -64,8 +55,8 @@ static PyObject *write_checked(PyObject *self, struct transport *transport, PyOb
     }
     if (status == SOCKREF_WRITE_FULL)
         look_for_failure(transport);
-    if (status == SOCKREF_WRITE_FULL || transport->high_water < HIGH_WATER)
-        pause_if_full(self); /* less is queued else */
+    if ((status == SOCKREF_WRITE_FULL || transport->high_water < HIGH_WATER) && !pause_if_full(self))
+        return NULL; /* less is queued else */
     Py_RETURN_NONE;
 }
 
@@ -147,7 +138,8 @@ static PyObject *transport_send_fd(PyObject *self, PyObject *args)
     if (!result)
         return NULL;
     Py_DECREF(result);
-    pause_if_full(self);
+    if (!pause_if_full(self))
+        return NULL;
     Py_RETURN_NONE;
 }
 
@@ -266,7 +258,8 @@ static PyObject *transport_set_write_buffer_limits(PyObject *self, PyObject *arg
     }
     transport->high_water = high_water;
     transport->low_water = low_water;
-    pause_if_full(self);
+    if (!pause_if_full(self))
+        return NULL;
     Py_RETURN_NONE;
 }
 
@@ -300,48 +293,6 @@ static PyObject *transport_get_protocol(PyObject *self, PyObject *Py_UNUSED(args
     return Py_NewRef(protocol ? protocol : Py_None);
 }
 
-static bool is_extra(PyObject *name)
-{
-    return PyUnicode_Check(name) && (PyUnicode_CompareWithASCIIString(name, "peername") == 0 ||
-                                     PyUnicode_CompareWithASCIIString(name, "sockname") == 0 ||
-                                     PyUnicode_CompareWithASCIIString(name, "socket") == 0 ||
-                                     PyUnicode_CompareWithASCIIString(name, "peercred") == 0);
-}
-
-/* Look it up once. Returns it, None where there is none, or NULL with an exception. */
-static PyObject *transport_extra(PyObject *self, PyObject *name)
-{
-    struct transport *transport = transport_of(self);
-    PyObject *found = transport->extra ? PyDict_GetItemWithError(transport->extra, name) : NULL; /* borrowed */
-
-    if (found || PyErr_Occurred())
-        return Py_XNewRef(found);
-    found = PyObject_CallFunctionObjArgs(find_extra, self, name, NULL);
-    if (!found || found == Py_None)
-        return found;
-    if (!transport->extra)
-        transport->extra = PyDict_New();
-    if (!transport->extra || PyDict_SetItem(transport->extra, name, found) < 0)
-        Py_CLEAR(found);
-    return found;
-}
-
-static PyObject *transport_get_extra_info(PyObject *self, PyObject *args, PyObject *keywords)
-{
-    static char *names[] = {"name", "default", NULL};
-    PyObject *name, *otherwise = Py_None, *found;
-
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|O", names, &name, &otherwise))
-        return NULL;
-    if (!is_extra(name))
-        return Py_NewRef(otherwise);
-    found = transport_extra(self, name);
-    if (found != Py_None)
-        return found;
-    Py_DECREF(found);
-    return Py_NewRef(otherwise);
-}
-
 /* The descriptor, or -1. */
 static PyObject *transport_fileno(PyObject *self, PyObject *Py_UNUSED(args))
 {
@@ -356,6 +307,13 @@ static PyObject *transport_peer(PyObject *self, PyObject *Py_UNUSED(args))
 static PyObject *transport_reduce(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
 {
     PyErr_SetString(PyExc_TypeError, "cannot copy or pickle a transport");
+    return NULL;
+}
+
+/* Asked by loop.sendfile(). Frameworks take this exception, which uvloop has as well, as advice to do it themselves. */
+static PyObject *transport_refuse_sendfile(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure))
+{
+    PyErr_SetString(PyExc_NotImplementedError, "sockref.aio has no sendfile(): read the file, and write");
     return NULL;
 }
 
@@ -476,6 +434,7 @@ static PyMemberDef transport_members[] = {
 };
 
 static PyGetSetDef transport_getset[] = {
+    {"_sendfile_compatible", transport_refuse_sendfile, NULL, NULL, NULL},
     {"_start_tls_compatible", transport_refuse_tls, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -500,11 +459,12 @@ static bool add_transport_type(PyObject *module)
     PyObject *contextvars = PyImport_ImportModule("contextvars");
     PyObject *base = asyncio ? PyObject_GetAttrString(asyncio, "Transport") : NULL;
     PyObject *size = base ? PyObject_GetAttrString(base, "__basicsize__") : NULL;
+    PyObject *context = contextvars ? PyObject_GetAttrString(contextvars, "Context") : NULL;
     PyType_Spec spec = {"sockref.aio.Transport", 0, 0,
                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, transport_slots};
     PyObject *type = NULL;
 
-    if (size && contextvars) {
+    if (size && context) {
         transport_offset = PyLong_AsSsize_t(size);
         transport_members[0].offset += transport_offset;
         spec.basicsize = (int)(transport_offset + (Py_ssize_t)sizeof(struct transport));
@@ -512,13 +472,14 @@ static bool add_transport_type(PyObject *module)
         buffered_protocol = PyObject_GetAttrString(asyncio, "BufferedProtocol");
         running_loop = PyObject_GetAttrString(asyncio, "_get_running_loop");
         copy_context = PyObject_GetAttrString(contextvars, "copy_context");
-        word_run = PyUnicode_InternFromString("run");
+        run_in_context = PyObject_GetAttrString(context, "run");
     }
+    Py_XDECREF(context);
     Py_XDECREF(size);
     Py_XDECREF(base);
     Py_XDECREF(asyncio);
     Py_XDECREF(contextvars);
     transport_type = (PyTypeObject *)type; /* ours for ever */
-    return type && buffered_protocol && running_loop && copy_context && word_run &&
+    return type && buffered_protocol && running_loop && copy_context && run_in_context &&
            PyModule_AddObjectRef(module, "Transport", type) == 0;
 }

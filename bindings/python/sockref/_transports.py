@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn, SupportsIndex
@@ -14,9 +15,9 @@ SocketAddress = object
 
 
 @contextmanager
-def _borrowed(transport: Transport) -> Iterator[socket.socket]:
+def _borrowed(transport: Transport | None) -> Iterator[socket.socket]:
     """The socket of a transport for the length of one call: it is never closed here."""
-    fd = transport._fileno()
+    fd = -1 if transport is None else transport._fileno()
     if fd < 0:
         raise OSError(9, "the transport is closed")
     found = socket.socket(fileno=fd)
@@ -39,7 +40,7 @@ class TransportSocket:
     proto: int
 
     def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+        self._transport = weakref.ref(transport)  # which lives as long as the connection
         with _borrowed(transport) as found:
             self.family = found.family
             self.type = found.type
@@ -47,37 +48,38 @@ class TransportSocket:
 
     def fileno(self) -> int:
         """The descriptor, which the transport may close at any time; -1 where it is closed."""
-        return self._transport._fileno()
+        transport = self._transport()
+        return -1 if transport is None else transport._fileno()
 
     def dup(self) -> socket.socket:
         """A socket.socket of its own, which keeps the connection open until it is closed."""
-        with _borrowed(self._transport) as found:
+        with _borrowed(self._transport()) as found:
             return found.dup()
 
     def get_inheritable(self) -> bool:
-        with _borrowed(self._transport) as found:
+        with _borrowed(self._transport()) as found:
             return found.get_inheritable()
 
     def getsockname(self) -> SocketAddress:
-        with _borrowed(self._transport) as found:
+        with _borrowed(self._transport()) as found:
             return found.getsockname()
 
     def getpeername(self) -> SocketAddress:
-        with _borrowed(self._transport) as found:
+        with _borrowed(self._transport()) as found:
             return found.getpeername()
 
     def getsockopt(self, level: int, option: int, buffer_length: int = 0, /) -> int | bytes:
-        with _borrowed(self._transport) as found:
+        with _borrowed(self._transport()) as found:
             if buffer_length:
                 return found.getsockopt(level, option, buffer_length)
             return found.getsockopt(level, option)
 
     def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None:
-        with _borrowed(self._transport) as found:
+        with _borrowed(self._transport()) as found:
             found.setsockopt(level, option, value)
 
     def shutdown(self, how: int, /) -> None:
-        with _borrowed(self._transport) as found:
+        with _borrowed(self._transport()) as found:
             found.shutdown(how)
 
     def settimeout(self, value: float | None, /) -> None:
@@ -100,12 +102,7 @@ class TransportSocket:
 
 def _find_extra(transport: Transport, name: str) -> object:
     try:
-        if name == "socket":
-            return TransportSocket(transport)
-        if name == "peercred":
-            return transport._peer()
-        with _borrowed(transport) as found:
-            return found.getsockname() if name == "sockname" else found.getpeername()
+        return TransportSocket(transport) if name == "socket" else transport._peer()
     except OSError:
         return None
 

@@ -54,10 +54,15 @@ async def stream(request: Any) -> Any:
     return response
 
 
+async def this_file(request: Any) -> Any:
+    return web.FileResponse(__file__)
+
+
 def application() -> Any:
     app = web.Application(client_max_size=1 << 26)
     app.router.add_post("/sum", checksum)
     app.router.add_get("/stream", stream)
+    app.router.add_get("/file", this_file)
     return app
 
 
@@ -89,6 +94,8 @@ def test_aiohttp_both_ways(ours: Net, path: Path) -> None:
             async with session.get("http://local/stream") as response:
                 data = await response.read()
                 assert len(data) == 50 * 50_000 and data[::50_000] == bytes(range(50))
+            async with session.get("http://local/file") as response:
+                assert await response.read() == Path(__file__).read_bytes()
             huge = os.urandom(8 << 20)
             async with session.post("http://local/sum", data=io.BytesIO(huge)) as response:
                 assert (await response.read())[::-1] == huge
@@ -100,9 +107,11 @@ def test_aiohttp_both_ways(ours: Net, path: Path) -> None:
 
 
 SERVER = """
-    import asyncio, sys, zlib
+    import asyncio, signal, sys, zlib
     from aiohttp import web
     import sockref.aio
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where this suite runs in the background
 
     async def checksum(request):
         data = await request.read()

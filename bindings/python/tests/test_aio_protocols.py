@@ -449,6 +449,35 @@ def test_context_variables(net: Net, path: Path) -> None:
     net.run(main())
 
 
+def test_transports_go_without_a_collection(ours: Net, path: Path) -> None:
+    """Also where their sockets were looked at, as frameworks do for each connection."""
+    import gc
+    import weakref
+
+    async def main() -> None:
+        async with pair(ours, path, Recorder, Recorder) as (server, client):
+            found = [protocol.transport.get_extra_info("socket") for protocol in (server, client)]
+            refs = [weakref.ref(server.transport), weakref.ref(client.transport)]
+            assert all(known.fileno() >= 0 for known in found)
+            client.transport.close()
+            await server.has("lost")
+            await client.has("lost")
+            server.transport = client.transport = None
+            await asyncio.sleep(0)
+            assert refs[0]() is None
+            assert [known.fileno() for known in found] == [-1, -1]
+            with pytest.raises(OSError):
+                found[0].getsockname()
+        del server, client
+        assert refs[1]() is None
+
+    gc.disable()
+    try:
+        ours.run(main())
+    finally:
+        gc.enable()
+
+
 def test_objects_go_when_the_connection_does(net: Net, path: Path) -> None:
     import gc
     import weakref
