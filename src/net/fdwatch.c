@@ -8,8 +8,8 @@
  * It is freed by its task only. Tasks run after the events and the timers of a turn, so nothing in
  * the turn points to it then; an event that comes between the end and the task finds end_asked.
  *
- * The interval and the retries don't call ready() themselves but poke: a callback may fork, and
- * tasks stop in the child, timers don't.
+ * The interval and the retries don't call ready() themselves but poke, so that it comes from an
+ * event or from the task, and never while the source joins the set.
  */
 #include "net/fdwatch.h"
 

@@ -118,7 +118,7 @@ static void run_timers(struct sockref_loop *self)
 static void end_turn(struct sockref_loop *self)
 {
     run_timers(self);
-    if (atomic_load_explicit(&self->has_tasks, memory_order_relaxed))
+    if (atomic_load_explicit(&self->has_tasks, memory_order_relaxed) && !sr_loop_is_foreign(self))
         sr_reactor_run_tasks(self);
     if (!sr_loop_is_foreign(self))
         sr_reactor_settle(self, MOST_SETTLED);

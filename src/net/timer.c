@@ -4,7 +4,9 @@
  */
 #include "net/timer.h"
 
+#include "base/attr.h"
 #include "base/clock.h"
+#include "ref/fork.h"
 
 #include <stddef.h>
 
@@ -85,13 +87,21 @@ uint64_t sr_timer_next(const struct sr_timers *timers)
     return timers->first ? timers->first->when_ns : SR_CLOCK_NEVER;
 }
 
+static unsigned generation_now(void)
+{
+    return atomic_load_explicit(&sr_fork_generation, memory_order_relaxed);
+}
+
 void sr_timer_run(struct sr_timers *timers, uint64_t now_ns)
 {
+    const unsigned generation = generation_now();
     struct sr_timer *timer;
 
     /* What fires adds itself again for a later time than now, so this ends. */
     while ((timer = timers->first) != NULL && timer->when_ns <= now_ns) {
         sr_timer_remove(timers, timer);
         timer->fire(timer);
+        if (SR_UNLIKELY(generation != generation_now()))
+            return;
     }
 }

@@ -28,7 +28,8 @@ void sr_timer_add(struct sr_timers *timers, struct sr_timer *self, uint64_t when
 void sr_timer_remove(struct sr_timers *timers, struct sr_timer *self);
 /* When the next one is due; SR_CLOCK_NEVER if there is none. */
 uint64_t sr_timer_next(const struct sr_timers *timers);
-/* Fire all that are due at a moment. One that adds itself again must do so for a later one. */
+/* Fire all that are due at a moment; after one that forked, no more in the child. One that adds
+ * itself again must do so for a later moment. */
 void sr_timer_run(struct sr_timers *timers, uint64_t now_ns);
 
 #endif

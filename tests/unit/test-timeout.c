@@ -1,6 +1,8 @@
 /* Time-outs of inactivity: src/net/conn_options.c */
 #include "test-conn-helpers.h"
 
+#include <sys/wait.h>
+
 static void setup_ready(void)
 {
     setup();
@@ -149,6 +151,57 @@ START_TEST(accepted_connections_have_that_of_the_handlers)
 }
 END_TEST
 
+static int posts;
+static pid_t child = -1;
+
+static void count_post(int status, void *user)
+{
+    (void)user;
+    posts += status == 0;
+}
+
+static void fork_on_first(struct record *r, char event, sockref_conn *self)
+{
+    (void)r;
+    (void)self;
+    if (event != 'T' || timeouts > 1)
+        return;
+    ck_assert_int_eq(sockref_loop_post(loop, count_post, NULL), 0);
+    child = fork();
+}
+
+/* Neither the timers that are due, nor what was posted. */
+START_TEST(a_child_that_is_forked_in_it_is_told_nothing_more)
+{
+    sockref_handlers handlers = recording_all();
+    struct record other = {0};
+    sockref_conn *second;
+    uint64_t due;
+    int fds[2], status;
+
+    unix_pair(fds);
+    ck_assert_int_eq(sockref_adopt(loop, fds[1], &handlers, &other, &second), 0);
+    drive_all();
+    record.hook = other.hook = fork_on_first;
+    ck_assert_int_eq(sockref_conn_set_timeout(conn, 1), 0);
+    ck_assert_int_eq(sockref_conn_set_timeout(second, 1), 0);
+    due = sr_clock_after_ms(1);
+    WAIT_UNTIL(sr_clock_ns() > due);
+    status = sockref_loop_dispatch(loop, 0);
+    ck_assert_int_ge(child, 0);
+    if (child == 0)
+        _exit(status == SOCKREF_EFORKED && timeouts == 1 && posts == 0 ? 0 : 1);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(timeouts, 2);
+    ck_assert_int_eq(posts, 1);
+    sockref_conn_destroy(second);
+    DRIVE_UNTIL(other.stops == 1);
+    sockref_conn_release(second);
+    close(fds[0]);
+}
+END_TEST
+
 static int settings;
 
 static int counting_settime(int fd, int flags, const struct itimerspec *value,
@@ -189,6 +242,7 @@ int main(void)
     tcase_add_test(tcase, without_memory_there_is_none);
     tcase_add_test(tcase, destroy_in_it_is_safe);
     tcase_add_test(tcase, accepted_connections_have_that_of_the_handlers);
+    tcase_add_test(tcase, a_child_that_is_forked_in_it_is_told_nothing_more);
     tcase_add_test(tcase, traffic_moves_no_timer_of_the_system);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
