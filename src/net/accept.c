@@ -189,7 +189,8 @@ static bool accept_one(struct sr_listener *self)
         self->backoff_ms = 0;
         sr_log(SR_LOG_ACCEPT_RESUMED, SOCKREF_LOG_INFO, 0, NULL, "connections are accepted again");
     }
-    if (is_full(self)) {
+    /* Where there is no on_drop another thread lowers the limit just now, and this one is in. */
+    if (owner->handlers.on_drop && is_full(self)) {
         drop(self, fd);
         return true;
     }

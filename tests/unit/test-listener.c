@@ -150,6 +150,37 @@ START_TEST(no_more_than_max_connections_are_open)
 }
 END_TEST
 
+static sockref *limited;
+
+static int lowering_accept(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+    sr_sys.accept4 = accept4;
+    ck_assert_int_eq(sockref_set_max_connections(limited, 1), 0);
+    return accept4(fd, address, length, flags);
+}
+
+/* As another thread may do at any moment. */
+START_TEST(a_limit_that_is_lowered_during_accept_holds_for_the_next)
+{
+    struct record record = {0};
+    int peers[3];
+
+    limited = serve_here(NULL, &recording, &record);
+    peers[0] = dial();
+    DRIVE_UNTIL(record.connections == 1);
+    sr_sys.accept4 = lowering_accept;
+    peers[1] = dial();
+    peers[2] = dial();
+    DRIVE_UNTIL(record.connections == 2);
+    drive_all();
+    ck_assert_int_eq(record.connections, 2);
+    for (int i = 0; i < 3; i++)
+        close(peers[i]);
+    sockref_release(limited);
+    DRIVE_UNTIL(record.stops == 1);
+}
+END_TEST
+
 START_TEST(a_blocking_socket_of_the_program_does_not_block_the_loop)
 {
     struct record record = {0};
@@ -302,6 +333,7 @@ int main(void)
     tcase_add_loop_test(tcase, an_error_of_accept_never_ends_the_listener, 0,
                         (int)(sizeof accept_errors / sizeof *accept_errors));
     tcase_add_test(tcase, no_more_than_max_connections_are_open);
+    tcase_add_test(tcase, a_limit_that_is_lowered_during_accept_holds_for_the_next);
     tcase_add_test(tcase, a_blocking_socket_of_the_program_does_not_block_the_loop);
     tcase_add_test(tcase, stop_closes_connections_and_comes_last);
     tcase_add_test(tcase, a_revoked_listener_stops_but_lends_its_descriptor);
