@@ -94,6 +94,7 @@ void sr_log(enum sr_log_event event, int level, int status, const char *path, co
             ...)
 {
     sockref_log_record record = {sizeof record, level, names[event], NULL, path, status, 0};
+    struct sr_error *error;
     char message[512];
     struct sink *sink;
     va_list arguments;
@@ -107,10 +108,13 @@ void sr_log(enum sr_log_event event, int level, int status, const char *path, co
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     record.message = message;
+    error = sr_error_take(); /* the caller's: the host's function may fail at something else */
     inside++;
     sink->fn(&record, sink->user);
     inside--;
     drop(sink);
+    sr_error_free(sr_error_take());
+    sr_error_give(error);
 }
 
 void sr_log_after_fork(void)

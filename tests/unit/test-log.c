@@ -82,6 +82,25 @@ START_TEST(every_event_has_a_word)
 }
 END_TEST
 
+static void fail_at_something(const sockref_log_record *record, void *user)
+{
+    ck_assert_int_eq(record->status, *(int *)user);
+    ck_assert_int_eq(sockref_set_watch(NULL, NULL, NULL, NULL), -EINVAL);
+}
+
+START_TEST(what_the_function_fails_at_is_not_the_callers_failure)
+{
+    int status = SOCKREF_ELIMIT;
+
+    harness_assert_ok(sockref_set_log(fail_at_something, &status, NULL));
+    sr_error_set(status, "/a/path", "it is %d", 7);
+    sr_log(SR_LOG_START_FAILED, SOCKREF_LOG_INFO, status, "/a/path", "%s",
+           sockref_last_error()->message);
+    harness_assert_error(status);
+    ck_assert_str_eq(sockref_last_error()->message, "it is 7");
+}
+END_TEST
+
 static void check_length(const sockref_log_record *record, void *user)
 {
     *(size_t *)user = strlen(record->message);
@@ -292,6 +311,7 @@ int main(void)
     tcase_add_test(tcase, nobody_listens);
     tcase_add_test(tcase, a_record_has_all_that_was_told);
     tcase_add_test(tcase, every_event_has_a_word);
+    tcase_add_test(tcase, what_the_function_fails_at_is_not_the_callers_failure);
     tcase_add_test(tcase, a_long_message_is_cut_not_spilled);
     tcase_add_test(tcase, the_rate_is_limited_and_what_is_held_back_is_counted);
     tcase_add_test(tcase, each_event_has_its_own_rate);
