@@ -34,6 +34,9 @@ loop_suites = \
 	tests/unit/test-conn-pairs \
 	tests/unit/test-conn-script \
 	tests/unit/test-connect \
+	tests/unit/test-connect-arguments \
+	tests/unit/test-connect-attempts \
+	tests/unit/test-connect-cancel \
 	tests/unit/test-descriptor \
 	tests/unit/test-fdwatch \
 	tests/unit/test-fork \
@@ -82,6 +85,7 @@ test_headers = \
 	tests/integration/interpose.h \
 	tests/integration/util.h \
 	tests/unit/test-conn-helpers.h \
+	tests/unit/test-connect-helpers.h \
 	tests/unit/test-loop-helpers.h \
 	tests/unit/test-resolver-script.h
 # Long ones that have no loop; they begin first, beside all others.
@@ -96,6 +100,7 @@ poll_suites = $(loop_suites:=-poll) $(integration_suites:=-poll)
 # Where a thread of the backend can be at odds with others.
 poll_suites_with_threads = \
 	tests/unit/test-conn-poll \
+	tests/unit/test-connect-cancel-poll \
 	tests/unit/test-connect-poll \
 	tests/unit/test-fdwatch-poll \
 	tests/unit/test-joint-poll \
