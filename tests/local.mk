@@ -84,6 +84,7 @@ test_headers = \
 	tests/integration/holder.h \
 	tests/integration/interpose.h \
 	tests/integration/util.h \
+	tests/unit/conn-model.h \
 	tests/unit/test-conn-helpers.h \
 	tests/unit/test-connect-helpers.h \
 	tests/unit/test-loop-helpers.h \
@@ -145,6 +146,8 @@ exchange: all
 	SOCKREF_BUILD='$(abs_top_builddir)' python3 $(top_srcdir)/tests/exchange/run
 EXTRA_DIST += tests/exchange/run tests/exchange/agent.js tests/exchange/agent.py tests/exchange/Agent.java \
 	tests/exchange/crc32.js
+
+tests_unit_test_conn_script_SOURCES = tests/unit/test-conn-script.c tests/unit/conn-model.c
 
 # Parts of the guard program.
 tests_unit_test_keep_SOURCES = tests/unit/test-keep.c src/guard/keep.c src/guard/watched.c
