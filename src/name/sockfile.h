@@ -17,6 +17,7 @@ struct sr_sockfile {
     int fd;                /* noted; -1 when there is none */
     atomic_bool has_file;  /* false: abstract, or removed already */
     bool adopted;          /* the caller bound it */
+    bool is_tcp;           /* not a Unix socket */
     struct sr_place place; /* owned */
     dev_t device;          /* of the file */
     ino_t inode;

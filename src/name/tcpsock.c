@@ -157,7 +157,7 @@ int sr_tcpsock_bind(const char *path, const struct sr_tcp_wish *wish, struct sr_
         return status;
     }
     *out_port = tcp.port == 0 ? bound.port : tcp.port;
-    *out_file = (struct sr_sockfile){.fd = fd, .place = {.dir = -1}};
+    *out_file = (struct sr_sockfile){.fd = fd, .is_tcp = true, .place = {.dir = -1}};
     return 0;
 }
 
@@ -201,6 +201,7 @@ int sr_tcpsock_adopt(const char *path, int fd, struct sr_sockfile *out_file)
                             "the descriptor is not a TCP socket that listens at the name");
     if (sr_fd_adopt(fd) < 0)
         return sr_error_no_memory();
-    *out_file = (struct sr_sockfile){.fd = fd, .adopted = true, .place = {.dir = -1}};
+    *out_file =
+        (struct sr_sockfile){.fd = fd, .adopted = true, .is_tcp = true, .place = {.dir = -1}};
     return 0;
 }

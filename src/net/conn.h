@@ -15,6 +15,7 @@ struct sr_conn_owner {
     sockref_conn_options options;
     void *user;
     uint64_t max_buffered;
+    bool is_unix; /* their sockets are */
     struct sr_list conns;
     _Atomic uint64_t conn_count; /* written by the loop's thread only */
     /* The owner itself may go in it. */
@@ -59,6 +60,7 @@ struct sockref_conn {
  * counts them; sr_loop_is_foreign() afterwards tells that one forked).
  */
 struct sr_connecting {
+    bool is_unix; /* what the socket will be */
     void (*begin)(struct sr_connecting *self, struct sockref_conn *conn);
     void (*cancel)(struct sr_connecting *self);
     /* In a forked child, in place of cancel: the memory goes, and nothing else is touched. */

@@ -92,12 +92,10 @@ int sockref_conn_peer(const sockref_conn *self, sockref_peer *out_peer)
         status = check_size(out_peer->size, sizeof peer);
     if (status < 0)
         return status;
-    status = sr_conn_is_unix(self);
-    if (status == 0)
+    if (!self->owner->is_unix)
         return sr_error_set(SOCKREF_EUNSUPPORTED, NULL, "only Unix sockets know their peers");
-    if (status < 0 ||
-        sr_sys.getsockopt(self->source.fd, SOL_SOCKET, SO_PEERCRED, &who, &length) < 0)
-        return sr_error_system(status < 0 ? -status : errno, "getsockopt", NULL);
+    if (sr_sys.getsockopt(self->source.fd, SOL_SOCKET, SO_PEERCRED, &who, &length) < 0)
+        return sr_error_system(errno, "getsockopt", NULL);
     peer.size = out_peer->size;
     peer.pid = who.pid;
     peer.uid = who.uid;

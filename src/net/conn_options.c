@@ -36,16 +36,6 @@ void sr_conn_free_extra(struct sockref_conn *self)
     sr_conn_lower(self, SR_CONN_TIMED);
 }
 
-int sr_conn_is_unix(const struct sockref_conn *self)
-{
-    int domain = 0;
-    socklen_t length = sizeof domain;
-
-    if (sr_sys.getsockopt(self->source.fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0)
-        return -errno;
-    return domain == AF_UNIX;
-}
-
 /* ---- inactivity ---- */
 
 static uint64_t duration_ns(const struct sr_conn_extra *extra)
@@ -124,10 +114,10 @@ static int seconds(unsigned delay_ms)
 
 static int set_keepalive(const struct sockref_conn *self, bool on, unsigned delay_ms)
 {
-    int status = sr_conn_is_unix(self);
+    int status = 0;
 
-    if (status != 0)
-        return status < 0 ? status : 0;
+    if (self->owner->is_unix)
+        return 0;
     if (on && delay_ms > 0)
         status = set_int(self, IPPROTO_TCP, TCP_KEEPIDLE, seconds(delay_ms));
     return status < 0 ? status : set_int(self, SOL_SOCKET, SO_KEEPALIVE, on);
@@ -135,10 +125,8 @@ static int set_keepalive(const struct sockref_conn *self, bool on, unsigned dela
 
 static int set_nodelay(const struct sockref_conn *self, bool on)
 {
-    int status = sr_conn_is_unix(self);
-
-    if (status != 0)
-        return status < 0 ? status : 0;
+    if (self->owner->is_unix)
+        return 0;
     return set_int(self, IPPROTO_TCP, TCP_NODELAY, on);
 }
 

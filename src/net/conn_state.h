@@ -89,8 +89,6 @@ void sr_conn_free_extra(struct sockref_conn *self);
 int sr_conn_take_options(struct sockref_conn *self, const sockref_conn_options *options);
 void sr_conn_set_options(struct sockref_conn *self);
 void sr_conn_begin_timeout(struct sockref_conn *self);
-/* Whether the socket is one of Unix; or -errno. */
-int sr_conn_is_unix(const struct sockref_conn *self);
 
 /* A byte came or went. */
 static inline void sr_conn_note_traffic(struct sockref_conn *self)

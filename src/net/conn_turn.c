@@ -318,7 +318,7 @@ static void linger_not(struct sockref_conn *self)
 {
     struct linger none = {.l_onoff = 1};
 
-    if (self->source.fd >= 0 && sr_conn_is_unix(self) == 0)
+    if (self->source.fd >= 0 && !self->owner->is_unix)
         (void)sr_sys.setsockopt(self->source.fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
 }
 

@@ -205,11 +205,7 @@ int sockref_conn_send_fd(sockref_conn *self, int fd, const void *data, size_t le
         return status;
     if (sr_conn_has(self, SR_CONN_FAILED))
         return SOCKREF_WRITE_FULL;
-    if (self->source.fd >= 0)
-        status = sr_conn_is_unix(self);
-    if (status < 0)
-        return sr_error_system(-status, "getsockopt", NULL);
-    if (status == 0 && self->source.fd >= 0)
+    if (!self->owner->is_unix)
         return sr_error_set(SOCKREF_EUNSUPPORTED, NULL, "descriptors go over Unix sockets only");
     if (sr_outbuf_fds(self->out) >= MOST_FDS)
         return sr_error_set(SOCKREF_ELIMIT, NULL, "%u descriptors are queued: wait for on_drain",

@@ -488,6 +488,7 @@ static struct dial *make_dial(const char *name, const sockref_connect_options *o
         free(self);
         return NULL;
     }
+    self->connecting.is_unix = !self->wish.is_tcp;
     self->connecting.begin = begin;
     self->connecting.cancel = cancel;
     self->connecting.forget = forget;

@@ -328,6 +328,7 @@ void sr_listener_begin(struct sr_listener *self, struct sr_life *life)
 
     self->registry = life->registry;
     self->source.fd = life->file.fd;
+    self->owner.is_unix = !life->file.is_tcp;
     self->owner.max_buffered =
         self->owner.options.max_buffered ? self->owner.options.max_buffered : life->max_buffered;
     /* One that the program bound may block, and accepting goes on until there is nobody left. */

@@ -87,6 +87,7 @@ int sr_solo_make(struct sockref_loop *loop, const sockref_handlers *handlers, vo
     self->owner.options = kept.options;
     self->owner.user = user;
     self->owner.max_buffered = kept.options.max_buffered ? kept.options.max_buffered : MAX_BUFFERED;
+    self->owner.is_unix = connecting && connecting->is_unix;
     self->owner.conn_gone = conn_gone;
     sr_list_init(&self->owner.conns);
     sr_list_init(&self->node);
@@ -104,9 +105,10 @@ err_leave:
     return sr_error_no_memory();
 }
 
-void sr_solo_take_fd(struct sockref_conn *conn, int fd)
+void sr_solo_take_fd(struct sockref_conn *conn, int fd, bool is_unix)
 {
     conn->source.fd = fd;
+    conn->owner->is_unix = is_unix;
 }
 
 int sr_solo_begin(struct sockref_conn *conn)
@@ -166,7 +168,7 @@ void sr_solo_forget_all(struct sockref_loop *loop)
 /* ---- adopting ---- */
 
 /* Returns 0, or a described status: it is no connected stream socket. */
-static int check_socket(int fd)
+static int check_socket(int fd, bool *out_is_unix)
 {
     struct sockaddr_storage address;
     socklen_t length;
@@ -180,6 +182,7 @@ static int check_socket(int fd)
     length = sizeof address;
     if (sr_sys.getpeername(fd, (struct sockaddr *)&address, &length) < 0)
         return sr_error_system(errno, "getpeername", NULL);
+    *out_is_unix = address.ss_family == AF_UNIX;
     return 0;
 }
 
@@ -195,11 +198,12 @@ int sockref_adopt(sockref_loop *loop, int fd, const sockref_handlers *handlers, 
                   sockref_conn **out_conn)
 {
     struct sockref_conn *conn;
+    bool is_unix = false;
     int status;
 
     if (!handlers)
         return sr_error_argument("handlers is NULL");
-    status = check_socket(fd);
+    status = check_socket(fd, &is_unix);
     if (status == 0)
         status = sr_solo_make(loop, handlers, user, NULL, &conn);
     if (status < 0)
@@ -207,7 +211,7 @@ int sockref_adopt(sockref_loop *loop, int fd, const sockref_handlers *handlers, 
     status = take(fd);
     if (status < 0)
         goto err_drop;
-    sr_solo_take_fd(conn, fd);
+    sr_solo_take_fd(conn, fd, is_unix);
     status = sr_solo_begin(conn);
     if (status < 0)
         goto err_disown;

@@ -22,8 +22,8 @@
  */
 int sr_solo_make(struct sockref_loop *loop, const sockref_handlers *handlers, void *user,
                  struct sr_connecting *connecting, struct sockref_conn **out_conn);
-/* Give a descriptor to one that was made without connecting; it is noted and non-blocking. */
-void sr_solo_take_fd(struct sockref_conn *conn, int fd);
+/* Give a socket to one that was made without connecting; it is noted and non-blocking. */
+void sr_solo_take_fd(struct sockref_conn *conn, int fd, bool is_unix);
 /*
  * Hand it to its loop, whose thread may be done with it before this returns. Returns 0, or
  * SOCKREF_ECLOSED, described: the loop is being freed meanwhile; then drop it.

@@ -102,6 +102,19 @@ START_TEST(a_path_may_be_longer_than_an_address)
 }
 END_TEST
 
+/* Which kind of socket it will be is known before there is one. */
+START_TEST(a_descriptor_may_be_sent_to_a_path_only)
+{
+    sockref *ref = listen_at(_i ? "tcp:127.0.0.1:0" : path);
+    sockref_conn *conn = begin(sockref_path(ref));
+    int status = sockref_conn_send_fd(conn, STDIN_FILENO, "x", 1);
+
+    ck_assert_int_eq(status, _i ? SOCKREF_EUNSUPPORTED : 0);
+    end(conn);
+    sockref_release(ref);
+}
+END_TEST
+
 /* ---- what can't be connected to ---- */
 
 START_TEST(a_missing_file_is_told)
@@ -327,6 +340,7 @@ int main(void)
     tcase_add_test(tcase, a_name_without_a_host_is_this_machine);
     tcase_add_loop_test(tcase, a_relative_path_is_the_systems, 0, 3);
     tcase_add_loop_test(tcase, a_path_may_be_longer_than_an_address, 0, 2);
+    tcase_add_loop_test(tcase, a_descriptor_may_be_sent_to_a_path_only, 0, 2);
     tcase_add_test(tcase, a_missing_file_is_told);
     tcase_add_test(tcase, a_missing_directory_of_a_long_path_is_told);
     tcase_add_test(tcase, a_dead_socket_refuses);
