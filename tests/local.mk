@@ -47,6 +47,7 @@ loop_suites = \
 	tests/unit/test-post \
 	tests/unit/test-reactor \
 	tests/unit/test-resolve \
+	tests/unit/test-serve \
 	tests/unit/test-service \
 	tests/unit/test-start \
 	tests/unit/test-tcp \
@@ -109,6 +110,7 @@ poll_suites_with_threads = \
 	tests/unit/test-loop-poll \
 	tests/unit/test-reactor-poll \
 	tests/unit/test-resolve-poll \
+	tests/unit/test-serve-poll \
 	tests/unit/test-service-poll \
 	tests/unit/test-start-poll \
 	tests/unit/test-timer-poll

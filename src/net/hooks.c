@@ -31,6 +31,8 @@ static void after_fork_in_child(void)
 
 struct sr_hooks sr_hooks = {
     .serve = sr_serve_options,
+    .serve_begin = sr_serve_begin,
+    .serve_retract = sr_serve_retract,
     .serve_unused = sr_serve_unused,
     .cancel_starts = sr_start_cancel_registry,
     .notify = sr_service_notify,

@@ -7,7 +7,8 @@
  * - the life ends: stop() is called on any thread, and posts; sockref_unserve() does the same to
  * one that it has detached;
  * - the loop ends: it detaches the listener itself. If stop() is on its way already, it finds a
- * loop that takes nothing any more, and only gives its count back.
+ * loop that takes nothing any more, and only gives its count back. The same is done by the thread
+ * that attached it where the loop has ended before the listener could begin.
  *
  * Then, on the loop's thread: the descriptor leaves the set, the connections are destroyed, or left
  * to their own end, and when none is left on_stop comes and the record goes. The life is given back
@@ -119,17 +120,24 @@ static void begin_ending(struct sr_listener *self, bool destroy)
     }
 }
 
-/* The loop ends, so the listener's end is not left to anybody else. */
-static void stop_here(struct sr_listener *self)
+/* Take it from its life, unless stop() has come or is coming, which gives its count back itself. */
+static void detach(struct sr_listener *self, struct sr_life *life)
 {
     struct sockref_loop *loop = self->owner.loop;
 
-    if (!self->ending && sr_registry_detach(self->life, &self->service)) {
-        sr_mutex_lock(&loop->mutex);
-        self->detached = true;
-        sr_mutex_unlock(&loop->mutex);
-        let_go(self); /* else stop() has come or is coming, and gives its count back itself */
-    }
+    if (!sr_registry_detach(life, &self->service))
+        return;
+    sr_mutex_lock(&loop->mutex);
+    self->detached = true;
+    sr_mutex_unlock(&loop->mutex);
+    let_go(self);
+}
+
+/* The loop ends, so the listener's end is not left to anybody else. */
+static void stop_here(struct sr_listener *self)
+{
+    if (!self->ending)
+        detach(self, self->life);
     begin_ending(self, true);
 }
 
@@ -224,21 +232,21 @@ static void limit(struct sr_service *service)
     sr_loop_post(self->owner.loop, &self->task);
 }
 
-/* The kernel forgets the old socket while its number still leads to it. */
-static void move(struct sr_service *service, int fd)
+/* The kernel forgets the old socket while its number still leads to it. One that has not begun yet
+ * finds the new one there. */
+static void move(struct sr_service *service, int fd, int at)
 {
     struct sr_listener *self = of_service(service);
     struct sockref_loop *loop = self->owner.loop;
 
     sr_mutex_lock(&loop->mutex);
-    if (self->life && !self->concluded) {
-        loop->backend->ops->forget(loop->backend, self->source.fd);
-        if (sr_fd_replace(fd, self->source.fd) < 0)
-            sr_fd_close(fd);
+    if (self->life)
+        loop->backend->ops->forget(loop->backend, at);
+    if (sr_fd_replace(fd, at) < 0)
+        sr_fd_close(fd);
+    if (self->life) {
         self->moved = true;
         sr_loop_post_locked(loop, &self->task);
-    } else {
-        sr_fd_close(fd);
     }
     sr_mutex_unlock(&loop->mutex);
 }
@@ -322,9 +330,29 @@ void sr_listener_drop(struct sr_listener *self)
     sr_service_leave(loop);
 }
 
-void sr_listener_begin(struct sr_listener *self, struct sr_life *life)
+void sr_listener_retract(struct sr_listener *self, struct sr_life *life)
+{
+    (void)sr_registry_detach(life, &self->service);
+    sr_registry_unhold(life->registry);
+    sr_life_release(life);
+    sr_listener_drop(self);
+}
+
+/* Its loop has run for the last time, so all that is left of its end is here. */
+static void end_unbegun(struct sr_listener *self, struct sr_life *life)
+{
+    detach(self, life);
+    sr_life_release(life);
+    sr_service_leave(self->owner.loop);
+    leave_registry(self);
+    let_go(self);
+}
+
+/* A loop that is being freed still runs what is posted, up to a moment. */
+bool sr_listener_begin(struct sr_listener *self, struct sr_life *life)
 {
     struct sockref_loop *loop = self->owner.loop;
+    bool begins;
 
     self->registry = life->registry;
     self->source.fd = life->file.fd;
@@ -333,13 +361,20 @@ void sr_listener_begin(struct sr_listener *self, struct sr_life *life)
         self->owner.options.max_buffered ? self->owner.options.max_buffered : life->max_buffered;
     /* One that the program bound may block, and accepting goes on until there is nobody left. */
     (void)sr_sys.tame(self->source.fd);
-    if (!is_unheld(self))
-        sr_loop_hold(loop, 1);
+    sr_loop_acquire(loop); /* it can all be over before the lock is free */
     sr_mutex_lock(&loop->mutex);
-    self->life = life;
-    sr_list_append(&loop->listeners, &self->node);
+    begins = sr_loop_post_locked(loop, &self->task);
+    if (begins) {
+        self->life = life;
+        sr_list_append(&loop->listeners, &self->node);
+        if (!is_unheld(self))
+            sr_loop_hold(loop, 1);
+    }
     sr_mutex_unlock(&loop->mutex);
-    sr_loop_post(loop, &self->task);
+    if (!begins)
+        end_unbegun(self, life);
+    sr_loop_release(loop);
+    return begins;
 }
 
 static struct sr_listener *find_going(struct sockref_loop *loop)

@@ -38,12 +38,18 @@ struct sr_listener {
  */
 int sr_listener_make(struct sockref_loop *loop, const struct sr_handlers *handlers, void *user,
                      struct sr_listener **out_listener);
-/* Give back one that was never attached. */
+/* Give back one that was never attached; or one that has not begun, of a life that nobody has seen.
+ * on_stop does not come. */
 void sr_listener_drop(struct sr_listener *self);
+void sr_listener_retract(struct sr_listener *self, struct sr_life *life);
 /* It was detached from its life, and is to accept no more. Any thread. */
 void sr_listener_part(struct sr_service *service, bool destroy);
-/* It is attached to a life, which is counted for it: begin to accept, in the loop's next turn. */
-void sr_listener_begin(struct sr_listener *self, struct sr_life *life);
+/*
+ * It is attached to a life, which is counted for it: begin to accept, in the loop's next turn.
+ * Returns false where the loop has ended: then it is gone, it never was served, and on_stop does
+ * not come.
+ */
+bool sr_listener_begin(struct sr_listener *self, struct sr_life *life);
 
 void sr_listener_event(struct sockref_loop *loop, struct sr_source *source);
 /* The turn ends: be done with those that end and have no connections left. */

@@ -83,7 +83,8 @@ int sockref_serve_on(sockref *self, sockref_loop *loop, const sockref_handlers *
         sr_listener_drop(listener);
         return status;
     }
-    sr_listener_begin(listener, life);
+    if (!sr_listener_begin(listener, life))
+        return sr_error_set(SOCKREF_ECLOSED, sockref_path(self), "the loop is being freed");
     return 0;
 }
 
@@ -152,7 +153,16 @@ uint64_t sockref_connection_count(const sockref *self)
     return connections;
 }
 
-int sr_serve_options(const sockref_options *options, struct sr_life *life)
+/* Their loop can't be reached any more. */
+static void stop_here(void (*on_stop)(void *user), void *user)
+{
+    sr_loop_enter();
+    on_stop(user);
+    sr_loop_leave();
+}
+
+int sr_serve_options(const sockref_options *options, struct sr_life *life,
+                     struct sr_service **out_service)
 {
     const struct sr_options_net *net = &options->net;
     struct sr_listener *listener;
@@ -161,8 +171,23 @@ int sr_serve_options(const sockref_options *options, struct sr_life *life)
     if (status < 0)
         return status;
     sr_registry_attach_life(life, &listener->service);
-    sr_listener_begin(listener, life);
+    *out_service = &listener->service;
     return 0;
+}
+
+void sr_serve_begin(struct sr_service *service, struct sr_life *life)
+{
+    struct sr_listener *listener = SR_LIST_OWNER(service, struct sr_listener, service);
+    void (*on_stop)(void *user) = listener->owner.handlers.on_stop;
+    void *user = listener->owner.user;
+
+    if (!sr_listener_begin(listener, life) && on_stop)
+        stop_here(on_stop, user);
+}
+
+void sr_serve_retract(struct sr_service *service, struct sr_life *life)
+{
+    sr_listener_retract(SR_LIST_OWNER(service, struct sr_listener, service), life);
 }
 
 void sr_serve_tell_unused(struct sockref_loop *loop, const sockref_options *options)
@@ -171,8 +196,11 @@ void sr_serve_tell_unused(struct sockref_loop *loop, const sockref_options *opti
 
     if (!options->net.has_handlers || !calls->on_stop)
         return;
-    if (loop)
-        loop->ran++;
+    if (!loop) {
+        stop_here(calls->on_stop, options->net.user);
+        return;
+    }
+    loop->ran++;
     calls->on_stop(options->net.user);
 }
 
@@ -216,7 +244,5 @@ void sr_serve_unused(const sockref_options *options)
         }
         free(unused);
     }
-    sr_loop_enter();
     sr_serve_tell_unused(NULL, options);
-    sr_loop_leave();
 }

@@ -12,11 +12,16 @@
 
 struct sr_hooks {
     /*
-     * Make the service that options ask for (options->net), attach it to a life that nobody can see
-     * yet (set life->service, acquire the life) and begin to accept. Returns 0 or a described
-     * status. Called by the thread that starts, with no lock held.
+     * Make the service that options ask for (options->net) and attach it to a life (set
+     * life->service, acquire the life). Returns 0 or a described status. Called by the thread that
+     * starts, with no lock held; that thread then does one of the next two, once.
      */
-    int (*serve)(const sockref_options *options, struct sr_life *life);
+    int (*serve)(const sockref_options *options, struct sr_life *life,
+                 struct sr_service **out_service);
+    /* Begin to accept. Where the loop has been freed meanwhile on_stop comes here and now. */
+    void (*serve_begin)(struct sr_service *service, struct sr_life *life);
+    /* Take it back: nobody has seen the life. None of its handlers is called. */
+    void (*serve_retract)(struct sr_service *service, struct sr_life *life);
     /* A start with handlers ends without a service of its own: have on_stop called on the options'
      * loop. */
     void (*serve_unused)(const sockref_options *options);

@@ -220,6 +220,7 @@ static void own(struct sr_joint *self, sockref *entry)
 {
     struct sr_life *life = self->life;
     sockref_options *kept = life->kept;
+    struct sr_service *service;
 
     life->share->stale = -1;
     sr_mutex_lock(&life->registry->mutex);
@@ -227,7 +228,9 @@ static void own(struct sr_joint *self, sockref *entry)
     life->kept = NULL;
     sr_mutex_unlock(&life->registry->mutex);
     end(self);
-    if (kept && sr_hooks.serve(kept, life) < 0) {
+    if (kept && sr_hooks.serve(kept, life, &service) == 0) {
+        sr_hooks.serve_begin(service, life);
+    } else if (kept) {
         sr_log(SR_LOG_THREAD_FAILED, SOCKREF_LOG_ERROR, sockref_last_error()->status,
                sr_entry_path(entry), "what was handed over is not served: %s",
                sockref_last_error()->message);
@@ -315,7 +318,7 @@ static void install(struct sr_life *life, int fd)
 {
     sr_mutex_lock(&life->registry->mutex);
     if (life->service)
-        life->service->move(life->service, fd);
+        life->service->move(life->service, fd, life->file.fd);
     else if (sr_fd_replace(fd, life->file.fd) < 0)
         sr_fd_close(fd);
     sr_mutex_unlock(&life->registry->mutex);

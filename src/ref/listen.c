@@ -36,7 +36,8 @@ struct attempt {
     struct sr_waiter
         *waiter; /* parked where somebody else is at it; NULL: the caller watches changes */
     int fd;      /* to adopt instead of binding, or -1 */
-    struct sr_sockfile drawn; /* bound already, because its port tells the name; or -1 */
+    struct sr_sockfile drawn;   /* bound already, because its port tells the name; or -1 */
+    struct sr_service *service; /* attached, and to begin when all can see the name; or NULL */
     struct sr_patience own_patience;
     struct sr_patience *patience; /* the waiter's, or own */
 };
@@ -297,11 +298,10 @@ static int start_life(struct attempt *attempt, struct sr_life *life)
 static void discard_life(struct attempt *attempt, struct sr_life *life)
 {
     struct sr_error *error = sr_error_take();
-    struct sr_service *service;
 
-    sr_mutex_lock(&attempt->registry->mutex);
-    service = sr_service_take(attempt->registry, life);
-    sr_mutex_unlock(&attempt->registry->mutex);
+    if (attempt->service)
+        sr_hooks.serve_retract(attempt->service, life);
+    attempt->service = NULL;
     if (attempt->fd >= 0) {
         /* Taken on success only: the descriptor and its file stay the caller's. */
         sr_fd_disown(life->file.fd);
@@ -309,8 +309,6 @@ static void discard_life(struct attempt *attempt, struct sr_life *life)
         life->file.has_file = false;
     }
     sr_remove_unseen(life);
-    if (service)
-        service->stop(service);
     sr_life_release(life);
     sr_error_give(error);
 }
@@ -342,7 +340,7 @@ static int attach(struct attempt *attempt, struct sr_life *life, bool joined)
         return status;
     if (joined)
         return keep_handlers(attempt, life);
-    return sr_hooks.serve(attempt->options, life);
+    return sr_hooks.serve(attempt->options, life, &attempt->service);
 }
 
 /* All that calls the system. Returns SR_SHARE_OWNED, JOINED, LATER, or a described status. */
@@ -453,6 +451,8 @@ static int start(struct attempt *attempt, sockref *entry)
         status = publish(attempt, entry, life, made == SR_SHARE_JOINED);
         if (status < 0)
             discard_life(attempt, life);
+        else if (attempt->service)
+            sr_hooks.serve_begin(attempt->service, life);
     } else if (status == SR_SHARE_LATER) {
         status = SR_LATER;
     }
