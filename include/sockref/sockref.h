@@ -499,6 +499,7 @@ SOCKREF_API int sockref_registry_listen(sockref_registry *self, const char *path
  * @return 0, or
  *   - -EINVAL: @p on_start is NULL, or an option belongs to the registry
  *   - SOCKREF_EPATH, SOCKREF_EPATHLEN: not a usable name
+ *   - SOCKREF_ECLOSED: its loop is being freed
  *   - SOCKREF_ESHUTDOWN, SOCKREF_EFORKED, -ENOMEM
  *   - -EAGAIN: the service thread could not be started
  * @since 0.1

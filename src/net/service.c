@@ -127,10 +127,11 @@ int sr_service_enter(struct sockref_loop **inout_loop)
                             "the loop belongs to the parent of this process");
     sr_mutex_lock(&loop->mutex);
     closing = loop->closing;
+    if (!closing)
+        sr_loop_acquire(loop); /* under the lock, after which it may be freed */
     sr_mutex_unlock(&loop->mutex);
     if (closing)
         return sr_error_set(SOCKREF_ECLOSED, NULL, "the loop is being freed");
-    sr_loop_acquire(loop);
     return 0;
 }
 

@@ -11,7 +11,8 @@
  * Whoever it was, the record stays with its loop until that has let go of it (`left`): the timer
  * and the place in the loop are the loop's to give back, and on_stop, where it is owed, is told
  * there. A try that is under way while somebody else delivers finds `over` and gives back what it
- * got.
+ * got; where the loop has let go of it meanwhile it tells on_stop as well, since only then it is
+ * known whether that is owed.
  *
  * A start is counted: by its loop, by a parked waiter (whose wake may come late), by a thread that
  * works on it.
@@ -144,7 +145,7 @@ static void leave(struct start *self) SR_EXCLUDES(mutex)
 
     sr_mutex_lock(&mutex);
     self->left = true;
-    settled = self->settled;
+    settled = self->settled || self->trying; /* else who tries settles it */
     sr_list_remove(&self->node);
     sr_loop_unpost(loop, &self->task);
     sr_mutex_unlock(&mutex);
@@ -181,7 +182,7 @@ static bool is_refusal(int status)
 static int attempt(struct start *self, bool first) SR_EXCLUDES(mutex)
 {
     struct sr_error *before = sr_error_take(), *error;
-    bool abandoned, refused;
+    bool abandoned, refused, owes_stop;
     sockref *ref = NULL;
     int status;
 
@@ -202,6 +203,7 @@ static int attempt(struct start *self, bool first) SR_EXCLUDES(mutex)
     refused = first && !abandoned && !self->cancelled && is_refusal(status);
     if (status == 0 || refused)
         self->settled = true;
+    owes_stop = self->left && !self->settled;
     if (!first && status == SOCKREF_ESHUTDOWN)
         self->cancelled = true; /* the registry ended under it */
     if (refused) {
@@ -230,6 +232,8 @@ static int attempt(struct start *self, bool first) SR_EXCLUDES(mutex)
         unpark(self);
     if (abandoned)
         sockref_release(ref);
+    if (owes_stop)
+        sr_serve_tell_unused(NULL, &self->options);
     return 0;
 }
 
@@ -357,6 +361,28 @@ err_free:
     return status;
 }
 
+/*
+ * Have the others see it, with a try under way. Returns 0, or a described status: the loop is being
+ * freed. sr_start_cancel_loop() looks at all that were listed before that began.
+ */
+static int enlist(struct start *self) SR_EXCLUDES(mutex)
+{
+    struct sockref_loop *loop = self->loop;
+    bool closing;
+
+    sr_mutex_lock(&mutex);
+    sr_mutex_lock(&loop->mutex);
+    closing = loop->closing;
+    sr_mutex_unlock(&loop->mutex);
+    self->trying = true;
+    if (!closing)
+        sr_list_append(&starts, &self->node);
+    sr_mutex_unlock(&mutex);
+    if (closing)
+        return sr_error_set(SOCKREF_ECLOSED, NULL, "the loop is being freed");
+    return 0;
+}
+
 int sockref_registry_start_listener(sockref_registry *self, const char *path,
                                     const sockref_options *options, sockref_start_fn on_start,
                                     void *user)
@@ -379,11 +405,13 @@ int sockref_registry_start_listener(sockref_registry *self, const char *path,
     start->user = user;
     atomic_store(&start->count, 2); /* the loop and us */
     sr_registry_pending_add(self);
-    sr_mutex_lock(&mutex);
-    start->trying = true;
-    sr_list_append(&starts, &start->node);
-    sr_mutex_unlock(&mutex);
-    status = attempt(start, true);
+    status = enlist(start);
+    if (status == 0) {
+        status = attempt(start, true);
+    } else {
+        sr_service_leave(start->loop);
+        let_go(start); /* for the loop */
+    }
     let_go(start);
     return status;
 }

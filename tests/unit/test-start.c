@@ -1,6 +1,9 @@
 /* Starts that do not block: src/net/start.c */
 #include "test-loop-helpers.h"
 
+#include "net/loop.h"
+#include "ref/state.h"
+
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -301,12 +304,16 @@ static void *failing_calloc(size_t count, size_t size)
     return allocations_left-- > 0 ? calloc(count, size) : NULL;
 }
 
+/* With a delay of the cleanup a start may fail when its handlers are in place already. */
 START_TEST(each_allocation_may_fail)
 {
     for (int n = 0;; n++) {
         struct outcome outcome = {0};
         sockref_options *options = options_here(true);
         int status;
+
+        ck_assert_int_eq(sockref_options_set_int(options, SOCKREF_OPT_CLEANUP_DELAY_MS, _i * 60000),
+                         0);
 
         allocations_left = n;
         sr_sys.malloc = failing_malloc;
@@ -321,15 +328,115 @@ START_TEST(each_allocation_may_fail)
         } else {
             DRIVE_UNTIL(outcome.calls == 1);
             ck_assert(outcome.status == 0 || outcome.status == -ENOMEM);
+            sockref_registry_cleanup(NULL, path);
             sockref_release(outcome.ref);
             DRIVE_UNTIL(handled.stops == 1);
         }
         drive_all();
+        ck_assert_int_eq(handled.stops, status == 0);
         ck_assert_int_eq(access(path, F_OK), -1);
         if (status == 0 && outcome.status == 0 && allocations_left > 0)
             break;
         ck_assert_int_lt(n, 200);
     }
+}
+END_TEST
+
+struct started {
+    struct outcome outcome;
+    sockref_registry *registry;
+    int status; /* of the call */
+};
+
+static void *start_here(void *arg)
+{
+    struct started *started = arg;
+    sockref_options *options = options_here(true);
+
+    started->status = sockref_registry_start_listener(started->registry, path, options, on_start,
+                                                      &started->outcome);
+    sockref_options_free(options);
+    return NULL;
+}
+
+/* It has a place in the loop, and is not listed among the starts. */
+START_TEST(a_start_on_a_loop_that_is_freed_meanwhile_is_refused)
+{
+    struct started started = {0};
+    unsigned before = atomic_load(&loop->count);
+    pthread_t thread;
+
+    ck_assert_int_eq(sockref_registry_new(NULL, &started.registry), 0);
+    sr_mutex_lock(&started.registry->mutex);
+    ck_assert_int_eq(pthread_create(&thread, NULL, start_here, &started), 0);
+    WAIT_UNTIL(atomic_load(&loop->count) > before);
+    sockref_loop_free(loop);
+    loop = NULL;
+    sr_mutex_unlock(&started.registry->mutex);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(started.status, SOCKREF_ECLOSED);
+    ck_assert_int_eq(started.outcome.calls, 0);
+    ck_assert_int_eq(handled.stops, 0);
+    ck_assert_int_eq(sockref_registry_drain(started.registry, PATIENCE_MS), 0);
+    sockref_registry_free(started.registry);
+}
+END_TEST
+
+static sem_t listening;
+
+/* Holds who listens until on_start has come. */
+static void wait_for_on_start(const sockref_log_record *log, void *user)
+{
+    struct outcome *outcome = user;
+
+    if (strcmp(log->event, "listening") != 0)
+        return;
+    sem_post(&listening);
+    WAIT_UNTIL(outcome->calls == 1);
+}
+
+/* The handlers are in use already, though the start is not over. */
+START_TEST(handlers_that_a_start_put_to_use_are_stopped_once)
+{
+    struct started started = {0};
+    pthread_t thread;
+
+    sem_init(&listening, 0, 0);
+    ck_assert_int_eq(sockref_set_log(wait_for_on_start, &started.outcome, NULL), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, start_here, &started), 0);
+    sem_wait(&listening);
+    sockref_loop_free(loop);
+    loop = NULL;
+    ck_assert_int_eq(started.outcome.calls, 1);
+    ck_assert_int_eq(started.outcome.status, SOCKREF_ECANCELED);
+    ck_assert_int_eq(handled.stops, 1);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(started.status, 0);
+    ck_assert_int_eq(handled.stops, 1);
+    sockref_set_log(NULL, NULL, NULL);
+}
+END_TEST
+
+/* The handlers can't be put to use any more. */
+START_TEST(handlers_of_a_start_whose_loop_goes_are_stopped_once)
+{
+    struct started started = {0};
+    pthread_t thread;
+
+    sem_init(&inside, 0, 0);
+    sem_init(&go_on, 0, 0);
+    sr_sys.bind = held_bind;
+    ck_assert_int_eq(pthread_create(&thread, NULL, start_here, &started), 0);
+    sem_wait(&inside);
+    sr_sys.bind = bind;
+    sockref_loop_free(loop);
+    loop = NULL;
+    ck_assert_int_eq(started.outcome.calls, 1);
+    ck_assert_int_eq(started.outcome.status, SOCKREF_ECANCELED);
+    sem_post(&go_on);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(started.outcome.calls, 1);
+    ck_assert_int_eq(handled.stops, 1);
 }
 END_TEST
 
@@ -395,7 +502,10 @@ int main(void)
     tcase_add_loop_test(tcase, freeing_its_registry_cancels_a_start_before_it_returns, 0, 2);
     tcase_add_test(tcase, a_start_without_a_loop_comes_on_the_service_thread);
     tcase_add_test(tcase, what_is_wrong_at_once_is_told_at_once);
-    tcase_add_test(tcase, each_allocation_may_fail);
+    tcase_add_loop_test(tcase, each_allocation_may_fail, 0, 2);
+    tcase_add_test(tcase, a_start_on_a_loop_that_is_freed_meanwhile_is_refused);
+    tcase_add_test(tcase, handlers_that_a_start_put_to_use_are_stopped_once);
+    tcase_add_test(tcase, handlers_of_a_start_whose_loop_goes_are_stopped_once);
     tcase_add_test(tcase, cancelling_races_with_the_outcome);
     tcase_add_test(tcase, freeing_registries_races_with_starts);
     suite_add_tcase(suite, tcase);
