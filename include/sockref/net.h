@@ -172,7 +172,8 @@ SOCKREF_API int sockref_options_set_handlers(sockref_options *self,
  * @brief Serve a listener: accept its connections and call handlers, until its end.
  *
  * When the last reference goes, or the name is revoked, it accepts no more, its connections are
- * destroyed, and on_stop follows.
+ * destroyed, and on_stop follows. Where somebody accepts from sockref_fd() as well, each connection
+ * goes to one of the two.
  *
  * Owner: the handlers are copied; @p user must live until on_stop. The reference stays the
  * caller's. Threads: any.

@@ -694,7 +694,8 @@ SOCKREF_API const char *sockref_path(const sockref *self);
  * @brief Lend the listening descriptor.
  *
  * It stays open while the reference lives, also after a revocation; of a name without a file it is
- * another socket then, which accepts nothing. Do not close it.
+ * another socket then, which accepts nothing. Do not close it. Accept from it only where the name
+ * is not served; else each connection goes to whoever is faster.
  *
  * Owner: borrowed while the reference lives. Threads: any.
  *
