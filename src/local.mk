@@ -36,6 +36,7 @@ libsockref_internal_la_SOURCES = \
 	src/name/guard.h \
 	src/name/guard_wire.h \
 	src/name/handover.c \
+	src/name/join.c \
 	src/name/lockfile.c \
 	src/name/lockfile.h \
 	src/name/mend.c \
@@ -56,12 +57,14 @@ libsockref_internal_la_SOURCES = \
 	src/name/sockfile.h \
 	src/name/sockname.c \
 	src/name/sockname.h \
+	src/name/start.c \
 	src/name/sweep.c \
 	src/name/sweep.h \
 	src/name/tcp.c \
 	src/name/tcp.h \
 	src/name/tcpsock.c \
 	src/name/tcpsock.h \
+	src/name/try.h \
 	src/net/accept.c \
 	src/net/accept.h \
 	src/net/address.c \
@@ -109,10 +112,14 @@ libsockref_internal_la_SOURCES = \
 	src/net/start.h \
 	src/net/timer.c \
 	src/net/timer.h \
+	src/ref/attempt.h \
+	src/ref/birth.c \
 	src/ref/cleanup.c \
 	src/ref/cleanup.h \
 	src/ref/ending.c \
 	src/ref/entry.h \
+	src/ref/exit.c \
+	src/ref/fate.c \
 	src/ref/fdwatch.h \
 	src/ref/fork.c \
 	src/ref/fork.h \
@@ -128,6 +135,8 @@ libsockref_internal_la_SOURCES = \
 	src/ref/registry.c \
 	src/ref/registry.h \
 	src/ref/remove.c \
+	src/ref/remove.h \
+	src/ref/revoke.c \
 	src/ref/service.c \
 	src/ref/slab.c \
 	src/ref/slab.h \

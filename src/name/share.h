@@ -51,6 +51,8 @@ struct sr_patience {
 
 enum { SR_SHARE_OWNED, SR_SHARE_JOINED, SR_SHARE_LATER };
 
+/* ---- start.c ---- */
+
 /*
  * Try to start or join. OWNED fills in out_file, and takes place; JOINED takes place as well, and
  * its file has no descriptor. LATER describes what it would wait for, and nothing is kept. Else a
@@ -66,6 +68,9 @@ int sr_share_start(struct sr_place *place, const char *path, const struct sr_wis
 int sr_share_bind_alone(struct sr_place *place, const char *path, const struct sr_wish *wish,
                         struct sr_patience *patience, struct sr_share *out,
                         struct sr_sockfile *out_file);
+
+/* ---- share.c ---- */
+
 bool sr_share_is_shared(const struct sr_share *self);
 
 /* Take byte 0: 0, SR_LOCK_BUSY at the deadline (0: don't wait), or a described status. */
@@ -95,6 +100,9 @@ void sr_share_close(struct sr_share *self);
 
 /* Write down in the lock file who this is and what it has; it owns the name. 0 or described. */
 int sr_share_write_record(struct sr_share *self, enum sr_record_state state);
+/* The same where a record tells already who this is. */
+int sr_share_write_down(struct sr_share *self, struct sr_record *record,
+                        enum sr_record_state state);
 /* What was bound becomes the name's identity, for the record, and for the guard at once. Takes the
  * descriptor that pins it, which may be -1. */
 void sr_share_identify(struct sr_share *self, const struct sr_sockfile *file, int pin);

@@ -5,50 +5,21 @@
  * with no lock held. Others are parked until it is done: then they share what it started, or, if it
  * failed, one of them tries.
  */
+#include "ref/attempt.h"
+
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/fd.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "name/path.h"
 #include "name/sockname.h"
-#include "name/tcpsock.h"
+#include "name/tcp.h"
 #include "ref/hooks.h"
-#include "ref/state.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
-#include <stdlib.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
-
-#define MOST_PATIENCE_NS 20000000u
-
-/* One attempt to start. */
-struct attempt {
-    sockref_registry *registry;
-    const sockref_options *options;
-    struct sr_settings settings;
-    struct sr_name name;
-    struct sr_place place;
-    struct sr_waiter
-        *waiter; /* parked where somebody else is at it; NULL: the caller watches changes */
-    int fd;      /* to adopt instead of binding, or -1 */
-    struct sr_sockfile drawn;   /* bound already, because its port tells the name; or -1 */
-    struct sr_service *service; /* attached, and to begin when all can see the name; or NULL */
-    struct sr_patience own_patience;
-    struct sr_patience *patience; /* the waiter's, or own */
-};
-
-static bool is_exclusive(const struct attempt *attempt)
-{
-    return attempt->settings.values[SOCKREF_OPT_EXCLUSIVE] != 0;
-}
 
 /* The entry of the name, with the directory's identity of this moment. */
-static sockref *find(sockref_registry *self, struct attempt *attempt) SR_REQUIRES(self->mutex)
+static sockref *find(sockref_registry *self, struct sr_attempt *attempt) SR_REQUIRES(self->mutex)
 {
     struct sr_name *name = &attempt->name;
     sockref *entry = sr_names_find_key(self, name);
@@ -66,7 +37,7 @@ static sockref *find(sockref_registry *self, struct attempt *attempt) SR_REQUIRE
     return entry;
 }
 
-static int park(sockref_registry *self, struct attempt *attempt, sockref *entry)
+static int park(sockref_registry *self, struct sr_attempt *attempt, sockref *entry)
     SR_REQUIRES(self->mutex)
 {
     if (attempt->waiter) {
@@ -76,12 +47,12 @@ static int park(sockref_registry *self, struct attempt *attempt, sockref *entry)
     return SR_PARKED;
 }
 
-static int share(sockref_registry *self, struct attempt *attempt, sockref *entry)
+static int share(sockref_registry *self, struct sr_attempt *attempt, sockref *entry)
     SR_REQUIRES(self->mutex)
 {
     uint64_t word = atomic_load(&entry->word);
 
-    if (is_exclusive(attempt))
+    if (sr_attempt_is_exclusive(attempt))
         return sr_error_set(
             sr_word_state(word) == SR_JOINED ? SOCKREF_EBUSY : SOCKREF_EEXISTS, attempt->name.path,
             sr_word_state(word) == SR_JOINED ? "another registry listens on the name"
@@ -103,7 +74,7 @@ static int share(sockref_registry *self, struct attempt *attempt, sockref *entry
 
 /* Look at the entry that was found, or make one. Returns 0: shared, REVIVED, START, SR_PARKED, or a
  * described status. */
-static int begin(sockref_registry *self, struct attempt *attempt, sockref **out_entry)
+static int begin(sockref_registry *self, struct sr_attempt *attempt, sockref **out_entry)
     SR_REQUIRES(self->mutex)
 {
     sockref *entry = find(self, attempt);
@@ -124,7 +95,7 @@ static int begin(sockref_registry *self, struct attempt *attempt, sockref **out_
     case SR_JOINED:
         return share(self, attempt, entry);
     case SR_LINGER:
-        if (is_exclusive(attempt))
+        if (sr_attempt_is_exclusive(attempt))
             return sr_error_set(SOCKREF_EBUSY, attempt->name.path,
                                 "other registries hold the name");
         sr_entry_change(entry, SR_LISTENING, 1);
@@ -147,235 +118,8 @@ static int begin(sockref_registry *self, struct attempt *attempt, sockref **out_
     }
 }
 
-static int bind_tcp(const struct attempt *attempt, const char *path, struct sr_sockfile *out_file,
-                    uint16_t *out_port)
-{
-    const int64_t *values = attempt->settings.values;
-    const struct sr_tcp_wish wish = {
-        .backlog = (int)values[SOCKREF_OPT_BACKLOG],
-        .ipv6_only = values[SOCKREF_OPT_IPV6_ONLY] != 0,
-        .reuse_port = values[SOCKREF_OPT_REUSE_PORT] != 0,
-    };
-
-    return sr_tcpsock_bind(path, &wish, out_file, out_port);
-}
-
-static int bind_once(struct attempt *attempt, struct sr_sockfile *out_file)
-{
-    const int64_t *values = attempt->settings.values;
-    const char *path = attempt->name.path;
-    uint16_t port;
-
-    if (sr_tcp_is_name(path))
-        return bind_tcp(attempt, path, out_file, &port);
-    return sr_sockfile_bind(&attempt->place, path, (int)values[SOCKREF_OPT_MODE],
-                            (int)values[SOCKREF_OPT_BACKLOG], out_file, NULL);
-}
-
-/*
- * A name without a file is taken until the kernel has let go of its socket, and a loop that was
- * just in an accept call keeps it for that moment: after a listener was closed under its loop, a
- * name in use is asked for again.
- */
-static int bind_patiently(struct attempt *attempt, struct sr_sockfile *out_file)
-{
-    uint64_t until = atomic_load(&attempt->registry->retired_ns) + MOST_PATIENCE_NS;
-    int status;
-
-    for (;;) {
-        status = bind_once(attempt, out_file);
-        if (status != -EADDRINUSE || sr_clock_ns() >= until)
-            return status;
-        sched_yield();
-    }
-}
-
-/* What an abstract name that is in use is: ours to join, where its owner is of our user. */
-static int join_abstract(struct attempt *attempt)
-{
-    struct ucred owner = {0};
-    socklen_t size = sizeof owner;
-    int fd, status = 0;
-
-    if (attempt->settings.values[SOCKREF_OPT_SHARE] == 0 || is_exclusive(attempt) ||
-        attempt->fd >= 0)
-        return sr_error_wrapped(SOCKREF_EBUSY, EADDRINUSE, "bind", attempt->name.path,
-                                "the abstract name is in use");
-    fd = sr_sockfile_dial(&attempt->place, attempt->name.path);
-    if (fd < 0)
-        return fd;
-    if (sr_sys.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &size) < 0)
-        status = sr_error_system(errno, "getsockopt", attempt->name.path);
-    else if (owner.uid != geteuid())
-        status = sr_error_wrapped(SOCKREF_EFOREIGN, EADDRINUSE, "bind", attempt->name.path,
-                                  "the abstract name belongs to another user");
-    sr_fd_close(fd);
-    return status < 0 ? status : SR_SHARE_JOINED;
-}
-
-static int start_abstract(struct attempt *attempt, struct sr_life *life)
-{
-    int status = attempt->fd >= 0 ? sr_sockfile_adopt(&attempt->place, attempt->name.path,
-                                                      attempt->fd, &life->file, NULL)
-                                  : bind_patiently(attempt, &life->file);
-
-    if (status == -EADDRINUSE)
-        status = join_abstract(attempt);
-    return status;
-}
-
-static int start_tcp(struct attempt *attempt, struct sr_life *life)
-{
-    if (attempt->fd >= 0)
-        return sr_tcpsock_adopt(attempt->name.path, attempt->fd, &life->file);
-    if (attempt->drawn.fd < 0)
-        return bind_patiently(attempt, &life->file);
-    life->file = attempt->drawn;
-    attempt->drawn.fd = -1;
-    return SR_SHARE_OWNED;
-}
-
-/* Somebody else bound the descriptor, and the file is theirs: it is never removed. */
-static int start_foreign(struct attempt *attempt, struct sr_life *life)
-{
-    int status =
-        sr_sockfile_adopt(&attempt->place, attempt->name.path, attempt->fd, &life->file, NULL);
-
-    life->file.has_file = false;
-    return status;
-}
-
-static bool asks_mode(const struct attempt *attempt)
-{
-    const uint32_t bit = 1u << SOCKREF_OPT_MODE;
-
-    return (attempt->options && attempt->options->set & bit) ||
-           attempt->registry->options.set & bit;
-}
-
-/* Returns SR_SHARE_OWNED, JOINED, LATER, or a described status. */
-static int start_in_directory(struct attempt *attempt, struct sr_life *life)
-{
-    const int64_t *values = attempt->settings.values;
-    const struct sr_wish wish = {
-        .mode = (int)values[SOCKREF_OPT_MODE],
-        .asks_mode = asks_mode(attempt),
-        .backlog = (int)values[SOCKREF_OPT_BACKLOG],
-        .exclusive = is_exclusive(attempt),
-        .guard = (int)values[SOCKREF_OPT_GUARD],
-        .fd = attempt->fd,
-    };
-    int (*start)(struct sr_place *, const char *, const struct sr_wish *, struct sr_patience *,
-                 struct sr_share *, struct sr_sockfile *) =
-        values[SOCKREF_OPT_SHARE] ? sr_share_start : sr_share_bind_alone;
-    int status;
-
-    life->share = sr_sys.calloc(1, sizeof *life->share);
-    if (!life->share)
-        return sr_error_no_memory();
-    status = start(&attempt->place, attempt->name.path, &wish, attempt->patience, life->share,
-                   &life->file);
-    if (status != SR_SHARE_OWNED && status != SR_SHARE_JOINED) {
-        free(life->share);
-        life->share = NULL;
-    }
-    return status;
-}
-
-/* Returns SR_SHARE_OWNED, JOINED, LATER, or a described status. */
-static int start_life(struct attempt *attempt, struct sr_life *life)
-{
-    if (sr_tcp_is_name(attempt->name.path))
-        return start_tcp(attempt, life);
-    if (sr_path_is_abstract(attempt->name.path))
-        return start_abstract(attempt, life);
-    if (attempt->fd >= 0 && attempt->settings.values[SOCKREF_OPT_KEEP_FILE])
-        return start_foreign(attempt, life);
-    return start_in_directory(attempt, life);
-}
-
-/* Give back what a start has got. */
-static void discard_life(struct attempt *attempt, struct sr_life *life)
-{
-    struct sr_error *error = sr_error_take();
-
-    if (attempt->service)
-        sr_hooks.serve_retract(attempt->service, life);
-    attempt->service = NULL;
-    if (attempt->fd >= 0) {
-        /* Taken on success only: the descriptor and its file stay the caller's. */
-        sr_fd_disown(life->file.fd);
-        life->file.fd = -1;
-        life->file.has_file = false;
-    }
-    sr_remove_unseen(life);
-    sr_life_release(life);
-    sr_error_give(error);
-}
-
-static bool has_handlers(const struct attempt *attempt)
-{
-    return attempt->options && attempt->options->net.has_handlers;
-}
-
-static int keep_handlers(struct attempt *attempt, struct sr_life *life)
-{
-    sockref_options *kept = sockref_options_new();
-
-    if (!kept)
-        return -ENOMEM;
-    kept->net = attempt->options->net;
-    life->kept = kept;
-    return 0;
-}
-
-/* Have it served, or wait for news of its owner. */
-static int attach(struct attempt *attempt, struct sr_life *life, bool joined)
-{
-    int status = 0;
-
-    if (joined && life->share)
-        status = sr_joint_begin(life);
-    if (status < 0 || !has_handlers(attempt))
-        return status;
-    if (joined)
-        return keep_handlers(attempt, life);
-    return sr_hooks.serve(attempt->options, life, &attempt->service);
-}
-
-/* All that calls the system. Returns SR_SHARE_OWNED, JOINED, LATER, or a described status. */
-static int make_life(struct attempt *attempt, struct sr_life **out_life)
-{
-    const int64_t *values = attempt->settings.values;
-    struct sr_life *life = sr_sys.calloc(1, sizeof *life);
-    int status, attached;
-
-    if (!life)
-        return sr_error_no_memory();
-    atomic_init(&life->count, 1);
-    life->file.fd = life->file.place.dir = -1;
-    atomic_store(&life->max_connections, (uint64_t)values[SOCKREF_OPT_MAX_CONNECTIONS]);
-    life->max_buffered = (uint64_t)values[SOCKREF_OPT_MAX_BUFFERED];
-    life->backlog = (int)values[SOCKREF_OPT_BACKLOG];
-    life->hands_over = values[SOCKREF_OPT_HANDOVER] != 0;
-    life->registry = attempt->registry;
-    sr_list_init(&life->deferred.node);
-    status = start_life(attempt, life);
-    if (status < 0 || status == SR_SHARE_LATER) {
-        free(life);
-        return status;
-    }
-    attached = attach(attempt, life, status == SR_SHARE_JOINED);
-    if (attached < 0) {
-        discard_life(attempt, life);
-        return attached;
-    }
-    *out_life = life;
-    return status;
-}
-
 /* The start failed: the entry goes back to what it was. */
-static void give_up(struct attempt *attempt, sockref *entry)
+static void give_up(struct sr_attempt *attempt, sockref *entry)
 {
     sockref_registry *self = attempt->registry;
     struct sr_list woken = SR_LIST_INIT(woken);
@@ -399,7 +143,7 @@ static void give_up(struct attempt *attempt, sockref *entry)
     sr_registry_wake(&woken);
 }
 
-static int prepare_delay(const struct attempt *attempt, sockref *entry)
+static int prepare_delay(const struct sr_attempt *attempt, sockref *entry)
 {
     int64_t delay = attempt->settings.values[SOCKREF_OPT_CLEANUP_DELAY_MS];
     struct sr_entry_more *more;
@@ -414,7 +158,7 @@ static int prepare_delay(const struct attempt *attempt, sockref *entry)
 }
 
 /* Let all see it. Refused where the registry was closed meanwhile. */
-static int publish(struct attempt *attempt, sockref *entry, struct sr_life *life, bool joined)
+static int publish(struct sr_attempt *attempt, sockref *entry, struct sr_life *life, bool joined)
 {
     sockref_registry *self = attempt->registry;
     struct sr_list woken = SR_LIST_INIT(woken);
@@ -441,16 +185,16 @@ static int publish(struct attempt *attempt, sockref *entry, struct sr_life *life
     return status;
 }
 
-static int start(struct attempt *attempt, sockref *entry)
+static int start(struct sr_attempt *attempt, sockref *entry)
 {
     struct sr_life *life = NULL;
     struct sr_error *error;
-    int status = make_life(attempt, &life), made = status;
+    int status = sr_birth_make(attempt, &life), made = status;
 
     if (status == SR_SHARE_OWNED || status == SR_SHARE_JOINED) {
         status = publish(attempt, entry, life, made == SR_SHARE_JOINED);
         if (status < 0)
-            discard_life(attempt, life);
+            sr_birth_discard(attempt, life);
         else if (attempt->service)
             sr_hooks.serve_begin(attempt->service, life);
     } else if (status == SR_SHARE_LATER) {
@@ -471,7 +215,7 @@ static int start(struct attempt *attempt, sockref *entry)
     return status;
 }
 
-static int run(struct attempt *attempt, sockref **out_ref)
+static int run(struct sr_attempt *attempt, sockref **out_ref)
 {
     sockref_registry *self = attempt->registry;
     sockref *entry = NULL;
@@ -488,7 +232,7 @@ static int run(struct attempt *attempt, sockref **out_ref)
     } else if (status == 0 || status == REVIVED) {
         if (status == REVIVED)
             sr_joint_revive(entry->rest->life);
-        if (has_handlers(attempt))
+        if (sr_attempt_has_handlers(attempt))
             sr_hooks.serve_unused(attempt->options);
         status = 0;
     }
@@ -497,33 +241,18 @@ static int run(struct attempt *attempt, sockref **out_ref)
     return status;
 }
 
-/* Which name a listen on port 0 means is known once it is bound. */
-static int draw_port(struct attempt *attempt, const char *path, char *out_path)
-{
-    struct sr_tcp tcp;
-    uint16_t port;
-    int status = bind_tcp(attempt, path, &attempt->drawn, &port);
-
-    if (status < 0)
-        return status;
-    (void)sr_tcp_parse(path, &tcp); /* it was bound */
-    tcp.port = port;
-    sr_tcp_format(&tcp, out_path);
-    return 0;
-}
-
 /* Check all that can be checked before anything happens, and pin the directory. */
-static int attempt_init(struct attempt *attempt, sockref_registry *registry, const char *path,
+static int attempt_init(struct sr_attempt *attempt, sockref_registry *registry, const char *path,
                         const sockref_options *options, char *buffer)
 {
     int status = sr_options_check_call(options);
 
     if (status < 0)
         return status;
-    *attempt = (struct attempt){.registry = registry,
-                                .options = options,
-                                .fd = -1,
-                                .drawn = {.fd = -1, .place = {.dir = -1}}};
+    *attempt = (struct sr_attempt){.registry = registry,
+                                   .options = options,
+                                   .fd = -1,
+                                   .drawn = {.fd = -1, .place = {.dir = -1}}};
     sr_options_resolve(options, &registry->options, &attempt->settings);
     if (!path) {
         bool unique = attempt->settings.values[SOCKREF_OPT_UNIQUE] != 0;
@@ -534,7 +263,7 @@ static int attempt_init(struct attempt *attempt, sockref_registry *registry, con
         path = buffer;
     }
     if (buffer && sr_tcp_draws_port(path)) {
-        status = draw_port(attempt, path, buffer);
+        status = sr_birth_draw_port(attempt, path, buffer);
         if (status < 0)
             return status;
         path = buffer;
@@ -557,7 +286,7 @@ close_drawn:
     return status;
 }
 
-static void attempt_clear(struct attempt *attempt)
+static void attempt_clear(struct sr_attempt *attempt)
 {
     sr_sockfile_close(&attempt->drawn);
     sr_place_close(&attempt->place);
@@ -568,7 +297,7 @@ int sr_registry_try_listen(sockref_registry *self, const char *path, const sockr
                            struct sr_waiter *waiter, sockref **out_ref)
 {
     char buffer[SR_PATH_MAX + 1];
-    struct attempt attempt;
+    struct sr_attempt attempt;
     int status = sr_registry_enter(&self);
 
     if (status == 0)
@@ -610,7 +339,7 @@ static uint64_t read_changes(sockref_registry *self)
 }
 
 /* Wait for what a try has to wait for. Returns 0, or a described status when there is no time. */
-static int wait_to_retry(struct attempt *attempt, int tried, uint64_t seen, uint64_t deadline,
+static int wait_to_retry(struct sr_attempt *attempt, int tried, uint64_t seen, uint64_t deadline,
                          unsigned tries)
 {
     const unsigned doublings = tries < 6 ? tries : 6;
@@ -625,7 +354,7 @@ static int wait_to_retry(struct attempt *attempt, int tried, uint64_t seen, uint
 }
 
 /* Try until it is done, or there is no more time. */
-static int run_patiently(struct attempt *attempt, sockref **out_ref)
+static int run_patiently(struct sr_attempt *attempt, sockref **out_ref)
 {
     uint64_t deadline = SR_CLOCK_NEVER, seen;
     int status;
@@ -648,7 +377,7 @@ int sockref_registry_listen(sockref_registry *self, const char *path,
                             const sockref_options *options, sockref **out_ref)
 {
     char buffer[SR_PATH_MAX + 1];
-    struct attempt attempt;
+    struct sr_attempt attempt;
     int status;
 
     if (!out_ref)
@@ -667,7 +396,7 @@ int sockref_registry_register_new(sockref_registry *self, const char *path, int 
                                   sockref **out_ref)
 {
     char told[SR_SOCKNAME_MAX];
-    struct attempt attempt;
+    struct sr_attempt attempt;
     struct stat info;
     int status;
 

@@ -1,4 +1,5 @@
-/* Start or join, and what stands in the way: src/name/share.c, src/name/recover.c. I2, I9. */
+/* Start or join, and what stands in the way: src/name/start.c, src/name/join.c, src/name/recover.c.
+ * I2, I9. */
 #include "base/error.h"
 #include "base/sys.h"
 #include "harness/faults.h"

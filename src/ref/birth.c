@@ -1,0 +1,255 @@
+/*
+ * What a start makes: the life of a name, bound or joined, and served where that is asked for. The
+ * thread that has the right to start the name does it, with no lock held.
+ */
+#include "ref/attempt.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/sys.h"
+#include "name/path.h"
+#include "name/tcpsock.h"
+#include "ref/hooks.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MOST_PATIENCE_NS 20000000u
+
+static int bind_tcp(const struct sr_attempt *attempt, const char *path,
+                    struct sr_sockfile *out_file, uint16_t *out_port)
+{
+    const int64_t *values = attempt->settings.values;
+    const struct sr_tcp_wish wish = {
+        .backlog = (int)values[SOCKREF_OPT_BACKLOG],
+        .ipv6_only = values[SOCKREF_OPT_IPV6_ONLY] != 0,
+        .reuse_port = values[SOCKREF_OPT_REUSE_PORT] != 0,
+    };
+
+    return sr_tcpsock_bind(path, &wish, out_file, out_port);
+}
+
+static int bind_once(struct sr_attempt *attempt, struct sr_sockfile *out_file)
+{
+    const int64_t *values = attempt->settings.values;
+    const char *path = attempt->name.path;
+    uint16_t port;
+
+    if (sr_tcp_is_name(path))
+        return bind_tcp(attempt, path, out_file, &port);
+    return sr_sockfile_bind(&attempt->place, path, (int)values[SOCKREF_OPT_MODE],
+                            (int)values[SOCKREF_OPT_BACKLOG], out_file, NULL);
+}
+
+/*
+ * A name without a file is taken until the kernel has let go of its socket, and a loop that was
+ * just in an accept call keeps it for that moment: after a listener was closed under its loop, a
+ * name in use is asked for again.
+ */
+static int bind_patiently(struct sr_attempt *attempt, struct sr_sockfile *out_file)
+{
+    uint64_t until = atomic_load(&attempt->registry->retired_ns) + MOST_PATIENCE_NS;
+    int status;
+
+    for (;;) {
+        status = bind_once(attempt, out_file);
+        if (status != -EADDRINUSE || sr_clock_ns() >= until)
+            return status;
+        sched_yield();
+    }
+}
+
+/* What an abstract name that is in use is: ours to join, where its owner is of our user. */
+static int join_abstract(struct sr_attempt *attempt)
+{
+    struct ucred owner = {0};
+    socklen_t size = sizeof owner;
+    int fd, status = 0;
+
+    if (attempt->settings.values[SOCKREF_OPT_SHARE] == 0 || sr_attempt_is_exclusive(attempt) ||
+        attempt->fd >= 0)
+        return sr_error_wrapped(SOCKREF_EBUSY, EADDRINUSE, "bind", attempt->name.path,
+                                "the abstract name is in use");
+    fd = sr_sockfile_dial(&attempt->place, attempt->name.path);
+    if (fd < 0)
+        return fd;
+    if (sr_sys.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &size) < 0)
+        status = sr_error_system(errno, "getsockopt", attempt->name.path);
+    else if (owner.uid != geteuid())
+        status = sr_error_wrapped(SOCKREF_EFOREIGN, EADDRINUSE, "bind", attempt->name.path,
+                                  "the abstract name belongs to another user");
+    sr_fd_close(fd);
+    return status < 0 ? status : SR_SHARE_JOINED;
+}
+
+static int start_abstract(struct sr_attempt *attempt, struct sr_life *life)
+{
+    int status = attempt->fd >= 0 ? sr_sockfile_adopt(&attempt->place, attempt->name.path,
+                                                      attempt->fd, &life->file, NULL)
+                                  : bind_patiently(attempt, &life->file);
+
+    if (status == -EADDRINUSE)
+        status = join_abstract(attempt);
+    return status;
+}
+
+static int start_tcp(struct sr_attempt *attempt, struct sr_life *life)
+{
+    if (attempt->fd >= 0)
+        return sr_tcpsock_adopt(attempt->name.path, attempt->fd, &life->file);
+    if (attempt->drawn.fd < 0)
+        return bind_patiently(attempt, &life->file);
+    life->file = attempt->drawn;
+    attempt->drawn.fd = -1;
+    return SR_SHARE_OWNED;
+}
+
+/* Somebody else bound the descriptor, and the file is theirs: it is never removed. */
+static int start_foreign(struct sr_attempt *attempt, struct sr_life *life)
+{
+    int status =
+        sr_sockfile_adopt(&attempt->place, attempt->name.path, attempt->fd, &life->file, NULL);
+
+    life->file.has_file = false;
+    return status;
+}
+
+static bool asks_mode(const struct sr_attempt *attempt)
+{
+    const uint32_t bit = 1u << SOCKREF_OPT_MODE;
+
+    return (attempt->options && attempt->options->set & bit) ||
+           attempt->registry->options.set & bit;
+}
+
+/* Returns SR_SHARE_OWNED, JOINED, LATER, or a described status. */
+static int start_in_directory(struct sr_attempt *attempt, struct sr_life *life)
+{
+    const int64_t *values = attempt->settings.values;
+    const struct sr_wish wish = {
+        .mode = (int)values[SOCKREF_OPT_MODE],
+        .asks_mode = asks_mode(attempt),
+        .backlog = (int)values[SOCKREF_OPT_BACKLOG],
+        .exclusive = sr_attempt_is_exclusive(attempt),
+        .guard = (int)values[SOCKREF_OPT_GUARD],
+        .fd = attempt->fd,
+    };
+    int (*start)(struct sr_place *, const char *, const struct sr_wish *, struct sr_patience *,
+                 struct sr_share *, struct sr_sockfile *) =
+        values[SOCKREF_OPT_SHARE] ? sr_share_start : sr_share_bind_alone;
+    int status;
+
+    life->share = sr_sys.calloc(1, sizeof *life->share);
+    if (!life->share)
+        return sr_error_no_memory();
+    status = start(&attempt->place, attempt->name.path, &wish, attempt->patience, life->share,
+                   &life->file);
+    if (status != SR_SHARE_OWNED && status != SR_SHARE_JOINED) {
+        free(life->share);
+        life->share = NULL;
+    }
+    return status;
+}
+
+/* Returns SR_SHARE_OWNED, JOINED, LATER, or a described status. */
+static int start_life(struct sr_attempt *attempt, struct sr_life *life)
+{
+    if (sr_tcp_is_name(attempt->name.path))
+        return start_tcp(attempt, life);
+    if (sr_path_is_abstract(attempt->name.path))
+        return start_abstract(attempt, life);
+    if (attempt->fd >= 0 && attempt->settings.values[SOCKREF_OPT_KEEP_FILE])
+        return start_foreign(attempt, life);
+    return start_in_directory(attempt, life);
+}
+
+void sr_birth_discard(struct sr_attempt *attempt, struct sr_life *life)
+{
+    struct sr_error *error = sr_error_take();
+
+    if (attempt->service)
+        sr_hooks.serve_retract(attempt->service, life);
+    attempt->service = NULL;
+    if (attempt->fd >= 0) {
+        /* Taken on success only: the descriptor and its file stay the caller's. */
+        sr_fd_disown(life->file.fd);
+        life->file.fd = -1;
+        life->file.has_file = false;
+    }
+    sr_remove_unseen(life);
+    sr_life_release(life);
+    sr_error_give(error);
+}
+
+static int keep_handlers(struct sr_attempt *attempt, struct sr_life *life)
+{
+    sockref_options *kept = sockref_options_new();
+
+    if (!kept)
+        return -ENOMEM;
+    kept->net = attempt->options->net;
+    life->kept = kept;
+    return 0;
+}
+
+/* Have it served, or wait for news of its owner. */
+static int attach(struct sr_attempt *attempt, struct sr_life *life, bool joined)
+{
+    int status = 0;
+
+    if (joined && life->share)
+        status = sr_joint_begin(life);
+    if (status < 0 || !sr_attempt_has_handlers(attempt))
+        return status;
+    if (joined)
+        return keep_handlers(attempt, life);
+    return sr_hooks.serve(attempt->options, life, &attempt->service);
+}
+
+int sr_birth_make(struct sr_attempt *attempt, struct sr_life **out_life)
+{
+    const int64_t *values = attempt->settings.values;
+    struct sr_life *life = sr_sys.calloc(1, sizeof *life);
+    int status, attached;
+
+    if (!life)
+        return sr_error_no_memory();
+    atomic_init(&life->count, 1);
+    life->file.fd = life->file.place.dir = -1;
+    atomic_store(&life->max_connections, (uint64_t)values[SOCKREF_OPT_MAX_CONNECTIONS]);
+    life->max_buffered = (uint64_t)values[SOCKREF_OPT_MAX_BUFFERED];
+    life->backlog = (int)values[SOCKREF_OPT_BACKLOG];
+    life->hands_over = values[SOCKREF_OPT_HANDOVER] != 0;
+    life->registry = attempt->registry;
+    sr_list_init(&life->deferred.node);
+    status = start_life(attempt, life);
+    if (status < 0 || status == SR_SHARE_LATER) {
+        free(life);
+        return status;
+    }
+    attached = attach(attempt, life, status == SR_SHARE_JOINED);
+    if (attached < 0) {
+        sr_birth_discard(attempt, life);
+        return attached;
+    }
+    *out_life = life;
+    return status;
+}
+
+int sr_birth_draw_port(struct sr_attempt *attempt, const char *path, char *out_path)
+{
+    struct sr_tcp tcp;
+    uint16_t port;
+    int status = bind_tcp(attempt, path, &attempt->drawn, &port);
+
+    if (status < 0)
+        return status;
+    (void)sr_tcp_parse(path, &tcp); /* it was bound */
+    tcp.port = port;
+    sr_tcp_format(&tcp, out_path);
+    return 0;
+}
