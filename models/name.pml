@@ -48,7 +48,8 @@
 #define LIVE 2
 #define I (LOCKS + 1)
 byte lock_name;
-byte byte0[I], byte1[I], byte2[I], slots[I], opens[I];
+byte byte0[I], byte1[I], byte3[I], slots[I], opens[I];
+byte byte2[I]; /* the slot among them that was taken with bytes 0 and 1 */
 byte state[I], recorded[I], owner[I];
 
 /* The socket and the control socket: the inode behind the name of each; a pair has one number. */
@@ -101,7 +102,7 @@ byte i, t; /* scratch: 0 between steps */
 inline settle(l) {
     if
     :: opens[l] == 0 && lock_name != l ->
-        byte0[l] = 0; byte1[l] = 0; byte2[l] = 0; slots[l] = 0;
+        byte0[l] = 0; byte1[l] = 0; byte2[l] = 0; byte3[l] = 0; slots[l] = 0;
         state[l] = NONE; recorded[l] = 0; owner[l] = 0
     :: else
     fi
@@ -140,7 +141,13 @@ inline free_bytes(l, id, mask) {
     if :: byte0[l] == id -> byte0[l] = 0 :: else fi;
     if :: byte1[l] == id -> byte1[l] = 0 :: else fi;
     if :: byte2[l] == id -> byte2[l] = 0 :: else fi;
+    if :: byte3[l] == id -> byte3[l] = 0 :: else fi;
     slots[l] = slots[l] & mask
+}
+
+inline free_slot(w) {
+    if :: byte2[lock[w]] == w + 1 -> byte2[lock[w]] = 0 :: else fi;
+    slots[lock[w]] = slots[lock[w]] & NOT(w)
 }
 
 inline close_lock(w) {
@@ -175,7 +182,7 @@ inline die_lock(w) {
 }
 
 /* Device and inode may come again once nobody has the inode; with its birth time it is another one. */
-inline new_socket(who, is_foreign, out) {
+inline new_number(out) {
     d_step {
         i = 1;
         do
@@ -184,9 +191,7 @@ inline new_socket(who, is_foreign, out) {
         od;
         assert(i <= SOCKS);
         out = i;
-        bound[i] = BIT(who);
-        foreign[i] = is_foreign;
-        path = i;
+        foreign[i] = false;
 #ifndef MUTANT_NO_BIRTH_TIME
         t = 1;
         do
@@ -203,6 +208,8 @@ inline new_socket(who, is_foreign, out) {
         t = 0
     }
 }
+
+inline bind_socket(s, who) { bound[s] = BIT(who); path = s }
 
 inline close_sockets(w) {
     if
@@ -431,8 +438,9 @@ locking:
 #else
     :: atomic { byte0[MY] == 0 && lock_name == MY -> byte0[MY] = w + 1 }
     :: atomic { byte0[MY] == 0 && lock_name != MY -> close_lock(w); goto start }
-    /* Mostly both at once, so byte 1 is held when the name is looked at. */
-    :: atomic { byte0[MY] == 0 && byte1[MY] == 0 -> byte0[MY] = w + 1; byte1[MY] = w + 1; goto recheck }
+    /* Mostly both at once, and a slot with them, so they are held when the name is looked at. */
+    :: atomic { byte0[MY] == 0 && byte1[MY] == 0 ->
+        byte0[MY] = w + 1; byte1[MY] = w + 1; byte2[MY] = w + 1; slots[MY] = slots[MY] | BIT(w); goto recheck }
 #endif
     :: atomic { byte0[MY] != 0 -> close_lock(w); FORGET; goto later }
     :: atomic { MORTAL(w) -> kills++; goto killed }
@@ -475,45 +483,43 @@ bind:
     S(write_record(MY, BINDING, w + 1, 0));
 #endif
     S(if
+      :: ctl == 0 -> new_number(sock[w]); ctl = sock[w]; listens[ctl] = BIT(w)
+      :: else -> write_record(MY, NONE, 0, 0); goto recover /* a dead owner's, which is recovered now */
+      fi);
+    S(if
       :: path == 0 ->
         CHECK(responsible == 0 || dying[responsible - 1], two_owners);
-        new_socket(w, false, sock[w]);
+        bind_socket(sock[w], w);
         responsible = w + 1
-      :: else -> goto clear
+      :: else -> goto undo
       fi);
     S(
 #ifdef MUTANT_WATCH_LATE
       watched[w] = true;
 #endif
-      if :: path == sock[w] -> pin[w] = sock[w] :: else fi);
-    S(if
-      :: path == sock[w] && ctl == 0 -> ctl = sock[w]; listens[ctl] = BIT(w)
-      :: path == sock[w] && ctl != 0 -> remove(w + 1); goto undo
-      :: path != sock[w] -> goto undo
-      fi);
+      if :: path == sock[w] -> pin[w] = sock[w] :: else -> goto undo fi);
     S(slots[MY] = slots[MY] | BIT(w); write_record(MY, LIVE, w + 1, sock[w]);
       publish(w); STARTING(w, false);
       byte0[MY] = 0);
     goto owning;
 
-    /* Somebody has replaced it; or a dead owner's control socket is there, which is recovered now. */
+    /* EFOREIGN, or EADDRINUSE: somebody was faster, or has replaced it. Nothing of a dead owner is left. */
 undo:
-    S(UNPIN; close_socket(w); responsible = 0);
-    S(if
-      :: path == 0 && ctl != 0 -> write_record(MY, NONE, 0, 0); goto recover
-      :: else -> goto clear
-      fi);
-
-    /* EFOREIGN, or EADDRINUSE: somebody was faster. Nothing of a dead owner is left. */
+    S(if :: responsible == w + 1 -> responsible = 0 :: else fi;
+      remove_control(w + 1); close_control(w); close_socket(w));
 clear:
     S(write_record(MY, NONE, 0, 0));
-    S(if :: slots[MY] == 0 -> unlink_lock(MY) :: else fi);
+#ifndef MUTANT_COUNTS_EARLY
+    S(free_slot(w));
+#endif
+    S(if :: (slots[MY] & NOT(w)) == 0 -> unlink_lock(MY) :: else fi);
     S(close_lock(w));
     S(FORGET; STARTING(w, false); goto again);
 
     /* LATER. What this try has made does not stay behind; what tells of a dead owner does. */
 put_off:
 #ifndef MUTANT_LATER_KEEPS
+    S(free_slot(w));
     S(if :: slots[MY] == 0 && state[MY] == NONE -> unlink_lock(MY) :: else fi);
 #endif
     S(close_lock(w));
@@ -547,7 +553,7 @@ join:
 retire:
 #ifndef MUTANT_NO_TURN
     S(if
-      :: byte2[MY] == 0 && IS_ZOMBIE(MY) -> byte2[MY] = w + 1
+      :: byte3[MY] == 0 && IS_ZOMBIE(MY) -> byte3[MY] = w + 1
       :: else -> close_lock(w); FORGET; goto later
       fi);
 #endif
@@ -620,7 +626,11 @@ look:
 
 let_go:
     S(slots[MY] = slots[MY] & NOT(w); hang_up_own(w); joined[w] = 0);
-    S(if :: byte1[MY] == 0 -> goto tidy :: else fi);
+    S(if
+      :: byte1[MY] == 0 -> goto tidy
+      :: byte1[MY] != 0 && byte2[MY] != 0 -> goto let_went /* it counts the holders later */
+      :: else
+      fi);
 #ifdef MUTANT_TRUST_BYTE1
     S(goto let_went);
 #else
@@ -657,7 +667,7 @@ taking:
 #ifdef MUTANT_NO_TURN
       :: byte1[MY] == 0 -> byte1[MY] = w + 1
 #else
-      :: byte1[MY] == 0 && byte2[MY] == 0 -> byte1[MY] = w + 1; byte2[MY] = w + 1
+      :: byte1[MY] == 0 && byte3[MY] == 0 -> byte1[MY] = w + 1; byte3[MY] = w + 1
 #endif
       :: else -> goto decline
       fi);
@@ -667,9 +677,9 @@ taking:
     S(if :: path != 0 && path == joined[w] :: else -> goto decline fi);
 #endif
     S(write_record(MY, LIVE, w + 1, sock[w]); responsible = w + 1; publish(w));
-    S(byte2[MY] = 0; answer[w] = TAKEN; conn[w] = 0; joined[w] = 0; goto owning);
+    S(byte3[MY] = 0; answer[w] = TAKEN; conn[w] = 0; joined[w] = 0; goto owning);
 decline:
-    S(if :: byte1[MY] == w + 1 -> byte1[MY] = 0; byte2[MY] = 0 :: else fi);
+    S(if :: byte1[MY] == w + 1 -> byte1[MY] = 0; byte3[MY] = 0 :: else fi);
     S(UNPIN; close_control(w); close_socket(w); answer[w] = DECLINED; goto waiting);
 
     /* --- the owner --- */
@@ -677,7 +687,7 @@ owning:
     S(byte0[MY] == 0 -> byte0[MY] = w + 1);
     S(if
       :: (slots[MY] & NOT(w)) == 0 -> goto last /* its own slot goes with the rest */
-      :: else -> slots[MY] = slots[MY] & NOT(w)
+      :: else -> free_slot(w)
       fi);
 #ifdef LINGER
     goto looked;
@@ -862,8 +872,8 @@ enter:
     G(if
       :: byte1[g] == 0 -> byte1[g] = ID
       :: else ->
-        CHECK(!(byte1[g] == 1 && dead[0] && byte2[g] == 0 && state[g] == NONE), blocked); /* nobody could retire it */
-        t = byte2[g];
+        CHECK(!(byte1[g] == 1 && dead[0] && byte3[g] == 0 && state[g] == NONE), blocked); /* nobody could retire it */
+        t = byte3[g];
         free_bytes(g, ID, 255); opens[g]--; settle(g); g = 0;
         if
         :: IS_DONE && t == 0 -> goto done
@@ -899,7 +909,7 @@ done:
 
     /* It tries again for half a second: a process that is dying has closed all by then. */
 again:
-    G(NOBODY_IS_DYING && (lock_name == 0 || byte2[lock_name] == 0) -> goto enter);
+    G(NOBODY_IS_DYING && (lock_name == 0 || byte3[lock_name] == 0) -> goto enter);
 unsure:
     G(lock_name == 0 || byte1[lock_name] != 0 || !IS_UNSURE(lock_name) -> goto enter);
 
@@ -929,7 +939,7 @@ proctype stranger() {
         fi;
         if
         :: atomic { path == 0 ->
-            new_socket(STRANGER, true, s);
+            new_number(s); foreign[s] = true; bind_socket(s, STRANGER);
 #ifdef SLOW_BIND
             bound[s] = 0; fresh = s
 #endif

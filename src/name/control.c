@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/sys.h"
+#include "name/bound.h"
 #include "name/lockfile.h"
 #include "name/path.h"
 #include "name/sockfile.h"
@@ -30,6 +31,18 @@ static int address_of(const struct sr_place *place, const char *path,
     if (sr_sockfile_address(place, leaf, out))
         return 0;
     return sr_error_set(SOCKREF_EPATHLEN, path, "the name is too long for its control socket");
+}
+
+/* By the spelling of a path; false where that is too long. */
+static bool address_beside(const char *path, const char *leaf, struct sockaddr_un *out)
+{
+    size_t before = (size_t)(sr_path_leaf(path) - path), length = strlen(leaf);
+
+    if (before + length > SR_SUN_PATH_MAX)
+        return false;
+    memcpy(out->sun_path, path, before);
+    memcpy(out->sun_path + before, leaf, length + 1);
+    return true;
 }
 
 static int bind_control(int fd, const struct sr_place *place, const char *path, const char *leaf,
@@ -56,7 +69,7 @@ static int bind_control(int fd, const struct sr_place *place, const char *path, 
     return sr_error_system(refused, "listen", path);
 }
 
-int sr_control_listen(const struct sr_place *place, const char *path, int *out_fd)
+int sr_control_listen(const struct sr_place *place, const char *path, bool by_path, int *out_fd)
 {
     char leaf[SR_LOCKFILE_NAME_MAX];
     struct sockaddr_un address;
@@ -64,6 +77,8 @@ int sr_control_listen(const struct sr_place *place, const char *path, int *out_f
 
     if (status < 0)
         return status;
+    if (by_path)
+        address_beside(path, leaf, &address);
     fd = sr_fd_socket(AF_UNIX, SOCK_SEQPACKET);
     if (fd < 0)
         return fd == -ENOMEM ? sr_error_no_memory() : sr_error_system(-fd, "socket", path);
@@ -104,6 +119,19 @@ int sr_control_connect(const struct sr_place *place, const char *path, int *out_
     }
 }
 
+/* It was bound by a path that leads to another directory now, or did so then. */
+static void remove_elsewhere(int fd)
+{
+    struct sockaddr_un address = {0};
+    socklen_t length = sizeof address;
+    struct stat info;
+
+    if (sr_sys.getsockname(fd, (struct sockaddr *)&address, &length) == 0 &&
+        sr_sys.fstatat(AT_FDCWD, address.sun_path, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISSOCK(info.st_mode) && sr_bound_to(fd, &info) == SR_BOUND_HERE)
+        sr_sys.unlinkat(AT_FDCWD, address.sun_path, 0);
+}
+
 int sr_control_remove(const struct sr_place *place, const char *path, int *inout_fd)
 {
     char leaf[SR_LOCKFILE_NAME_MAX];
@@ -113,10 +141,13 @@ int sr_control_remove(const struct sr_place *place, const char *path, int *inout
     if (*inout_fd < 0)
         return 0;
     sr_lockfile_name(sr_path_leaf(path), ".srctl", leaf);
-    if (sr_sys.fstatat(place->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0)
-        status = errno == ENOENT ? 0 : sr_error_system(errno, "fstatat", path);
-    else if (S_ISSOCK(info.st_mode) && info.st_uid == place->user &&
-             sr_sys.unlinkat(place->dir, leaf, 0) < 0)
+    if (sr_sys.fstatat(place->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0) {
+        if (errno == ENOENT)
+            remove_elsewhere(*inout_fd);
+        else
+            status = sr_error_system(errno, "fstatat", path);
+    } else if (S_ISSOCK(info.st_mode) && info.st_uid == place->user &&
+               sr_sys.unlinkat(place->dir, leaf, 0) < 0)
         status = sr_error_system(errno, "unlinkat", path);
     sr_fd_close(*inout_fd);
     *inout_fd = -1;

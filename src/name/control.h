@@ -8,6 +8,7 @@
 
 #include "name/place.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,14 +22,19 @@ enum sr_control_word {
     SR_CONTROL_MOVED,     /* owner to joiner: somebody else owns the name now, connect anew */
 };
 
-/* Bind and listen, with byte 0 held and nothing there. Returns 0 or a described status. */
-int sr_control_listen(const struct sr_place *place, const char *path, int *out_fd);
+/*
+ * Bind and listen, with byte 0 held and nothing there. by_path: where it fits, by the spelling of
+ * path in place of the directory's descriptor, which is cheaper; then the caller makes sure that it
+ * leads to the directory. Returns 0 or a described status.
+ */
+int sr_control_listen(const struct sr_place *place, const char *path, bool by_path, int *out_fd);
 /*
  * Connect. Returns 0, where *out_fd may stay -1 because too many wait to be accepted;
  * SR_CONTROL_REFUSED: nobody listens; or a described status.
  */
 int sr_control_connect(const struct sr_place *place, const char *path, int *out_fd);
-/* Remove the owner's control socket and close it. 0 or a described status. */
+/* Remove the owner's control socket, wherever it was bound, and close it. 0 or a described status.
+ */
 int sr_control_remove(const struct sr_place *place, const char *path, int *inout_fd);
 
 /* Send a word, with SR_CONTROL_FDS descriptors or NULL. Returns 0 or -errno. */

@@ -65,7 +65,7 @@ static int read_record(struct sr_try *try)
 
 /*
  * The owner is proven dead, but a child of it, which never became another program, holds its lock:
- * what it bound is removed, and the lock file's name goes on to a new one. Without byte 2 it may be
+ * what it bound is removed, and the lock file's name goes on to a new one. Without byte 3 it may be
  * an heir who has byte 1, and has not written the record yet.
  */
 static int retire(struct sr_try *try)

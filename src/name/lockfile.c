@@ -32,8 +32,10 @@ void sr_lockfile_name(const char *leaf, const char *suffix, char out[SR_LOCKFILE
 {
     size_t length = strlen(leaf);
 
-    if (length <= LEAF_MOST) {
-        snprintf(out, SR_LOCKFILE_NAME_MAX, ".%s%s", leaf, suffix);
+    if (length <= LEAF_MOST) { /* several times in a start, so not by printf */
+        out[0] = '.';
+        memcpy(out + 1, leaf, length);
+        memcpy(out + 1 + length, suffix, strlen(suffix) + 1);
         return;
     }
     snprintf(out, SR_LOCKFILE_NAME_MAX, ".~%.40s~%016llx%s", leaf,
@@ -80,19 +82,19 @@ int sr_lockfile_take(struct sr_lockfile *self, const char *path, int64_t byte)
     return take_range(self, path, byte, 1);
 }
 
-/* Bytes 0 and 1 at once; where one of them is busy, one after the other. */
-static int take_to_own(struct sr_lockfile *self, const char *path, bool *out_owner)
+/* Bytes 0, 1 and 2 at once; where one of them is busy, 0 and 1 one after the other. */
+static int take_to_own(struct sr_lockfile *self, const char *path, struct sr_taken *out)
 {
-    int status = take_range(self, path, SR_BYTE_CHANGE, SR_BYTE_OWNER - SR_BYTE_CHANGE + 1), owner;
+    int status = take_range(self, path, SR_BYTE_CHANGE, SR_BYTE_FIRST - SR_BYTE_CHANGE + 1), owner;
 
-    *out_owner = status == 0;
+    *out = (struct sr_taken){status == 0, status == 0 ? SR_BYTE_FIRST : 0};
     if (status != SR_LOCK_BUSY)
         return status;
     status = sr_lockfile_take(self, path, SR_BYTE_CHANGE);
     if (status != 0)
         return status;
     owner = sr_lockfile_take(self, path, SR_BYTE_OWNER);
-    *out_owner = owner == 0;
+    out->is_owner = owner == 0;
     return owner < 0 ? owner : 0;
 }
 
@@ -123,6 +125,14 @@ int64_t sr_lockfile_take_slot(struct sr_lockfile *self, const char *path, uint64
     return sr_error_set(SOCKREF_ELIMIT, path, "no free slot was found among the name's holders");
 }
 
+bool sr_lockfile_has_starter(const struct sr_lockfile *self)
+{
+    struct flock found;
+
+    return lock_range(self->fd, F_OFD_GETLK, F_WRLCK, SR_BYTE_FIRST, 1, &found) == 0 &&
+           found.l_type != F_UNLCK;
+}
+
 bool sr_lockfile_has_owner(const struct sr_lockfile *self)
 {
     struct flock found;
@@ -135,7 +145,8 @@ bool sr_lockfile_has_slots(const struct sr_lockfile *self)
 {
     struct flock found;
 
-    return lock_range(self->fd, F_OFD_GETLK, F_WRLCK, SR_BYTE_SLOTS, 0, &found) < 0 ||
+    /* An heir's byte is in between: it has a slot as well. */
+    return lock_range(self->fd, F_OFD_GETLK, F_WRLCK, SR_BYTE_FIRST, 0, &found) < 0 ||
            found.l_type != F_UNLCK;
 }
 
@@ -166,7 +177,8 @@ static uint64_t count_range(const struct sr_lockfile *self, int64_t from, int64_
 
 uint64_t sr_lockfile_count_slots(const struct sr_lockfile *self)
 {
-    return count_range(self, SR_BYTE_SLOTS, SR_BYTE_SLOTS + (int64_t)SLOT_RANGE);
+    return count_range(self, SR_BYTE_FIRST, SR_BYTE_FIRST) +
+           count_range(self, SR_BYTE_SLOTS, SR_BYTE_SLOTS + (int64_t)SLOT_RANGE);
 }
 
 static int describe_open(int status, const char *path, const char *name)
@@ -335,9 +347,9 @@ static void abandon(struct sr_lockfile *self, const struct sr_place *place, cons
     sr_error_give(error);
 }
 
-/* With out_owner byte 1 is taken as well where it is free. */
-static int enter_file(const struct sr_place *place, const char *path, bool create, bool *out_owner,
-                      struct sr_lockfile *out)
+/* With out_taken byte 1 is taken as well where it is free, and a slot with it. */
+static int enter_file(const struct sr_place *place, const char *path, bool create,
+                      struct sr_taken *out_taken, struct sr_lockfile *out)
 {
     struct sr_lockfile self = {.fd = -1};
     char name[SR_LOCKFILE_NAME_MAX];
@@ -348,7 +360,7 @@ static int enter_file(const struct sr_place *place, const char *path, bool creat
     for (int i = 0; i < MOST_REOPEN; i++) {
         status = open_file(place, path, name, create, &self);
         if (status == 0)
-            status = out_owner ? take_to_own(&self, path, out_owner)
+            status = out_taken ? take_to_own(&self, path, out_taken)
                                : sr_lockfile_take(&self, path, SR_BYTE_CHANGE);
         if (status < 0 && self.fd >= 0 && create)
             abandon(&self, place, path);
@@ -377,14 +389,19 @@ int sr_lockfile_enter(const struct sr_place *place, const char *path, bool creat
 }
 
 int sr_lockfile_enter_to_own(const struct sr_place *place, const char *path,
-                             struct sr_lockfile *out, bool *out_owner)
+                             struct sr_lockfile *out, struct sr_taken *out_taken)
 {
-    return enter_file(place, path, true, out_owner, out);
+    return enter_file(place, path, true, out_taken, out);
 }
 
 int sr_lockfile_reenter(struct sr_lockfile *self, const char *path)
 {
     return sr_lockfile_take(self, path, SR_BYTE_CHANGE);
+}
+
+int sr_lockfile_reenter_alone(struct sr_lockfile *self, const char *path)
+{
+    return take_range(self, path, SR_BYTE_CHANGE, 0);
 }
 
 void sr_lockfile_close(struct sr_lockfile *self)

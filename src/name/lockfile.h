@@ -5,7 +5,10 @@
  *
  *     byte 0           the right to change what stands at the name; short
  *     byte 1           there is an owner; as long as it listens
- *     from byte 1000   one byte for each holder
+ *     byte 2           the slot of an owner that has started the name: taken with bytes 0 and 1,
+ *                      and freed before byte 1 is
+ *     byte 3           a hand-over is being written down; short
+ *     from byte 1000   one slot for each other holder
  *
  * A lock file may be unlinked and made anew. A lock of byte 0 counts only while the file's name
  * leads to the file that was locked; whoever removes the file holds byte 0.
@@ -21,7 +24,8 @@
 enum {
     SR_BYTE_CHANGE = 0,
     SR_BYTE_OWNER = 1,
-    SR_BYTE_HEIR = 2,     /* who has byte 1 by a hand-over, until the record tells of it */
+    SR_BYTE_FIRST = 2,    /* a slot */
+    SR_BYTE_HEIR = 3,     /* who has byte 1 by a hand-over, until the record tells of it */
     SR_BYTE_SLOTS = 1000, /* and all after it */
 };
 
@@ -46,11 +50,19 @@ void sr_lockfile_name(const char *leaf, const char *suffix, char out[SR_LOCKFILE
  */
 int sr_lockfile_enter(const struct sr_place *place, const char *path, bool create,
                       struct sr_lockfile *out);
-/* The same with create, but byte 1 is locked as well where it is free; tells whether it was. */
+/* What was locked beside byte 0. */
+struct sr_taken {
+    bool is_owner; /* byte 1 */
+    int64_t slot;  /* or 0 */
+};
+/* The same with create, but byte 1 is locked as well where it is free, and mostly a slot with it.
+ */
 int sr_lockfile_enter_to_own(const struct sr_place *place, const char *path,
-                             struct sr_lockfile *out, bool *out_owner);
+                             struct sr_lockfile *out, struct sr_taken *out_taken);
 /* Lock byte 0 of one that is open. Returns 0, SR_LOCK_BUSY, or a described status. Never waits. */
 int sr_lockfile_reenter(struct sr_lockfile *self, const char *path);
+/* The same, but BUSY as well where anybody else has any byte, a slot for example. */
+int sr_lockfile_reenter_alone(struct sr_lockfile *self, const char *path);
 /* Whether the lock file's name still leads to this one. */
 bool sr_lockfile_is_current(const struct sr_lockfile *self, const struct sr_place *place,
                             const char *path);
@@ -62,6 +74,8 @@ void sr_lockfile_free(struct sr_lockfile *self, int64_t byte);
 /* Take a slot that is free, with a random number to begin with; returns its byte, or a described
  * status. */
 int64_t sr_lockfile_take_slot(struct sr_lockfile *self, const char *path, uint64_t random);
+/* Whether somebody else has started the name, owns it and holds it; where it can't be told: no. */
+bool sr_lockfile_has_starter(const struct sr_lockfile *self);
 /* Whether somebody else has the owner's byte, or a slot; where it can't be told: yes. */
 bool sr_lockfile_has_owner(const struct sr_lockfile *self);
 bool sr_lockfile_has_slots(const struct sr_lockfile *self);

@@ -84,7 +84,7 @@ static int mend_control(struct sr_share *share, const struct sr_place *place)
 
     if (!is_beside_missing(share, place, ".srctl"))
         return 0;
-    status = sr_control_listen(place, share->path, &fd);
+    status = sr_control_listen(place, share->path, false, &fd);
     if (status < 0)
         return status;
     status = sr_fd_replace(fd, share->control);

@@ -1,10 +1,11 @@
 /*
  * The record in a lock file: SR_RECORD_SIZE bytes in the machine's own order, for a lock file never
- * leaves the machine. A check sum tells a whole one from what a full disk or a kill left.
+ * leaves the machine. A check sum tells a whole one from what a full disk or a power cut left.
  */
 #include "name/record.h"
 
 #include "base/fd.h"
+#include "base/hash.h"
 #include "base/random.h"
 #include "base/sys.h"
 
@@ -19,7 +20,7 @@
 #include <unistd.h>
 
 #define MAGIC   "srlock\r\n"
-#define VERSION 1u
+#define VERSION 2u
 
 /* What stands in the file. */
 struct image {
@@ -32,22 +33,10 @@ struct image {
 
 _Static_assert(sizeof(struct image) == SR_RECORD_SIZE, "the record has a fixed size");
 
-/* CRC-32 (the polynomial of zlib), by half bytes. */
-static uint32_t check_sum(const void *data, size_t size)
+/* The same for all processes, so without the seed of this one. */
+static uint32_t check_sum(const struct image *image)
 {
-    static const uint32_t table[16] = {
-        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
-        0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
-        0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
-    };
-    const uint8_t *bytes = data;
-    uint32_t sum = ~0u;
-
-    for (size_t i = 0; i < size; i++) {
-        sum = sum >> 4 ^ table[(sum ^ bytes[i]) & 15];
-        sum = sum >> 4 ^ table[(sum ^ bytes[i] >> 4) & 15];
-    }
-    return ~sum;
+    return (uint32_t)sr_hash_bytes(VERSION, image, sizeof *image);
 }
 
 int sr_record_read(int fd, struct sr_record *out)
@@ -67,7 +56,7 @@ int sr_record_read(int fd, struct sr_record *out)
         return 0;
     check = image.check;
     image.check = 0;
-    if (check == check_sum(&image, sizeof image) && image.record.state <= SR_RECORD_LIVE)
+    if (check == check_sum(&image) && image.record.state <= SR_RECORD_LIVE)
         *out = image.record;
     out->program[sizeof out->program - 1] = '\0';
     return 0;
@@ -82,7 +71,7 @@ int sr_record_write(int fd, const struct sr_record *record)
     memcpy(image.magic, MAGIC, sizeof image.magic);
     image.version = VERSION;
     image.record = *record;
-    image.check = check_sum(&image, sizeof image);
+    image.check = check_sum(&image);
     do
         put = sr_sys.pwrite(fd, &image, sizeof image, 0);
     while (put < 0 && errno == EINTR);

@@ -63,6 +63,11 @@ int sr_share_enter(struct sr_share *self, uint64_t deadline_ns)
     }
 }
 
+int sr_share_enter_alone(struct sr_share *self)
+{
+    return sr_lockfile_reenter_alone(&self->lock, self->path);
+}
+
 void sr_share_leave(struct sr_share *self)
 {
     sr_lockfile_leave(&self->lock);
@@ -116,9 +121,9 @@ int sr_share_end(struct sr_share *self, struct sr_sockfile *file, bool has_other
 }
 
 /*
- * The owner that only waits for the last holder looks again when somebody connects. Returns whether
- * there is one who will: an owner that ends removes its control socket before it counts the
- * holders.
+ * The owner that only waits for the last holder, having freed its own slot, looks again when
+ * somebody connects. Returns whether there is one who will: an owner that ends removes its control
+ * socket before it counts the holders.
  */
 static bool poke_owner(const struct sr_share *self, const struct sr_place *place)
 {
@@ -138,6 +143,8 @@ int sr_share_let_go(struct sr_share *self, const struct sr_place *place)
     sr_share_free_slot(self);
     sr_fd_close(self->control);
     self->control = -1;
+    if (sr_lockfile_has_starter(&self->lock)) /* it counts the holders when it has freed its slot */
+        return 0;
     if (sr_lockfile_has_owner(&self->lock) && poke_owner(self, place))
         return 0;
     status = sr_lockfile_reenter(&self->lock, self->path);

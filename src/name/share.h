@@ -75,6 +75,8 @@ bool sr_share_is_shared(const struct sr_share *self);
 
 /* Take byte 0: 0, SR_LOCK_BUSY at the deadline (0: don't wait), or a described status. */
 int sr_share_enter(struct sr_share *self, uint64_t deadline_ns);
+/* The same without waiting, and BUSY as well where there is another holder. */
+int sr_share_enter_alone(struct sr_share *self);
 void sr_share_leave(struct sr_share *self);
 
 /* Count as a holder, or no more. The first may fail, described. */

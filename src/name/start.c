@@ -76,13 +76,23 @@ static int unbind(struct sr_try *try)
     return status;
 }
 
+/* The same for the control socket. */
+static int unbind_control(struct sr_try *try)
+{
+    struct sr_error *error = sr_error_take();
+    int status = sr_control_remove(try->place, try->path, &try->share->control);
+
+    sr_error_give(error);
+    return status;
+}
+
 /* With bytes 0 and 1 held, and nothing at the name. */
 static int own(struct sr_try *try)
 {
     static const struct sr_record empty;
     struct sr_share *share = try->share;
     struct sr_record record;
-    int status, pin;
+    int status, pin, left = 0;
 
     sr_record_of_self(&record);
     share->life = record.life;
@@ -90,13 +100,14 @@ static int own(struct sr_try *try)
     share->socket = (struct sr_identity){0};
     status = sr_share_write_down(share, &record, SR_RECORD_BINDING);
     if (status == 0)
-        status = bind_or_adopt(try, &pin);
+        status = sr_control_listen(try->place, try->path, try->wish->fd < 0, &share->control);
     if (status < 0)
         goto clear;
+    status = bind_or_adopt(try, &pin); /* and see that the path leads to where both are now */
+    if (status < 0)
+        goto unbind_control;
     sr_share_identify(share, &try->file, pin);
-    status = sr_control_listen(&try->file.place, try->path, &share->control);
-    if (status == 0)
-        status = sr_share_take_slot(share);
+    status = sr_share_take_slot(share);
     if (status == 0)
         status = sr_share_write_down(share, &record, SR_RECORD_LIVE);
     if (status < 0)
@@ -105,8 +116,10 @@ static int own(struct sr_try *try)
     return SR_SHARE_OWNED;
 
 unbind:
-    sr_control_remove(&try->file.place, try->path, &share->control);
-    if (unbind(try) < 0)
+    left = unbind(try);
+unbind_control:
+    left |= unbind_control(try);
+    if (left < 0)
         return status; /* the record helps whoever tries next */
 clear:
     sr_record_write(share->lock.fd, &empty);
@@ -147,16 +160,19 @@ static int recover_and_own(struct sr_try *try)
 }
 
 /* With byte 0 held, and byte 1 where nobody else has it. */
-static int decide(struct sr_try *try, bool is_owner)
+static int decide(struct sr_try *try, const struct sr_taken *taken)
 {
     struct sr_share *share = try->share;
     int status;
 
-    if (!is_owner)
+    if (!taken->is_owner)
         return sr_try_join(try);
+    share->slot = taken->slot;
     status = recover_and_own(try);
-    if (status != SR_SHARE_OWNED)
+    if (status != SR_SHARE_OWNED) {
+        sr_share_free_slot(share); /* before the holders are counted */
         sr_lockfile_discard(&share->lock, try->place, try->path);
+    }
     return status == -EADDRINUSE ? later_occupied(try) : status;
 }
 
@@ -195,7 +211,7 @@ int sr_share_start(struct sr_place *place, const char *path, const struct sr_wis
                    struct sr_patience *patience, struct sr_share *out, struct sr_sockfile *out_file)
 {
     struct sr_try try;
-    bool is_owner;
+    struct sr_taken taken;
     int status = try_init(&try, place, path, wish, patience, out);
 
     if (status < 0)
@@ -203,11 +219,11 @@ int sr_share_start(struct sr_place *place, const char *path, const struct sr_wis
     status = tell_guard(&try, true);
     if (status < 0)
         goto forget;
-    status = sr_lockfile_enter_to_own(place, path, &out->lock, &is_owner);
+    status = sr_lockfile_enter_to_own(place, path, &out->lock, &taken);
     if (status == SR_LOCK_BUSY)
         status = sr_try_later_changing(&try);
     else if (status == 0)
-        status = decide(&try, is_owner);
+        status = decide(&try, &taken);
     if (status != SR_SHARE_OWNED && status != SR_SHARE_JOINED)
         goto forget;
     sr_lockfile_leave(&out->lock);

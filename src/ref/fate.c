@@ -36,9 +36,13 @@ static bool is_served(struct sr_life *life)
 static int end_owned(struct sr_life *life, bool wait, uint64_t deadline)
 {
     struct sr_share *share = life->share;
-    int status = sr_share_enter(share, wait ? deadline : 0);
-    bool has_others = status == 0 && sr_share_has_others(share);
+    bool has_others = false;
+    int status = sr_share_enter_alone(share);
 
+    if (status == SR_LOCK_BUSY) {
+        status = sr_share_enter(share, wait ? deadline : 0);
+        has_others = status == 0 && sr_share_has_others(share);
+    }
     if (status == SR_LOCK_BUSY || has_others)
         sr_share_free_slot(share); /* else it goes with all the rest */
     if (status == SR_LOCK_BUSY)

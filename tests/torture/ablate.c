@@ -21,34 +21,66 @@ static _Thread_local char seen_leaf[256];
 
 /* ---- locks ---- */
 
-static int lock_without(int64_t byte, int fd, int command, struct flock *lock)
+#define TO_THE_END INT64_MAX
+
+struct range {
+    int64_t from, to;
+};
+
+/* Change the lock of what a range has of the one that was asked for. */
+static int lock_part(int fd, short type, const struct flock *asked, const struct range *range)
 {
-    bool is_it = byte == SR_BYTE_SLOTS ? lock->l_start >= SR_BYTE_SLOTS : lock->l_start == byte;
-    struct flock rest = *lock;
+    int64_t end = asked->l_len ? asked->l_start + asked->l_len - 1 : TO_THE_END;
+    struct range part = {asked->l_start > range->from ? asked->l_start : range->from,
+                         end < range->to ? end : range->to};
+    struct flock lock = *asked;
+
+    if (part.from > part.to)
+        return 0;
+    lock.l_type = type;
+    lock.l_start = part.from;
+    lock.l_len = part.to == TO_THE_END ? 0 : part.to - part.from + 1;
+    return base.lock(fd, F_OFD_SETLK, &lock);
+}
+
+/* Lock of what is asked for these ranges only. The first has nothing that is held for long. */
+static int lock_only(const struct range kept[2], int fd, int command, struct flock *lock)
+{
+    int refused;
 
     if (command != F_OFD_SETLK || lock->l_type != F_WRLCK)
         return base.lock(fd, command, lock);
-    if (lock->l_len == 2 && byte <= SR_BYTE_OWNER) { /* both at once */
-        rest.l_start = byte == SR_BYTE_CHANGE ? SR_BYTE_OWNER : SR_BYTE_CHANGE;
-        rest.l_len = 1;
-        return base.lock(fd, command, &rest);
-    }
-    return is_it ? 0 : base.lock(fd, command, lock);
+    if (lock_part(fd, F_WRLCK, lock, &kept[0]) < 0)
+        return -1;
+    if (lock_part(fd, F_WRLCK, lock, &kept[1]) == 0)
+        return 0;
+    refused = errno;
+    lock_part(fd, F_UNLCK, lock, &kept[0]);
+    errno = refused;
+    return -1;
 }
 
 static int lock_without_change(int fd, int command, struct flock *lock)
 {
-    return lock_without(SR_BYTE_CHANGE, fd, command, lock);
+    static const struct range kept[] = {{-1, -1}, {SR_BYTE_OWNER, TO_THE_END}};
+
+    return lock_only(kept, fd, command, lock);
 }
 
 static int lock_without_owner(int fd, int command, struct flock *lock)
 {
-    return lock_without(SR_BYTE_OWNER, fd, command, lock);
+    static const struct range kept[] = {{SR_BYTE_CHANGE, SR_BYTE_CHANGE},
+                                        {SR_BYTE_FIRST, TO_THE_END}};
+
+    return lock_only(kept, fd, command, lock);
 }
 
 static int lock_without_slots(int fd, int command, struct flock *lock)
 {
-    return lock_without(SR_BYTE_SLOTS, fd, command, lock);
+    static const struct range kept[] = {{SR_BYTE_HEIR, SR_BYTE_SLOTS - 1},
+                                        {SR_BYTE_CHANGE, SR_BYTE_OWNER}};
+
+    return lock_only(kept, fd, command, lock);
 }
 
 /* ---- the re-check: does the name lead to the file that was locked? ---- */
@@ -145,17 +177,20 @@ enum { NONE, CHANGE, OWNER, SLOTS, RECHECK, PROBE, CONTROL, ASIDE, GUARD, ABLATI
 static const struct {
     const char *name;
     uint64_t shows; /* what must be seen without it */
+    uint64_t lacks; /* what must not be missing, or that is how it is seen */
 } safeguards[ABLATIONS] = {
-    [NONE] = {"none", 0},
+    [NONE] = {"none", 0, 0},
     /* byte 0 is not locked */
     [CHANGE] = {"byte-of-changes", BIT(two_owners) | BIT(lost_paths) | BIT(failed_joins) |
                                        BIT(failed_starts) | BIT(left_files) | BIT(left_locks)},
-    /* byte 1 is not locked */
+    /* byte 1 is not locked: nobody joins, and a start waits for a socket that stays alive */
     [OWNER] = {"byte-of-the-owner", BIT(two_owners) | BIT(lost_paths) | BIT(failed_joins) |
                                         BIT(stale_holders) | BIT(failed_starts) | BIT(slow_starts)},
     /* the bytes of the holders are not locked: an owner knows of nobody to hand over to */
-    [SLOTS] = {"slots", BIT(lost_paths) | BIT(failed_joins) | BIT(stale_holders) | BIT(left_files) |
-                            BIT(left_locks) | BIT(two_owners)},
+    [SLOTS] = {"slots",
+               BIT(lost_paths) | BIT(failed_joins) | BIT(stale_holders) | BIT(left_files) |
+                   BIT(left_locks) | BIT(two_owners),
+               BIT(hand_overs)},
     /* after locking, the lock file's name is not looked at again */
     [RECHECK] = {"re-check", BIT(two_owners) | BIT(lost_paths) | BIT(failed_joins) |
                                  BIT(failed_starts) | BIT(left_files) | BIT(left_locks)},
@@ -185,6 +220,11 @@ const char *crash_ablation_name(int number)
 bool crash_ablation_shows(enum crash_counter counter)
 {
     return safeguards[crash_table->ablation].shows >> counter & 1;
+}
+
+bool crash_ablation_lacks(enum crash_counter counter)
+{
+    return safeguards[crash_table->ablation].lacks >> counter & 1;
 }
 
 void crash_ablate(struct sr_sys *inout_sys)

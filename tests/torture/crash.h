@@ -115,6 +115,7 @@ struct crash_table {
     uint64_t seed;
     uint64_t kills;        /* of the whole run */
     uint32_t target;       /* hits that each point should get */
+    uint32_t patience_ms;  /* of a start */
     _Atomic uint32_t rare; /* elsewhere, one kill in so many passes */
     int ablation;          /* the safeguard that is removed; 0: none */
     _Atomic uint32_t rounds;
@@ -183,8 +184,9 @@ void crash_ablate(struct sr_sys *inout_sys);
  */
 int crash_ablation(const char *name);
 const char *crash_ablation_name(int number);
-/* Whether this is what the safeguard of the table keeps from happening. */
+/* Whether this is what the safeguard of the table keeps from happening; or from never happening. */
 bool crash_ablation_shows(enum crash_counter counter);
+bool crash_ablation_lacks(enum crash_counter counter);
 
 /* ---- symbols.c ---- */
 

@@ -34,6 +34,7 @@ static const char *const thin_names[] = {
     "sr_lockfile_close",
     "sr_lockfile_leave",
     "sr_lockfile_reenter",
+    "sr_lockfile_reenter_alone",
 };
 
 static int compare(const void *a, const void *b)

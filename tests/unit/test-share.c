@@ -158,6 +158,30 @@ START_TEST(a_dead_socket_is_replaced_when_it_is_not_fresh)
 }
 END_TEST
 
+/* ---- a directory that is replaced ---- */
+
+static void move_directory(void *unused)
+{
+    (void)unused;
+    ck_assert_int_eq(rename(harness_at("d"), harness_at("e")), 0);
+    ck_assert_int_eq(mkdir(harness_at("d"), 0700), 0);
+}
+
+/* Between the look and the first bind, which is the control socket's: neither is left anywhere. */
+START_TEST(a_directory_replaced_meanwhile_has_nothing_left_in_it)
+{
+    sockref *ref;
+
+    ck_assert_int_eq(mkdir(harness_at("d"), 0700), 0);
+    faults_install();
+    faults_before(FAULTS_bind, move_directory, NULL);
+    ck_assert_int_lt(start(harness_at("d/a"), 1000, &ref), 0);
+    faults_clear();
+    ck_assert(harness_exists(harness_at("e")));
+    ck_assert_uint_eq(harness_files() + harness_beside() + harness_sockets(), 0);
+}
+END_TEST
+
 /* ---- a start that fails ---- */
 
 START_TEST(a_failed_start_leaves_no_lock_file)
@@ -391,6 +415,7 @@ int main(void)
     tcase_add_test(tcase, a_control_socket_alone_is_a_dead_owners);
     tcase_add_test(tcase, a_control_socket_alone_may_be_a_live_owners);
     tcase_add_test(tcase, a_dead_socket_is_replaced_when_it_is_not_fresh);
+    tcase_add_test(tcase, a_directory_replaced_meanwhile_has_nothing_left_in_it);
     tcase_add_loop_test(tcase, a_failed_start_leaves_no_lock_file, 0, 8);
     tcase_add_loop_test(tcase, a_failed_start_keeps_what_a_dead_owner_is_known_by, 0, 4);
     tcase_add_loop_test(tcase, what_stands_aside_is_found, 0, 2);
