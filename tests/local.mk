@@ -40,6 +40,7 @@ loop_suites = \
 	tests/unit/test-descriptor \
 	tests/unit/test-fdwatch \
 	tests/unit/test-fork \
+	tests/unit/test-heir \
 	tests/unit/test-joint \
 	tests/unit/test-listen \
 	tests/unit/test-listener \

@@ -17,6 +17,7 @@
 #include <time.h>
 
 #define ANSWER_WITHIN_NS 300000000u
+#define ANSWER_LEAST_NS  1000000u
 
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
@@ -48,15 +49,19 @@ static bool has_successor(const struct sr_share *self)
 /*
  * Returns whether somebody else owns the name now: this peer, or one before that comes late. As
  * long as byte 1 is taken without that it may still be declined; without it nothing may be touched.
+ * Nobody can start the name meanwhile, so the silence of one peer leaves the next half of the time.
  */
-static bool offer_to(struct sr_share *self, int peer, const int *fds, uint64_t deadline_ns)
+static bool offer_to(struct sr_share *self, int peer, const int *fds, uint64_t *inout_within_ns,
+                     uint64_t deadline_ns)
 {
     const struct timespec pause = {0, 1000000};
-    uint64_t until = earlier(deadline_ns, sr_clock_ns() + ANSWER_WITHIN_NS);
+    uint64_t until = earlier(deadline_ns, sr_clock_ns() + *inout_within_ns);
     bool taken = false, heard;
 
     sr_lockfile_free(&self->lock, SR_BYTE_OWNER); /* first: the peer may be fast */
     heard = sr_control_send(peer, SR_CONTROL_OFFER, fds) == 0 && hears(peer, until, &taken);
+    if (!heard && *inout_within_ns > ANSWER_LEAST_NS)
+        *inout_within_ns /= 2;
     while (!taken) {
         if (sr_lockfile_take(&self->lock, self->path, SR_BYTE_OWNER) != SR_LOCK_BUSY)
             return false;
@@ -71,10 +76,12 @@ static bool offer_to(struct sr_share *self, int peer, const int *fds, uint64_t d
 bool sr_share_hand_over(struct sr_share *self, struct sr_sockfile *file, uint64_t deadline_ns)
 {
     const int fds[SR_CONTROL_FDS] = {file->fd, self->control};
+    uint64_t within = ANSWER_WITHIN_NS;
     size_t heir = 0;
 
     sr_peers_accept(&self->peers, self->control);
-    while (heir < self->peers.count && !offer_to(self, self->peers.fds[heir], fds, deadline_ns))
+    while (heir < self->peers.count &&
+           !offer_to(self, self->peers.fds[heir], fds, &within, deadline_ns))
         heir++;
     if (heir == self->peers.count)
         return false;
@@ -107,27 +114,44 @@ static void learn_socket(struct sr_share *self, const struct sr_record *record)
 }
 
 /*
- * Become the owner by the locks and the record. Until the record tells of it, it tells of the one
- * before, who may die meanwhile: byte 2 keeps others from taking byte 1 for a dead owner's.
+ * Whether the record still tells of the life that was joined; learns the owner of now. An offer may
+ * be an old one: since it was made the owner may have ended, and somebody else have started the
+ * name and died, whose socket is not the one that was offered.
  */
-static bool succeed(struct sr_share *self, const struct sr_place *place)
+static bool is_alive_by_record(struct sr_share *self)
 {
     struct sr_record before;
 
+    if (sr_record_read(self->lock.fd, &before) < 0 || before.state != SR_RECORD_LIVE ||
+        before.life != self->life)
+        return false;
+    learn_socket(self, &before);
+    self->generation = before.generation;
+    return true;
+}
+
+static bool write_own_record(struct sr_share *self)
+{
+    self->generation++;
+    return sr_share_write_record(self, SR_RECORD_LIVE) == 0;
+}
+
+/*
+ * Become the owner by the locks and the record. Until the record tells of it, it tells of the one
+ * before, who may die meanwhile: byte 3 keeps others from taking byte 1 for a dead owner's.
+ */
+static bool succeed(struct sr_share *self, const struct sr_place *place)
+{
     if (sr_lockfile_take(&self->lock, self->path, SR_BYTE_OWNER) != 0)
         return false;
-    if (sr_record_read(self->lock.fd, &before) == 0 && before.state == SR_RECORD_LIVE &&
-        before.life == self->life) {
-        learn_socket(self, &before);
-        self->generation = before.generation;
+    if (is_alive_by_record(self)) {
+        sr_guard_pin(&self->guarded, self->socket.device, self->socket.inode, -1);
+        if (sr_lockfile_is_current(&self->lock, place, self->path) && has_socket(self, place) &&
+            write_own_record(self))
+            return true;
+        sr_guard_unpin(&self->guarded);
     }
-    self->generation++;
-    sr_guard_pin(&self->guarded, self->socket.device, self->socket.inode, -1);
-    if (sr_lockfile_is_current(&self->lock, place, self->path) && has_socket(self, place) &&
-        sr_share_write_record(self, SR_RECORD_LIVE) == 0)
-        return true;
     sr_lockfile_free(&self->lock, SR_BYTE_OWNER);
-    sr_guard_unpin(&self->guarded);
     return false;
 }
 
