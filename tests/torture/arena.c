@@ -167,10 +167,11 @@ static bool is_lock(const char *leaf)
 
 /* A file of a foreigner's, which a removal had to move, and which could not go back; or which it
  * has given up while it was away. */
-static bool is_kept(const char *leaf)
+static bool is_kept(const char *leaf, mode_t mode)
 {
-    return strncmp(leaf, ".sockref-kept-", 14) == 0 ||
-           (torture_profile->is_hasty && strncmp(leaf, "foreign", 7) == 0);
+    return (mode & 0777) == FOREIGN_MODE &&
+           (strncmp(leaf, ".sockref-kept-", 14) == 0 ||
+            (torture_profile->is_hasty && strncmp(leaf, "foreign", 7) == 0));
 }
 
 struct left {
@@ -188,15 +189,17 @@ static void list_directory(const char *base, const char *sub, bool remove, struc
     stream = opendir(path);
     while (stream && (item = readdir(stream))) {
         size_t length = strlen(out->names);
+        struct stat info = {0};
 
         if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0)
             continue;
-        *(is_of_alone(item->d_name) ? &out->alone
-          : is_kept(item->d_name)   ? &out->kept
-          : is_lock(item->d_name)   ? &out->locks
-                                    : &out->files) += 1;
-        snprintf(out->names + length, sizeof out->names - length, " %s/%s", sub, item->d_name);
         snprintf(file, sizeof file, "%s/%s", path, item->d_name);
+        lstat(file, &info);
+        *(is_of_alone(item->d_name)             ? &out->alone
+          : is_kept(item->d_name, info.st_mode) ? &out->kept
+          : is_lock(item->d_name)               ? &out->locks
+                                                : &out->files) += 1;
+        snprintf(out->names + length, sizeof out->names - length, " %s/%s", sub, item->d_name);
         if (remove)
             unlink(file);
     }

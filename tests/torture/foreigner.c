@@ -31,8 +31,8 @@ static int bind_foreign(const char *path, struct stat *out)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 100) < 0 ||
-        lstat(path, out) < 0) {
+    if (fchmod(fd, FOREIGN_MODE) < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+        listen(fd, 100) < 0 || lstat(path, out) < 0) {
         close(fd);
         return -1;
     }
@@ -104,7 +104,7 @@ void torture_foreigner(uint64_t seed, int number)
         if (path->class != FOREIGN || index % (int)torture_profile->foreigners != number)
             continue;
         if (draw(4) == 0) { /* not a socket */
-            fd = open(path->text, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+            fd = open(path->text, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, FOREIGN_MODE);
             if (fd >= 0)
                 fstat(fd, &what);
         } else if (path->sticky && draw(2)) {

@@ -7,10 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Points; those with less kills than wanted; those that are passed too rarely for it, without an
- * excuse and with one; those whose excuse is not true; and the least kills of the others. */
+/* Points; those with less kills than wanted, without an excuse and with one; those whose excuse is
+ * not true; and the least kills of those without one. */
 struct tell_points {
-    unsigned count, under, rare, excused, not_excused, least;
+    unsigned count, under, excused, not_excused, least;
 };
 
 /* Returns what is wrong with the file, or NULL. */

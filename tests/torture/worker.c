@@ -20,9 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SLOW_NS     10000000000u
-#define PATIENCE_MS 30000 /* of a start, on a machine that others use as well */
-#define AT_MOST     3     /* names held by one registry */
+#define SLOW_NS 10000000000u
+#define AT_MOST 3 /* names held by one registry */
 
 static uint64_t state;
 static bool is_shut[REGISTRIES];
@@ -46,7 +45,7 @@ static bool is_allowed(int status, const struct torture_path *path, bool exclusi
     if (path->class == ALONE)
         return status == SOCKREF_EBUSY;
     if (path->class == FOREIGN)
-        return status == SOCKREF_EFOREIGN || status == -EADDRINUSE || status == SOCKREF_ETIMEOUT ||
+        return status == SOCKREF_EFOREIGN || status == -EADDRINUSE ||
                /* the foreigner may replace and remove what is just being started there */
                (path->sticky && (status == SOCKREF_EBUSY || status == -ENOENT));
     return false;
@@ -82,7 +81,7 @@ static void start(int registry, int index)
     sockref_options_set_int(options, SOCKREF_OPT_SHARE, path->class != ALONE);
     /* What a foreign process has may be waited for until the end, so that is the usual one. */
     if (path->class != FOREIGN)
-        sockref_options_set_int(options, SOCKREF_OPT_START_TIMEOUT_MS, PATIENCE_MS);
+        sockref_options_set_int(options, SOCKREF_OPT_START_TIMEOUT_MS, crash_table->patience_ms);
     if (path->class == PLAIN && index == 1) /* wider than the umask allows */
         sockref_options_set_int(options, SOCKREF_OPT_MODE, 0666);
     if (exclusive)
@@ -392,7 +391,7 @@ static void relay(int registry)
 
 static void act(void)
 {
-    const struct torture_profile *profile = torture_profile;
+    const struct torture_mix *mix = torture_profile->mix;
     uint32_t dice = draw(1000), until = 0;
     int registry = draw(4) == 0;
     struct hold *hold = any_hold();
@@ -403,30 +402,30 @@ static void act(void)
         is_shut[registry] = false;
     }
     pump();
-    if (profile->relays && draw(20)) {
+    if (torture_profile->relays && draw(20)) {
         relay(registry);
         return;
     }
-    if (dice < (until += profile->start)) {
+    if (dice < (until += mix->start)) {
         if (count_holds(registry) < AT_MOST)
             start(registry, choose_path());
-    } else if (dice < (until += profile->release)) {
+    } else if (dice < (until += mix->release)) {
         if (hold)
             release_one(hold);
-    } else if (dice < (until += profile->use)) {
+    } else if (dice < (until += mix->use)) {
         if (hold)
             use(hold);
-    } else if (dice < (until += profile->revoke)) {
+    } else if (dice < (until += mix->revoke)) {
         if (hold)
             revoke_name(hold);
-    } else if (dice < (until += profile->sweep)) {
+    } else if (dice < (until += mix->sweep)) {
         sweep(registry);
-    } else if (dice < (until += profile->shut)) {
+    } else if (dice < (until += mix->shut)) {
         shut(registry);
-    } else if (dice < (until += profile->fork)) {
+    } else if (dice < (until += mix->fork)) {
         fork_child();
         kill_guard();
-    } else if (dice < (until += profile->finish)) {
+    } else if (dice < (until += mix->finish)) {
         finish();
     } else {
         poll(NULL, 0, (int)draw(2));

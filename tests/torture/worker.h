@@ -22,10 +22,18 @@ struct torture_path {
 extern struct torture_path torture_paths[];
 extern int torture_paths_count;
 
-/* What workers do in a round: of 1000 actions so many; the rest is waiting. */
+/* Permissions of the files of others, by which they are told from the library's. */
+#define FOREIGN_MODE 0640
+
+/* What workers do: of 1000 actions so many; the rest is waiting. */
+struct torture_mix {
+    uint32_t start, release, use, revoke, sweep, shut, fork, finish;
+};
+
+/* A sort of round. */
 struct torture_profile {
     const char *name;
-    uint32_t start, release, use, revoke, sweep, shut, fork, finish;
+    const struct torture_mix *mix;
     uint32_t paths;      /* the first so many */
     uint32_t favourite;  /* every other start is at one of the first so many */
     uint32_t serve_in;   /* one start in so many is served */
