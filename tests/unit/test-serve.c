@@ -10,8 +10,10 @@
 static struct record record;
 static sockref *ref;
 
+/* The wrappers are there before the loop is: the poll backend has a thread that makes calls. */
 static void setup_ref(void)
 {
+    faults_install();
     setup();
     memset(&record, 0, sizeof record);
     ck_assert_int_eq(sockref_registry_listen(NULL, path, NULL, &ref), 0);
@@ -19,11 +21,11 @@ static void setup_ref(void)
 
 static void teardown_ref(void)
 {
-    faults_clear();
     sockref_release(ref);
     if (loop)
         drive_all();
     teardown();
+    faults_clear();
 }
 
 /* ---- the loop is freed meanwhile ---- */
@@ -60,7 +62,6 @@ START_TEST(a_loop_that_is_freed_meanwhile_is_refused)
     void (*const *then)(void) = &befalls[_i / 2];
     bool is_revoked = *then == revoke_it;
 
-    faults_install();
     faults_before(moments[_i % 2], free_loop, (void *)(uintptr_t)then);
     ck_assert_int_eq(sockref_serve_on(ref, loop, &recording, &record), SOCKREF_ECLOSED);
     ck_assert_ptr_null(loop);
@@ -146,7 +147,6 @@ START_TEST(a_socket_that_is_replaced_before_it_begins_is_served)
     char original[sizeof path];
     int fd;
 
-    faults_install();
     faults_before(FAULTS_tame, move_socket, NULL);
     ck_assert_int_eq(sockref_serve_on(ref, loop, &recording, &record), 0);
     strcpy(original, path);
@@ -177,7 +177,6 @@ START_TEST(a_listen_that_fails_calls_nothing)
     int status = -ENOMEM;
 
     sockref_release(ref);
-    faults_install();
     for (unsigned n = 1; status < 0; n++) {
         ck_assert_uint_lt(n, 200);
         ref = NULL;
@@ -209,7 +208,6 @@ START_TEST(what_another_one_accepts_first_is_no_fault)
 
     ck_assert_int_eq(sockref_serve_on(ref, loop, &recording, &record), 0);
     drive_all();
-    faults_install();
     faults_before(FAULTS_accept4, take_it, NULL);
     taken = -1;
     peers[0] = dial();
