@@ -217,9 +217,7 @@ function accept(server, slot) {
     turnAway(slot);
     return;
   }
-  const socket = accepted(slot, server, {
-    allowHalfOpen: server.allowHalfOpen, pauseOnCreate: server.pauseOnConnect, highWaterMark: server.highWaterMark,
-  });
+  const socket = accepted(slot, server);
   server[kSockets]++;
   server.emit('connection', socket);
   if (channels.serverSocket.hasSubscribers) channels.serverSocket.publish({ socket });

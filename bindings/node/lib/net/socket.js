@@ -27,16 +27,32 @@ const { onData, onLent, onEvent, onClose } = events;
 
 const FROM_WRITE = 2; // of src/batch.h
 
+function refuseMode(options) {
+  const name = ['objectMode', 'readableObjectMode', 'writableObjectMode'].find((mode) => options[mode]);
+  throw errors.invalidArgValue(`options.${name}`, options[name], 'is not supported');
+}
+
 function checkOptions(options) {
-  for (const name of ['objectMode', 'readableObjectMode', 'writableObjectMode']) {
-    if (options[name]) throw errors.invalidArgValue(`options.${name}`, options[name], 'is not supported');
-  }
+  if (options.objectMode || options.readableObjectMode || options.writableObjectMode) refuseMode(options);
   if (options.typeOfService !== undefined) isInt32(options.typeOfService, 'options.typeOfService', 0, 255);
   if (options.blockList) isBlockList(options.blockList, 'options.blockList');
 }
 
+/** The options of a socket that a server accepts: all that there is to say to Duplex, with nothing to copy. */
+class Accepted {
+  constructor({ allowHalfOpen, highWaterMark, pauseOnConnect }) {
+    this.allowHalfOpen = Boolean(allowHalfOpen);
+    this.highWaterMark = highWaterMark;
+    this.pauseOnCreate = pauseOnConnect;
+    this.autoDestroy = true;
+    this.emitClose = false;
+    this.decodeStrings = true;
+  }
+}
+
 // Not by a spread: V8 makes a shape for each object that one makes, and they stay until the next full collection.
 function streamOptions(options) {
+  if (options instanceof Accepted) return options;
   return Object.assign({}, options, {
     allowHalfOpen: Boolean(options.allowHalfOpen), autoDestroy: true, emitClose: false, decodeStrings: true,
   });
@@ -454,7 +470,8 @@ Object.defineProperty(Socket.prototype, 'readableDidRead', {
 });
 
 /** A socket of a connection that a server accepted. */
-function accepted(slot, server, options) {
+function accepted(slot, server) {
+  const options = new Accepted(server);
   const socket = new Socket(options);
   socket.server = server;
   socket[kServer] = server;
