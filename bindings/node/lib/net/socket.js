@@ -4,7 +4,7 @@
 // new and be inherited from by util.inherits(), as Node's.
 //
 // A socket has a connection (a slot of the addon) from connect(), or from the server's accept, until the addon has
-// told the end of it. Short writes go straight to the kernel, and data straight to the listener, where nothing of
+// told the end of it. Writes go straight to the kernel, and data straight to the listener, where nothing of
 // what streams do in between would be seen; all else takes the way through Duplex.
 
 const { Duplex } = require('node:stream');
@@ -231,11 +231,11 @@ Socket.prototype.read = function (size) {
 
 // ---- writing -------------------------------------------------------------------------------------------------
 
-// A short chunk that nothing waits before is what the kernel takes at once.
+// A chunk that nothing waits before: the kernel takes it at once, or a part of it.
 function isQuick(socket, chunk, encoding, callback) {
   return callback === undefined && encoding === undefined && chunk instanceof Uint8Array && socket[kIsOpen] &&
     socket.writableLength === 0 && socket.writableCorked === 0 && !socket.writableEnded && !socket.destroyed &&
-    chunk.length > 0 && chunk.length < socket.writableHighWaterMark;
+    chunk.length > 0;
 }
 
 Socket.prototype.write = function (chunk, encoding, callback) {

@@ -241,6 +241,42 @@ both('J6 J7 nothing comes while it is paused, and all after resume', async ({ pa
   assert.equal(Buffer.concat(parts).length, client.bytesWritten);
 });
 
+both('what waits comes first, also where the handler of another socket resumes it', async ({ serve, dial, peer }) => {
+  const accepted = [];
+  const server = await serve({}, (socket) => accepted.push(socket));
+  const clients = [await dial(server, {}, peer), await dial(server, {}, peer)];
+  await until(() => accepted.length === 2, 'two connections');
+  const [one, other] = accepted;
+  const parts = [];
+  other.on('data', (part) => parts.push(String(part))).pause();
+  clients[1].write('first ');
+  await until(() => other.readableLength > 0, 'something waits');
+  one.on('data', () => other.resume());
+  clients[0].write('resume');
+  clients[1].write('second'); // is read in the same turn
+  await until(() => parts.join('').length >= 12, 'both');
+  assert.equal(parts.join(''), 'first second');
+});
+
+both('who does not read holds the peer back', async ({ serve, dial, peer }) => {
+  const accepted = [];
+  const server = await serve({}, (socket) => accepted.push(socket));
+  const [client, other] = [await dial(server, {}, peer), await dial(server, {}, peer)];
+  await until(() => accepted.length === 2, 'two connections');
+  const [socket, echo] = accepted;
+  let isWritten = false;
+  client.end(Buffer.alloc(8 << 20, 'x'), () => { isWritten = true; });
+  await until(() => socket.readableLength > 0, 'the first bytes');
+  echo.pipe(echo);
+  for (let i = 0; i < 100; i++) {
+    other.write('x');
+    await within(once(other, 'data'), 'echo');
+  }
+  assert.equal(isWritten, false);
+  assert.equal(socket.bytesRead < 1 << 20, true, `${socket.bytesRead} bytes were read`);
+  assert.equal((await received(socket)).length, 8 << 20);
+});
+
 both('destroySoon ends when all is written', async ({ pair }) => {
   const [, socket, client] = await pair();
   const bytes = Buffer.alloc(2 * 1024 * 1024, 'x');
@@ -352,6 +388,18 @@ both('D43 write tells false when it is full, and drain comes once when all is go
   assert.equal(client.writableLength, 0);
   assert.equal(drains, 1);
   assert.equal(client.bytesWritten, (wrote + 1) * 10000);
+});
+
+both('what TCP takes a part of arrives once', async ({ pair, peer }) => {
+  const [, socket, client] = await pair({}, { place: tcp, by: peer });
+  const sent = [];
+  client.pause();
+  for (let i = 0, isFree = true; isFree; i++) {
+    sent.push(Buffer.alloc(10_007, `${i} `));
+    isFree = socket.write(sent.at(-1));
+  }
+  socket.end();
+  assert.equal((await received(client.resume())).equals(Buffer.concat(sent)), true);
 });
 
 both('onread: one buffer, and pausing by false', async ({ serve, dial }) => {
