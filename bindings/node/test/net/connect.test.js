@@ -109,8 +109,8 @@ both('D47 several addresses: the next one where the first refuses', async ({ net
   const { port } = server.address();
   const socket = net.connect({
     port, host: 'x.example', autoSelectFamily: true,
-    lookup: all({ address: '::1', family: 6 }, { address: '127.0.0.2', family: 4 }, { address: '127.0.0.2', family: 4 },
-      { address: '::2', family: 6 }, { address: host, family: 4 }),
+    lookup: all({ address: '::1', family: 6 }, { address: '::2', family: 6 }, { address: '127.0.0.2', family: 4 },
+      { address: '127.0.0.2', family: 4 }, { address: host, family: 4 }),
   });
   const tried = [];
   socket.on('connectionAttempt', (address) => tried.push(address));
