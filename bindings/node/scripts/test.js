@@ -1,6 +1,7 @@
 'use strict';
 
-// Runs the tests, once with each driver. Arguments name test files; all by default.
+// Runs the tests, once with each driver; those of the package and its declarations, which have none, once. Arguments
+// name test files; all by default.
 //
 // Nothing may hang: a test has the harness's deadline, a file has the runner's, which also ends one whose tests
 // are over and that does not end; and what is left after the last deadline is killed, with all that it started.
@@ -18,6 +19,12 @@ const files = process.argv.length > 2 ? process.argv.slice(2).map((file) => path
   : [tests, path.join(tests, 'net')].flatMap((directory) => fs.readdirSync(directory)
     .filter((file) => file.endsWith('.test.js')).map((file) => path.join(directory, file)));
 
+const withoutDriver = ['package.test.js', 'types.test.js'];
+const drivers = [
+  ['uv', files],
+  ['thread', files.filter((file) => !withoutDriver.includes(path.basename(file)))],
+];
+
 function killAll(group) {
   try {
     process.kill(-group, 'SIGKILL');
@@ -26,10 +33,10 @@ function killAll(group) {
   }
 }
 
-function run(driver) {
+function run(driver, chosen) {
   return new Promise((resolve) => {
     const runner = spawn(process.execPath,
-      ['--test', `--test-timeout=${fileLimit}`, '--test-reporter=spec', ...files],
+      ['--test', `--test-timeout=${fileLimit}`, '--test-reporter=spec', ...chosen],
       { stdio: ['ignore', 'inherit', 'inherit'], detached: true, env: { ...process.env, SOCKREF_NODE_DRIVER: driver } });
     const stop = (why) => {
       console.error(`${why}: the tests are killed`);
@@ -49,9 +56,10 @@ function run(driver) {
 
 async function main() {
   let failed = false;
-  for (const driver of ['uv', 'thread']) {
+  for (const [driver, chosen] of drivers) {
+    if (chosen.length === 0) continue; // else the runner looks for files of its own
     console.log(`driver: ${driver}`);
-    const status = await run(driver);
+    const status = await run(driver, chosen);
     if (status === null) process.exit(1); // killed
     failed ||= status !== 0;
   }
