@@ -100,6 +100,25 @@ scenario('much data in both directions, and the reader pauses', async ({ file })
   reference.close();
 });
 
+scenario('reads of every length come whole', async ({ file }) => {
+  const reference = await startListener(file());
+  reference.serve({ data: (connection, data) => { connection.write(data); } });
+  const socket = await connect(file());
+  let parts = [];
+  socket.on('data', (part) => parts.push(part));
+  // Many that have a buffer each of their size, then one that takes the buffer it was read to.
+  const lengths = [...Array(70).fill(8_000), 60_000, 100, ...Array(70).fill(20_000), 60_000];
+  for (const [i, length] of lengths.entries()) {
+    const bytes = Buffer.alloc(length, `${i} `);
+    socket.write(bytes);
+    await until(() => parts.reduce((sum, part) => sum + part.length, 0) >= length, 'the echo');
+    assert.equal(Buffer.concat(parts).equals(bytes), true, `message ${i}`);
+    parts = [];
+  }
+  socket.destroy();
+  reference.close();
+});
+
 scenario('many connections, small pieces kept by the handlers', async ({ file }) => {
   const kept = new Map();
   const reference = await startListener(file());
