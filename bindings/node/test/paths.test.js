@@ -58,7 +58,8 @@ scenario('L14 two dots in a name, spaces, bytes that are no UTF-8', async ({ fil
   assert.deepEqual(reference.pathBytes, bytes);
   assert.equal(fs.lstatSync(bytes).isSocket(), true);
   assert.equal(sockref.isSocketActive(new Uint8Array(bytes)), true);
-  const other = await startListener(new Uint8Array(bytes));
+  const part = new Uint8Array([0, ...bytes, 0]).subarray(1, -1); // of more memory than the path
+  const other = await startListener(part);
   assert.equal(other.referenceCount, 2);
   reference.pathBytes.fill(0);
   assert.deepEqual(reference.pathBytes, bytes);
