@@ -83,6 +83,12 @@ scenario('J11 J12 what keeps the process alive', async ({ file: place }) => {
     const server = net.createServer((socket) => { setTimeout(() => socket.end('x'), 50).unref(); server.close(); })
       .listen(place, () => net.connect(place).on('data', (data) => console.log(String(data))));
   `), 'x\n', 'an open socket does');
+  assert.equal(await ends(`
+    const server = net.createServer((socket) => {
+      socket.unref().unref();
+      setTimeout(() => { console.log('open'); server.close(); socket.destroy(); }, 50).unref();
+    }).listen(place, () => net.connect(place).unref().unref());
+  `), 'open\n', 'to unreference twice takes nothing from others');
   assert.equal(await ends('new net.Socket().setTimeout(100000).unref();'), '');
 });
 
