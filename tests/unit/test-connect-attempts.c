@@ -45,14 +45,19 @@ START_TEST(two_attempts_may_be_answered_at_once)
 }
 END_TEST
 
-START_TEST(both_may_fail_at_once)
+/* To two addresses, and a pause of 10 ms between them. */
+static sockref_conn *begin_two(void)
 {
-    sockref_conn *conn;
-
     options.attempt_delay_ms = 10;
     add_address(SOCKREF_FAMILY_IPV4, 1);
     add_address(SOCKREF_FAMILY_IPV4, 2);
-    conn = begin("tcp:4.test:80");
+    return begin("tcp:4.test:80");
+}
+
+START_TEST(both_may_fail_at_once)
+{
+    sockref_conn *conn = begin_two();
+
     DRIVE_UNTIL(strcmp(record.events, "blb") == 0);
     answer(0, ENETUNREACH);
     answer(1, ECONNRESET);
@@ -103,12 +108,8 @@ END_TEST
 
 START_TEST(the_status_is_that_of_the_last_to_fail)
 {
-    sockref_conn *conn;
+    sockref_conn *conn = begin_two();
 
-    options.attempt_delay_ms = 10;
-    add_address(SOCKREF_FAMILY_IPV4, 1);
-    add_address(SOCKREF_FAMILY_IPV4, 2);
-    conn = begin("tcp:4.test:80");
     DRIVE_UNTIL(strcmp(record.events, "blb") == 0);
     answer(1, ECONNREFUSED);
     DRIVE_UNTIL(strcmp(record.events, "blbf") == 0);
@@ -128,10 +129,7 @@ START_TEST(one_by_one_gives_up_who_is_late)
     sockref_conn *conn;
 
     options.flags = SOCKREF_CONNECT_ONE_BY_ONE;
-    options.attempt_delay_ms = 10;
-    add_address(SOCKREF_FAMILY_IPV4, 1);
-    add_address(SOCKREF_FAMILY_IPV4, 2);
-    conn = begin("tcp:4.test:80");
+    conn = begin_two();
     DRIVE_UNTIL(strcmp(record.events, "blb") == 0);
     ck_assert(is_given_up(0));
     for (int i = 0; i < 3; i++) /* the last one has all the time there is */
@@ -149,10 +147,7 @@ START_TEST(first_only_has_no_next)
     sockref_conn *conn;
 
     options.flags = SOCKREF_CONNECT_FIRST_ONLY;
-    options.attempt_delay_ms = 10;
-    add_address(SOCKREF_FAMILY_IPV4, 1);
-    add_address(SOCKREF_FAMILY_IPV4, 2);
-    conn = begin("tcp:4.test:80");
+    conn = begin_two();
     for (int i = 0; i < 3; i++)
         ck_assert_int_ge(sockref_loop_dispatch(loop, 20), 0);
     ck_assert_str_eq(record.events, "b");
