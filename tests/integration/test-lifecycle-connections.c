@@ -20,7 +20,7 @@ struct side {
     uint64_t received;
     uint32_t sum;
     bool echoes, ends_with_peer;
-    int64_t last_traffic_ms, least_silence_ms;
+    int64_t sent_ms, last_traffic_ms, least_silence_ms; /* what comes was sent no earlier */
     char attempt[112];
 };
 
@@ -105,7 +105,7 @@ static void on_data(sockref_conn *conn, const void *data, size_t length, void *u
     tell(side, 'd');
     side->received += length;
     side->sum = sum_of(side->sum, data, length);
-    side->last_traffic_ms = now_ms();
+    side->last_traffic_ms = side->sent_ms;
     if (side->echoes)
         ck_assert_int_ge(sockref_conn_write(conn, data, length), 0);
 }
@@ -401,6 +401,7 @@ START_TEST(L62_a_time_out_comes_after_silence_only)
     server.last_traffic_ms = now_ms();
     ck_assert_int_eq(sockref_conn_set_timeout(server.conn, 60), 0);
     for (int64_t until = now_ms() + 200; now_ms() < until; times++) {
+        server.sent_ms = now_ms();
         ck_assert_int_eq(send(fd, "x", 1, 0), 1);
         ck_assert_int_ge(sockref_loop_dispatch(loop, 10), 0);
     }
