@@ -63,11 +63,12 @@ static int lock(int fd, int command, struct flock *value)
     return fcntl(fd, command, value);
 }
 
-static int birth(int fd, struct stat *out, uint64_t *out_ns)
+static int birth(int dir, const char *path, struct stat *out, uint64_t *out_ns)
 {
     struct statx info;
 
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &info) < 0)
+    if (statx(dir, path, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME,
+              &info) < 0)
         return -1;
     *out = (struct stat){
         .st_dev = makedev(info.stx_dev_major, info.stx_dev_minor),

@@ -42,8 +42,9 @@ struct sr_sys {
     ssize_t (*pread)(int fd, void *buffer, size_t length, off_t offset);
     ssize_t (*pwrite)(int fd, const void *buffer, size_t length, off_t offset);
     int (*fstatfs)(int fd, struct statfs *out);
-    /* statx: as fstat, but for times; and when the inode was made, 0: not told. */
-    int (*birth)(int fd, struct stat *out, uint64_t *out_ns);
+    /* statx, not through a link, of the descriptor itself by "": as fstatat, but for times; and
+     * when the inode was made, 0: not told. */
+    int (*birth)(int dir, const char *path, struct stat *out, uint64_t *out_ns);
     int (*touch)(int dir, const char *path); /* utimensat, now, not through a link */
 
     int (*socket)(int domain, int type, int protocol);

@@ -49,7 +49,7 @@ static enum proof prove(const struct relic *relic, int inode, const struct stat 
     if (record->state != SR_RECORD_LIVE || record->device != info->st_dev ||
         record->inode != info->st_ino)
         return NONE;
-    if (record->born_ns == 0 || sr_sys.birth(inode, &same, &born) < 0 || born == 0)
+    if (record->born_ns == 0 || sr_sys.birth(inode, "", &same, &born) < 0 || born == 0)
         return NUMBERS;
     return born == record->born_ns ? CERTAIN : NONE;
 }

@@ -86,28 +86,35 @@ static int describe_occupied(const struct sr_place *place, const char *path)
                             "owner, or remove the file if it has none");
 }
 
-/* Look at a file, pinned by a descriptor; without one to be had, by its name. */
-static int look(struct sr_sockfile *file, const char *path, struct stat *out_info, int *out_pin)
+/*
+ * Look at a file by its name, or by a descriptor that pins it, for those who use it further. The
+ * socket that is bound to it pins it as well.
+ */
+static int look(struct sr_sockfile *file, const char *path, bool pins, struct stat *out_info,
+                int *out_pin)
 {
     const char *leaf = sr_path_leaf(path);
+    int at = file->place.dir, pin;
 
-    *out_pin = sr_fd_open(file->place.dir, leaf, O_PATH | O_NOFOLLOW);
-    if (*out_pin == -EMFILE || *out_pin == -ENFILE)
-        return sr_sys.fstatat(file->place.dir, leaf, out_info, AT_SYMLINK_NOFOLLOW) < 0
-                   ? sr_error_system(errno, "fstatat", path)
-                   : 0;
-    if (*out_pin < 0)
-        return sr_error_system(-*out_pin, "open", path);
-    if (sr_sys.birth(*out_pin, out_info, &file->born_ns) == 0)
+    if (pins && (pin = sr_fd_open(at, leaf, O_PATH | O_NOFOLLOW)) != -EMFILE && pin != -ENFILE) {
+        if (pin < 0)
+            return sr_error_system(-pin, "open", path);
+        *out_pin = at = pin;
+        leaf = "";
+    }
+    if (sr_sys.birth(at, leaf, out_info, &file->born_ns) == 0)
         return 0;
     file->born_ns = 0; /* a system that filters statx() */
-    return sr_sys.fstat(*out_pin, out_info) < 0 ? sr_error_system(errno, "fstat", path) : 0;
+    return sr_sys.fstatat(at, leaf, out_info, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0
+               ? sr_error_system(errno, "fstatat", path)
+               : 0;
 }
 
 /* Look for the file just bound: it must stand in the pinned directory. */
-static int identify(struct sr_sockfile *file, const char *path, struct stat *out_info, int *out_pin)
+static int identify(struct sr_sockfile *file, const char *path, bool pins, struct stat *out_info,
+                    int *out_pin)
 {
-    int status = look(file, path, out_info, out_pin);
+    int status = look(file, path, pins, out_info, out_pin);
 
     if (status < 0)
         return status;
@@ -124,11 +131,11 @@ static int identify(struct sr_sockfile *file, const char *path, struct stat *out
  * The same for a spelling that was bound: it must lead to the file that stands in the pinned
  * directory. Where that directory was replaced meanwhile, the one found there is another one's.
  */
-static int identify_bound(struct sr_sockfile *file, const char *path, struct stat *out_info,
-                          int *out_pin)
+static int identify_bound(struct sr_sockfile *file, const char *path, bool pins,
+                          struct stat *out_info, int *out_pin)
 {
     struct stat there;
-    int status = identify(file, path, out_info, out_pin);
+    int status = identify(file, path, pins, out_info, out_pin);
 
     if (status < 0 || strlen(path) > SR_SUN_PATH_MAX)
         return status;
@@ -151,13 +158,24 @@ static int check_bound(struct sr_sockfile *file, const char *path, const struct 
 }
 
 /* Give the file a mode that the umask has narrowed, through a descriptor of the file itself. */
-static int widen(int pin, const char *path, mode_t mode)
+static int widen(struct sr_sockfile *file, const char *path, mode_t mode, int *inout_pin)
 {
     char link[40];
 
-    if (pin < 0)
-        return sr_error_system(-pin, "open", path);
-    snprintf(link, sizeof link, "/proc/self/fd/%d", pin);
+    if (*inout_pin < 0) {
+        struct sr_sockfile again = *file;
+        struct stat info;
+        int status = look(&again, path, true, &info, inout_pin);
+
+        if (status < 0)
+            return status;
+        if (*inout_pin < 0)
+            return sr_error_system(EMFILE, "open", path);
+        if (info.st_dev != file->device || info.st_ino != file->inode)
+            return sr_error_set(SOCKREF_EFOREIGN, path,
+                                "the socket was replaced while it was bound");
+    }
+    snprintf(link, sizeof link, "/proc/self/fd/%d", *inout_pin);
     return sr_sys.chmod(link, mode) < 0 ? sr_error_system(errno, "chmod", path) : 0;
 }
 
@@ -183,7 +201,8 @@ static void undo_lost_bind(const struct sr_sockfile *file, const char *path,
         sr_sys.unlinkat(AT_FDCWD, path, 0);
 }
 
-static int bind_checked(struct sr_sockfile *file, const char *path, int mode, int *out_pin)
+static int bind_checked(struct sr_sockfile *file, const char *path, int mode, bool pins,
+                        int *inout_pin)
 {
     struct sockaddr_un address;
     socklen_t length = make_address(&file->place, path, &address);
@@ -201,13 +220,13 @@ static int bind_checked(struct sr_sockfile *file, const char *path, int mode, in
     }
     if (file->place.dir < 0)
         return 0;
-    status = identify_bound(file, path, &info, out_pin);
+    status = identify_bound(file, path, pins, &info, inout_pin);
     if (status == 0)
         status = check_bound(file, path, &info);
     if (status < 0)
         undo_lost_bind(file, address.sun_path, &since);
     else if (mode >= 0 && (info.st_mode & 07777) != (mode_t)mode)
-        status = widen(*out_pin, path, (mode_t)mode);
+        status = widen(file, path, (mode_t)mode, inout_pin);
     return status;
 }
 
@@ -231,7 +250,7 @@ int sr_sockfile_bind(struct sr_place *place, const char *path, int mode, int bac
         return sr_error_no_memory();
     if (file.fd < 0)
         return sr_error_system(-file.fd, "socket", path);
-    status = bind_checked(&file, path, mode, &pin);
+    status = bind_checked(&file, path, mode, out_pin != NULL, &pin);
     if (status < 0)
         goto undo;
     if (sr_sys.listen(file.fd, backlog) < 0) {
@@ -321,7 +340,7 @@ int sr_sockfile_adopt(struct sr_place *place, const char *path, int fd,
         return sr_error_set(SOCKREF_EFOREIGN, path,
                             "the descriptor is not a Unix stream socket that listens at the path");
     if (file.place.dir >= 0) {
-        status = identify(&file, path, &info, &pin);
+        status = identify(&file, path, out_pin != NULL, &info, &pin);
         if (status < 0 && status != -ENOENT)
             goto close_pin;
         if (status == -ENOENT || !leads_to(fd, &info) ||

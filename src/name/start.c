@@ -47,13 +47,16 @@ static int tell_guard(struct sr_try *try, bool has_lock)
     return 0;
 }
 
+/* The pin is for the guard; -1: there is none to be told. */
 static int bind_or_adopt(struct sr_try *try, int *out_pin)
 {
     const struct sr_wish *wish = try->wish;
+    int *pin = try->share->guarded.id != 0 ? out_pin : NULL;
 
+    *out_pin = -1;
     if (wish->fd >= 0)
-        return sr_sockfile_adopt(try->place, try->path, wish->fd, &try->file, out_pin);
-    return sr_sockfile_bind(try->place, try->path, wish->mode, wish->backlog, &try->file, out_pin);
+        return sr_sockfile_adopt(try->place, try->path, wish->fd, &try->file, pin);
+    return sr_sockfile_bind(try->place, try->path, wish->mode, wish->backlog, &try->file, pin);
 }
 
 /* Undo: what was adopted stays the caller's, file and descriptor. Returns 0, or why the file

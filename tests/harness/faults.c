@@ -89,7 +89,8 @@ WRAP(ssize_t, pread, (int fd, void *buffer, size_t length, off_t offset),
 WRAP(ssize_t, pwrite, (int fd, const void *buffer, size_t length, off_t offset),
      (fd, buffer, length, offset), -1)
 WRAP(int, fstatfs, (int fd, struct statfs *out), (fd, out), -1)
-WRAP(int, birth, (int fd, struct stat *out, uint64_t *out_ns), (fd, out, out_ns), -1)
+WRAP(int, birth, (int dir, const char *path, struct stat *out, uint64_t *out_ns),
+     (dir, path, out, out_ns), -1)
 WRAP(int, touch, (int dir, const char *path), (dir, path), -1)
 WRAP(int, socket, (int domain, int type, int protocol), (domain, type, protocol), -1)
 WRAP(int, bind, (int fd, const struct sockaddr *address, socklen_t length), (fd, address, length),

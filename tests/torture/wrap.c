@@ -133,7 +133,8 @@ static int pass(unsigned member, bool after)
     X(ssize_t, pwrite, 1, (int fd, const void *buffer, size_t length, off_t offset),               \
       (fd, buffer, length, offset))                                                                \
     X(int, fstatfs, 0, (int fd, struct statfs *out), (fd, out))                                    \
-    X(int, birth, 0, (int fd, struct stat *out, uint64_t *out_ns), (fd, out, out_ns))              \
+    X(int, birth, 0, (int dir, const char *path, struct stat *out, uint64_t *out_ns),              \
+      (dir, path, out, out_ns))                                                                    \
     X(int, touch, 1, (int dir, const char *path), (dir, path))                                     \
     X(int, socket, 0, (int domain, int type, int protocol), (domain, type, protocol))              \
     X(int, bind, 1, (int fd, const struct sockaddr *address, socklen_t length),                    \

@@ -303,7 +303,7 @@ static void record_socket(const char *lock, const char *path, bool lives)
     if (lives)
         sr_record_of_self(&record);
     record.state = SR_RECORD_LIVE;
-    ck_assert_int_eq(sr_sys.birth(inode, &info, &record.born_ns), 0);
+    ck_assert_int_eq(sr_sys.birth(inode, "", &info, &record.born_ns), 0);
     record.device = info.st_dev;
     record.inode = info.st_ino;
     ck_assert_int_eq(sr_record_write(fd, &record), 0);

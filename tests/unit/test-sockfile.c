@@ -134,6 +134,23 @@ START_TEST(the_mode_is_the_one_asked_for)
 }
 END_TEST
 
+/* A descriptor of the file costs two calls: it is opened for those alone who ask for it. */
+START_TEST(the_file_is_opened_where_that_is_asked_for)
+{
+    const char *path = harness_at("a");
+    struct sr_place place;
+    int pin = -1;
+
+    harness_assert_ok(sr_place_open(path, &place));
+    faults_install();
+    harness_assert_ok(sr_sockfile_bind(&place, path, 0600, 16, &file, _i == 0 ? NULL : &pin));
+    ck_assert_uint_eq(faults_calls(FAULTS_openat), (unsigned)_i);
+    ck_assert((pin >= 0) == (_i == 1));
+    sr_fd_close(pin);
+    end(path);
+}
+END_TEST
+
 #define BINDS 10000
 
 struct watched {
@@ -473,10 +490,32 @@ START_TEST(in_a_sticky_directory_a_socket_that_replaces_ours_is_seen)
     path = harness_text("%s/a", dir);
     harness_assert_ok(sr_place_open(path, &place));
     faults_install();
-    faults_before(FAULTS_openat, replace_by_another_socket, (void *)path);
+    faults_before(FAULTS_birth, replace_by_another_socket, (void *)path);
     harness_assert_fails(sr_sockfile_bind(&place, path, -1, 1, &file, NULL), SOCKREF_EFOREIGN);
     sr_place_close(&place);
     ck_assert(harness_is_socket(path));
+    close(foreign);
+    ck_assert_int_eq(unlink(path), 0);
+}
+END_TEST
+
+/* It takes the path when ours has been found: it is not given our mode. */
+START_TEST(in_a_sticky_directory_a_socket_that_replaces_ours_keeps_its_mode)
+{
+    const char *dir = harness_sticky_dir(), *path;
+    struct sr_place place;
+
+    if (!dir)
+        return;
+    path = harness_text("%s/a", dir);
+    harness_assert_ok(sr_place_open(path, &place));
+    umask(077);
+    faults_install();
+    faults_before(FAULTS_openat, replace_by_another_socket, (void *)path);
+    harness_assert_fails(sr_sockfile_bind(&place, path, 0660, 1, &file, NULL), SOCKREF_EFOREIGN);
+    sr_place_close(&place);
+    ck_assert(harness_is_socket(path));
+    ck_assert_uint_eq(harness_mode(path), 0700);
     close(foreign);
     ck_assert_int_eq(unlink(path), 0);
 }
@@ -617,7 +656,7 @@ static const struct {
 } refusals[] = {
     {FAULTS_socket, EMFILE, 0},   {FAULTS_socket, ENFILE, 0}, {FAULTS_fchmod, EINVAL, 0},
     {FAULTS_bind, EACCES, 0},     {FAULTS_bind, EROFS, 0},    {FAULTS_bind, ENOSPC, 0},
-    {FAULTS_openat, EIO, 0},      {FAULTS_fstatat, EIO, 0},   {FAULTS_listen, ENOBUFS, 0},
+    {FAULTS_openat, EIO, 077},    {FAULTS_fstatat, EIO, 0},   {FAULTS_listen, ENOBUFS, 0},
     {FAULTS_openat, EMFILE, 077}, {FAULTS_chmod, EPERM, 077}, {FAULTS_chmod, EROFS, 077},
 };
 
@@ -860,6 +899,7 @@ int main(void)
     tcase_add_test(tcase, the_longest_abstract_name_is_bound_to_its_last_byte);
     tcase_add_loop_test(tcase, the_mode_is_the_one_asked_for, 0,
                         (int)(sizeof modes / sizeof modes[0]));
+    tcase_add_loop_test(tcase, the_file_is_opened_where_that_is_asked_for, 0, 2);
     tcase_add_loop_test(tcase, the_mode_is_never_wider_than_asked, 0, 2);
     tcase_add_test(tcase, nobody_connects_before_the_mode_is_right);
     tcase_add_loop_test(tcase, what_stands_there_is_not_touched, 0, OBSTACLES);
@@ -870,6 +910,7 @@ int main(void)
     tcase_add_test(tcase, in_a_sticky_directory_the_file_is_renamed_aside_first);
     tcase_add_test(tcase, in_a_sticky_directory_another_file_is_put_back);
     tcase_add_test(tcase, in_a_sticky_directory_a_socket_that_replaces_ours_is_seen);
+    tcase_add_test(tcase, in_a_sticky_directory_a_socket_that_replaces_ours_keeps_its_mode);
     tcase_add_loop_test(tcase, in_a_sticky_directory_a_removal_survives_that_its_file_is_put_back,
                         0, 2);
     tcase_add_test(tcase, in_a_sticky_directory_nothing_is_put_over_a_third_file);
