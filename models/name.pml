@@ -68,6 +68,10 @@ byte pin[W];
 #define ACCEPTED(w) (SOCKS + 1 + (w)) /* in conn[]; less: it waits in the queue of that control socket */
 #define TAKEN 1
 #define DECLINED 2
+#define TOOK(k) ((tried & BIT(k)) != 0 && answer[k] == TAKEN)
+#define HAS_TAKEN (TOOK(0) || TOOK(1) || N > 2 && TOOK(N - 1))
+#define MAY_ASK(w, k) (conn[k] == ACCEPTED(w) && (tried & BIT(k)) == 0)
+#define CAN_ASK(w) (MAY_ASK(w, 0) || MAY_ASK(w, 1) || N > 2 && MAY_ASK(w, N - 1))
 
 /* For the checks. */
 byte responsible; /* whose listener is at work: from bind to close, or to the end of a hand-over */
@@ -732,18 +736,19 @@ last:
     S(FORGET; close_socket(w); goto again);
 
 #ifdef HANDOVER
-    /* To each of those who are connected, until one takes it. Byte 0 is held. */
+    /* To those who are connected, one after the other, until one takes it. Byte 0 is held. */
 hand_over:
     S(j = 0;
       do
-      :: j < N && (conn[j] != ACCEPTED(w) || (tried & BIT(j)) != 0) -> j++
+      :: j < N && !MAY_ASK(w, j) -> j++
       :: else -> break
       od;
       if
       :: j < N -> tried = tried | BIT(j); answer[j] = 0
-      :: else -> j = 0; tried = 0; goto last
+      :: j == N && byte1[MY] == w + 1 -> j = 0; tried = 0; goto last
+      :: j == N && byte1[MY] != w + 1 -> goto take_back
       fi;
-      unpublish(w); byte1[MY] = 0);
+      if :: byte1[MY] == w + 1 -> unpublish(w); byte1[MY] = 0 :: else fi);
     S(if
       :: conn[j] == ACCEPTED(w) ->
         offer[j] = sock[w];
@@ -754,10 +759,12 @@ hand_over:
     S(byte0[MY] = 0);
 #endif
     if
-    :: atomic { answer[j] == TAKEN -> goto handed }
-    :: atomic { answer[j] != TAKEN -> skip } /* it declined, or has gone, or is too slow */
+    :: atomic { HAS_TAKEN -> goto handed }
+    :: atomic { !HAS_TAKEN && CAN_ASK(w) -> goto hand_over } /* it is slow: the next one as well */
+    :: atomic { !HAS_TAKEN -> skip } /* all declined, or have gone, or are too slow */
     :: atomic { MORTAL(w) -> kills++; goto killed }
     fi;
+take_back:
     S(if
       :: byte1[MY] == 0 -> byte1[MY] = w + 1; responsible = w + 1; publish(w); goto hand_over
 #ifdef MUTANT_HANDOVER_BUSY
@@ -767,7 +774,12 @@ hand_over:
 #endif
       fi);
 handed:
-    S(answer[j] = 0; j = 0; tried = 0; if :: responsible == w + 1 -> responsible = 0 :: else fi; close_lock(w));
+    S(j = 0;
+      do
+      :: j < N -> if :: (tried & BIT(j)) != 0 -> answer[j] = 0 :: else fi; j++
+      :: else -> break
+      od;
+      j = 0; tried = 0; if :: responsible == w + 1 -> responsible = 0 :: else fi; close_lock(w));
     S(FORGET; close_control(w); hang_up(w));
     S(close_socket(w); goto again);
 #endif

@@ -193,23 +193,6 @@ int sr_control_receive(int fd, enum sr_control_word *out_word, int out_fds[SR_CO
     return -ECONNRESET;
 }
 
-int sr_control_wait(int fd, uint64_t deadline_ns)
-{
-    struct pollfd ready = {.fd = fd, .events = POLLIN};
-    uint64_t now;
-
-    while ((now = sr_clock_ns()) < deadline_ns) {
-        uint64_t left = (deadline_ns - now + 999999) / 1000000;
-        int got = sr_sys.poll(&ready, 1, left > 1000 ? 1000 : (int)left);
-
-        if (got > 0)
-            return 1;
-        if (got < 0 && errno != EINTR)
-            return 0;
-    }
-    return 0;
-}
-
 static bool has_gone(int fd)
 {
     struct pollfd state = {.fd = fd, .events = POLLRDHUP};
@@ -245,17 +228,22 @@ static bool make_room(struct sr_peers *self)
     return true;
 }
 
-void sr_peers_accept(struct sr_peers *self, int control)
+void sr_peers_extend(struct sr_peers *self, int control)
 {
     int fd;
 
-    let_gone_go(self);
     while (make_room(self) && (fd = sr_fd_accept(control)) >= 0) {
         if (has_gone(fd))
             sr_fd_close(fd);
         else
             self->fds[self->count++] = fd;
     }
+}
+
+void sr_peers_accept(struct sr_peers *self, int control)
+{
+    let_gone_go(self);
+    sr_peers_extend(self, control);
 }
 
 void sr_peers_clear(struct sr_peers *self)

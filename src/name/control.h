@@ -42,8 +42,6 @@ int sr_control_send(int fd, enum sr_control_word word, const int *fds);
 /* Receive a word; descriptors that do not come are -1. Returns 0; -EAGAIN: there is none;
  * -ECONNRESET: the other side has gone. */
 int sr_control_receive(int fd, enum sr_control_word *out_word, int out_fds[SR_CONTROL_FDS]);
-/* Wait until there is a word or the other side has gone. Returns whether that came in time. */
-int sr_control_wait(int fd, uint64_t deadline_ns);
 
 /* Those that an owner has accepted. */
 struct sr_peers {
@@ -52,6 +50,8 @@ struct sr_peers {
 };
 /* Accept all that wait, and let go of those that have gone. */
 void sr_peers_accept(struct sr_peers *self, int control);
+/* The same, but those that are there stay where they are. */
+void sr_peers_extend(struct sr_peers *self, int control);
 void sr_peers_clear(struct sr_peers *self);
 
 #endif

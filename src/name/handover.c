@@ -1,40 +1,95 @@
 /*
  * Handing a listener on, and what a joiner hears of its owner.
  *
- * The owner holds byte 0 all the while, so nobody else starts or recovers the name. It offers the
- * descriptors to one holder, with byte 1 free; that one takes byte 1, sees that the names still
- * lead to the lock file and to the socket, tells its guard, writes the record, and answers. Either
- * may be killed after any step: byte 1 then says who owns the name, and the checks after it that
- * there is still something to own.
+ * The owner holds byte 0 all the while, so nobody else starts or recovers the name. It frees byte 1
+ * and offers the descriptors to one holder, and to the next as well where that one is silent. Who
+ * takes byte 1 first sees that the names still lead to the lock file and to the socket, tells its
+ * guard, writes the record, and answers; the others decline. Any of them may be killed after any
+ * step: byte 1 then says who owns the name, and the checks after it that there is still something
+ * to own.
  */
 #include "name/share.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/sys.h"
 #include "name/path.h"
 
 #include <errno.h>
-#include <time.h>
+#include <poll.h>
+#include <string.h>
 
-#define ANSWER_WITHIN_NS 300000000u
-#define ANSWER_LEAST_NS  1000000u
+/* After so much silence the next one is asked as well. */
+#define ASK_NEXT_NS 20000000u
+/* A holder that has yet to hear who owns the name now is not connected: it is waited for. */
+#define COME_WITHIN_NS 1000000000u
+#define LOOK_AGAIN_NS  5000000u
+/* Who is asked with so many after it is no longer listened to. */
+#define MOST_ASKED 16
+#define ROUNDS     2
 
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
 
-/* Whether a word has come by then; any other word than TAKEN is no. */
-static bool hears(int peer, uint64_t until, bool *out_taken)
+/* Those that have not answered yet, the first one asked first. */
+struct offers {
+    int peers[MOST_ASKED];
+    size_t count;
+    int heir;        /* who has taken it; -1 */
+    bool is_crowded; /* somebody has declined while another one was asked, who may yet fail */
+};
+
+static void remove_offer(struct offers *self, size_t i)
+{
+    memmove(self->peers + i, self->peers + i + 1, (self->count - i - 1) * sizeof *self->peers);
+    self->count--;
+}
+
+static void offer_to(struct offers *self, int peer, const int *fds)
+{
+    if (sr_control_send(peer, SR_CONTROL_OFFER, fds) != 0)
+        return;
+    if (self->count == MOST_ASKED)
+        remove_offer(self, 0);
+    self->peers[self->count++] = peer;
+}
+
+/* Any other word than TAKEN is no, and so is the end of the connection. */
+static void hear_answer(struct offers *self, size_t i)
 {
     enum sr_control_word word = SR_CONTROL_DECLINED;
-    int none[SR_CONTROL_FDS];
+    int none[SR_CONTROL_FDS], status = sr_control_receive(self->peers[i], &word, none);
 
-    sr_control_wait(peer, until);
-    if (sr_control_receive(peer, &word, none) != 0)
-        return false;
-    *out_taken = word == SR_CONTROL_TAKEN;
-    return true;
+    if (status == -EAGAIN)
+        return;
+    if (status == 0 && word == SR_CONTROL_TAKEN)
+        self->heir = self->peers[i];
+    else if (status == 0 && self->count > 1)
+        self->is_crowded = true;
+    remove_offer(self, i);
+}
+
+static int ms_until(uint64_t deadline_ns)
+{
+    uint64_t now = sr_clock_ns();
+
+    return now < deadline_ns ? (int)((deadline_ns - now + 999999) / 1000000) : 0;
+}
+
+/* Wait for answers, until one has come or that time. Returns whether the offer was taken. */
+static bool hear_answers(struct offers *self, uint64_t until_ns)
+{
+    struct pollfd ready[MOST_ASKED];
+
+    for (size_t i = 0; i < self->count; i++)
+        ready[i] = (struct pollfd){.fd = self->peers[i], .events = POLLIN};
+    if (sr_sys.poll(ready, self->count, ms_until(until_ns)) > 0)
+        for (size_t i = self->count; i-- > 0;)
+            if (ready[i].revents)
+                hear_answer(self, i);
+    return self->heir >= 0;
 }
 
 /* Whether another holder has written itself down as the owner. */
@@ -46,47 +101,64 @@ static bool has_successor(const struct sr_share *self)
            record.generation != self->generation;
 }
 
-/*
- * Returns whether somebody else owns the name now: this peer, or one before that comes late. As
- * long as byte 1 is taken without that it may still be declined; without it nothing may be touched.
- * Nobody can start the name meanwhile, so the silence of one peer leaves the next half of the time.
- */
-static bool offer_to(struct sr_share *self, int peer, const int *fds, uint64_t *inout_within_ns,
-                     uint64_t deadline_ns)
+/* Whether there are holders that have not connected, as far as numbers tell. */
+static bool expects_more(const struct sr_share *self)
 {
-    const struct timespec pause = {0, 1000000};
-    uint64_t until = earlier(deadline_ns, sr_clock_ns() + *inout_within_ns);
-    bool taken = false, heard;
+    return self->peers.count < sr_share_count_others(self);
+}
 
-    sr_lockfile_free(&self->lock, SR_BYTE_OWNER); /* first: the peer may be fast */
-    heard = sr_control_send(peer, SR_CONTROL_OFFER, fds) == 0 && hears(peer, until, &taken);
-    if (!heard && *inout_within_ns > ANSWER_LEAST_NS)
-        *inout_within_ns /= 2;
-    while (!taken) {
-        if (sr_lockfile_take(&self->lock, self->path, SR_BYTE_OWNER) != SR_LOCK_BUSY)
+/* With byte 1 free: ask one after the other, until one takes it or nobody is left who may. */
+static bool ask_all(struct sr_share *self, struct offers *offers, const int *fds,
+                    uint64_t deadline_ns)
+{
+    uint64_t now, ask_at = 0, come_until = sr_clock_ns() + COME_WITHIN_NS;
+    size_t next = 0;
+
+    while ((now = sr_clock_ns()) < deadline_ns) {
+        sr_peers_extend(&self->peers, self->control);
+        if (next < self->peers.count && (offers->count == 0 || now >= ask_at)) {
+            offer_to(offers, self->peers.fds[next++], fds);
+            ask_at = now + ASK_NEXT_NS;
+        } else if (next == self->peers.count && offers->count == 0 &&
+                   (now >= come_until || !expects_more(self))) {
             return false;
-        if (has_successor(self) || sr_clock_ns() >= deadline_ns)
+        }
+        if (hear_answers(offers, earlier(now + LOOK_AGAIN_NS, deadline_ns)))
             return true;
-        nanosleep(&pause, NULL);
-        heard = heard || hears(peer, sr_clock_ns(), &taken);
     }
-    return true;
+    return false;
+}
+
+/*
+ * Take byte 1 back. As long as somebody has it who has not answered, it may still be declined;
+ * without it nothing may be touched. Returns whether somebody else owns the name.
+ */
+static bool is_taken_anyway(struct sr_share *self, struct offers *offers, uint64_t deadline_ns)
+{
+    while (sr_lockfile_take(&self->lock, self->path, SR_BYTE_OWNER) == SR_LOCK_BUSY)
+        if (has_successor(self) || sr_clock_ns() >= deadline_ns ||
+            hear_answers(offers, sr_clock_ns() + 1000000))
+            return true;
+    return false;
 }
 
 bool sr_share_hand_over(struct sr_share *self, struct sr_sockfile *file, uint64_t deadline_ns)
 {
     const int fds[SR_CONTROL_FDS] = {file->fd, self->control};
-    uint64_t within = ANSWER_WITHIN_NS;
-    size_t heir = 0;
+    struct offers offers = {.heir = -1, .is_crowded = true};
+    bool taken = false;
 
     sr_peers_accept(&self->peers, self->control);
-    while (heir < self->peers.count &&
-           !offer_to(self, self->peers.fds[heir], fds, &within, deadline_ns))
-        heir++;
-    if (heir == self->peers.count)
+    for (int round = 0; round < ROUNDS && !taken && offers.is_crowded; round++) {
+        offers.is_crowded = false;
+        sr_lockfile_free(&self->lock, SR_BYTE_OWNER); /* first: the peer may be fast */
+        taken =
+            ask_all(self, &offers, fds, deadline_ns) || is_taken_anyway(self, &offers, deadline_ns);
+    }
+    if (!taken)
         return false;
     for (size_t i = 0; i < self->peers.count; i++)
-        if (i != heir)
+        if (self->peers.fds[i] != offers.heir)
             sr_control_send(self->peers.fds[i], SR_CONTROL_MOVED, NULL);
     file->has_file = false;
     self->is_owner = false;

@@ -24,8 +24,8 @@ static bool lock_soon(struct sr_mutex *mutex, uint64_t deadline) SR_UNCHECKED
 
 /* How long the exit waits, for all names together. */
 struct last_wait {
-    uint64_t lock_ns; /* until then, for locks */
-    uint64_t heir_ns; /* until then, for the answers of those who are offered a listener */
+    uint64_t mutex_ns;  /* until then, for what a thread of this process may never leave */
+    uint64_t others_ns; /* until then, for other processes: byte 0, and an heir for a listener */
 };
 
 /* What does not succeed is left to the guard. */
@@ -43,9 +43,9 @@ static void leave_at_exit(struct sr_life *life, const char *path, const struct l
         return;
     }
     sr_share_free_slot(share);
-    if (sr_share_enter(share, wait->lock_ns) == SR_LOCK_BUSY)
+    if (sr_share_enter(share, wait->others_ns) == SR_LOCK_BUSY)
         return;
-    if (!sr_share_has_others(share) || !sr_fate_hand_over(life, wait->heir_ns))
+    if (!sr_share_has_others(share) || !sr_fate_hand_over(life, wait->others_ns))
         sr_share_end(share, &life->file, true);
     sr_lockfile_close(&share->lock);
 }
@@ -55,7 +55,7 @@ static void remove_files_of(sockref_registry *self, const struct last_wait *wait
     uint32_t made = atomic_load(&self->slab.made);
 
     atomic_store(&self->is_barred, true);
-    if (!lock_soon(&self->mutex, wait->lock_ns))
+    if (!lock_soon(&self->mutex, wait->mutex_ns))
         return;
     for (uint32_t i = 0; i < made; i++) {
         sockref *entry = sr_slab_at(&self->slab, i);
@@ -71,12 +71,13 @@ static void remove_files_of(sockref_registry *self, const struct last_wait *wait
 
 void sr_remove_at_exit(void) SR_UNCHECKED
 {
-    const struct last_wait wait = {sr_clock_after_ms(50), sr_clock_after_ms(500)};
+    struct last_wait wait = {.others_ns = sr_clock_after_ms(1000)};
     struct sr_list *node;
 
     /* What was released just before may be on its way to another holder. */
-    sr_remove_await_deferred(wait.heir_ns);
-    if (!lock_soon(&sr_registry_list_mutex, wait.lock_ns))
+    sr_remove_await_deferred(wait.others_ns);
+    wait.mutex_ns = sr_clock_after_ms(50);
+    if (!lock_soon(&sr_registry_list_mutex, wait.mutex_ns))
         return;
     SR_LIST_EACH(node, &sr_registry_list)
     {

@@ -1,9 +1,14 @@
 /* Who takes over a name, and who lets go of it: src/name/handover.c, src/name/share.c. I1. */
+#include "base/clock.h"
+#include "base/fd.h"
 #include "harness/faults.h"
 #include "harness/harness.h"
 #include "harness/wait.h"
 #include "name/share.h"
 
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -131,17 +136,55 @@ START_TEST(who_lets_go_connects_to_an_owner_that_waits)
 }
 END_TEST
 
-/* ---- silence ---- */
+/* ---- an owner that passes its listener on ---- */
 
-#define SILENT 24
+struct passing {
+    struct holder *owner;
+    pthread_t thread;
+    _Atomic bool is_over, taken;
+};
 
-static struct wait_events heard;
-
-static void note(sockref *ref, int event, void *user)
+static void *pass_on(void *arg)
 {
-    (void)ref;
-    (void)user;
-    wait_add(&heard, event);
+    struct passing *self = arg;
+    struct holder *owner = self->owner;
+
+    atomic_store(&self->taken, sr_share_hand_over(&owner->share, &owner->file,
+                                                  sr_clock_after_ms(HARNESS_PATIENCE_MS)));
+    atomic_store(&self->is_over, true);
+    return NULL;
+}
+
+static void begin_to_pass_on(struct passing *out, struct holder *owner)
+{
+    *out = (struct passing){.owner = owner};
+    ck_assert_int_eq(sr_share_enter(&owner->share, 0), 0);
+    sr_share_free_slot(&owner->share);
+    ck_assert_int_eq(pthread_create(&out->thread, NULL, pass_on, out), 0);
+}
+
+/* Returns whether somebody has taken it. */
+static bool end_of_passing(struct passing *self)
+{
+    ck_assert_int_eq(pthread_join(self->thread, NULL), 0);
+    die(self->owner);
+    return atomic_load(&self->taken);
+}
+
+#define WAIT_UNTIL(condition)                                                                      \
+    do {                                                                                           \
+        uint64_t until_ = sr_clock_after_ms(HARNESS_PATIENCE_MS);                                  \
+        while (!(condition)) {                                                                     \
+            ck_assert_msg(sr_clock_ns() < until_, "still not: %s", #condition);                    \
+            poll(NULL, 0, 1);                                                                      \
+        }                                                                                          \
+    } while (0)
+
+static bool has_word(int fd)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+
+    return poll(&ready, 1, 0) == 1;
 }
 
 /* A process that was stopped, for its owner. */
@@ -153,6 +196,93 @@ static int connect_silently(const char *control)
     snprintf(address.sun_path, sizeof address.sun_path, "%s", control);
     ck_assert_int_eq(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
     return fd;
+}
+
+/* On a busy machine who was asked first may answer when all others have been asked. */
+START_TEST(the_answer_of_a_slow_holder_counts)
+{
+    const char *path = harness_at("a");
+    struct holder owner, slow;
+    struct passing passing;
+    int silent[12];
+
+    start(&owner, path, SR_SHARE_OWNED);
+    start(&slow, path, SR_SHARE_JOINED);
+    for (int i = 0; i < 12; i++)
+        silent[i] = connect_silently(harness_at(".a.srctl"));
+    begin_to_pass_on(&passing, &owner);
+    for (int i = 0; i < 12; i++)
+        WAIT_UNTIL(has_word(silent[i]));
+    ck_assert(takes_over(&slow));
+    ck_assert(end_of_passing(&passing));
+    ck_assert(harness_can_dial(path));
+    end(&slow);
+    for (int i = 0; i < 12; i++)
+        close(silent[i]);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
+/* It has yet to hear that the owner before has passed the name on. */
+START_TEST(a_holder_that_is_not_connected_is_waited_for)
+{
+    const char *path = harness_at("a");
+    struct holder owner, late;
+    struct passing passing;
+    int none[SR_CONTROL_FDS];
+
+    start(&owner, path, SR_SHARE_OWNED);
+    start(&late, path, SR_SHARE_JOINED);
+    sr_fd_close(late.share.control);
+    late.share.control = -1;
+    begin_to_pass_on(&passing, &owner);
+    WAIT_UNTIL(!sr_lockfile_has_owner(&late.share.lock) || atomic_load(&passing.is_over));
+    ck_assert(!atomic_load(&passing.is_over));
+    ck_assert_int_eq(sr_share_hear(&late.share, &late.file.place, none), SR_NEWS_NONE);
+    WAIT_UNTIL(has_word(late.share.control));
+    ck_assert(takes_over(&late));
+    ck_assert(end_of_passing(&passing));
+    end(&late);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
+/* It has declined since another one was about to take it, which is killed then. */
+START_TEST(who_declined_for_another_is_asked_again)
+{
+    const char *path = harness_at("a");
+    struct holder owner, first, second;
+    struct passing passing;
+
+    start(&owner, path, SR_SHARE_OWNED);
+    start(&first, path, SR_SHARE_JOINED);
+    start(&second, path, SR_SHARE_JOINED);
+    begin_to_pass_on(&passing, &owner);
+    WAIT_UNTIL(has_word(first.share.control));
+    ck_assert_int_eq(sr_lockfile_take(&first.share.lock, path, SR_BYTE_HEIR), 0);
+    ck_assert_int_eq(sr_lockfile_take(&first.share.lock, path, SR_BYTE_OWNER), 0);
+    WAIT_UNTIL(has_word(second.share.control));
+    ck_assert(!takes_over(&second));
+    ck_assert(!has_word(second.share.control));
+    die(&first);
+    WAIT_UNTIL(has_word(second.share.control));
+    ck_assert(takes_over(&second));
+    ck_assert(end_of_passing(&passing));
+    ck_assert(harness_can_dial(path));
+    end(&second);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
+#define SILENT 24
+
+static struct wait_events heard;
+
+static void note(sockref *ref, int event, void *user)
+{
+    (void)ref;
+    (void)user;
+    wait_add(&heard, event);
 }
 
 /* The name can't be started while its listener is offered around. */
@@ -195,6 +325,9 @@ int main(void)
     tcase_add_test(tcase, an_offer_of_an_earlier_life_is_declined);
     tcase_add_test(tcase, who_lets_go_connects_to_an_owner_that_waits);
     tcase = harness_tcase(suite, "silence");
+    tcase_add_test(tcase, the_answer_of_a_slow_holder_counts);
+    tcase_add_test(tcase, a_holder_that_is_not_connected_is_waited_for);
+    tcase_add_test(tcase, who_declined_for_another_is_asked_again);
     tcase_add_test(tcase, holders_that_do_not_answer_keep_nobody_waiting_for_long);
     return harness_run(suite);
 }
