@@ -236,8 +236,8 @@ static inline void check_counts_are_back(void)
 static inline void teardown(void)
 {
     ck_assert_int_eq(sockref_registry_drain(NULL, PATIENCE_MS), 0);
-    check_counts_are_back();
     WAIT_UNTIL(count_threads() == before.threads);
+    check_counts_are_back();
     ck_assert_int_eq(count_fds(), before.fds);
     ck_assert_int_eq(count_sockets(directory), 0);
     ck_assert_int_eq(count_beside(directory), 0);
