@@ -4,19 +4,18 @@ import java.time.Duration;
 
 /** Numbers as C takes them; another one is an IllegalArgumentException. */
 final class Numbers {
+    private static final Duration LONGEST = Duration.ofMillis(Integer.MAX_VALUE);
+    private static final int ALMOST_A_MILLISECOND = 999_999;
+
     private Numbers() {
     }
 
-    /** Zero stays zero, and what is not zero is at least one; the longest is some 24 days. */
+    /** Rounded up: nothing ends before its time, and only zero is zero. What is longer than some 24 days is that. */
     static int milliseconds(Duration time) {
         if (time.isNegative()) {
             throw new IllegalArgumentException("the time is negative");
         }
-        if (time.isZero()) {
-            return 0;
-        }
-        return time.compareTo(Duration.ofMillis(Integer.MAX_VALUE)) > 0 ? Integer.MAX_VALUE
-                : Math.max(1, (int) time.toMillis());
+        return time.compareTo(LONGEST) >= 0 ? Integer.MAX_VALUE : (int) time.plusNanos(ALMOST_A_MILLISECOND).toMillis();
     }
 
     static long notNegative(long number) {
