@@ -1,6 +1,6 @@
 /*
  * The private Java module: package-private classes of org.sockref, in C mode and without directors. What people
- * use is written by hand in bindings/java; loops, callbacks and bytes are in java_shim.c.
+ * use is written by hand in bindings/java; loops, callbacks and bytes are in java_shim.c and beside it.
  *
  * A path is a byte[], so that every name can be told. A call pins its handle by a user count (Handle.java): enter
  * before, exit after, and a close between the two waits for the exit.
@@ -97,7 +97,7 @@ SR_RETURNS(sockref_registry_listen, sockref, NativeReference)
 SR_COUNTS(sockref_registry_cleanup_all)
 SR_COUNTS(sockref_registry_sweep)
 
-/* The descriptor is handed out as a duplicate only: java_shim.c. */
+/* The descriptor is handed out as a duplicate only: java_serve.c. */
 %ignore sockref::fd;
 
 /* dup(): the handle counts one more; it may have been closed before. */

@@ -1,6 +1,7 @@
 /*
  * The Java binding's hand-written part: loading, exceptions, bytes, loops, starts and watches.
- * Connections are in java_conn.c, java_connect.c and java_channel.c.
+ * Served names are in java_serve.c, what handlers are told in java_handlers.c, connections in java_conn.c,
+ * java_connect.c and java_channel.c.
  *
  * No thread of the library enters the VM: the Java thread that calls loopDispatch() runs every
  * callback, with its own JNIEnv. What a watch is told on the service thread waits in a queue. An
@@ -87,7 +88,8 @@ JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM *vm, void *reserved)
         return JNI_ERR;
     java_vm = vm;
     if (!sr_java_find_class(env, "org/sockref/SockrefException", &java.exception) ||
-        !sr_java_find_class(env, "org/sockref/StartOperation", &java.operation) || !sr_java_find_handlers(env) || !sr_java_find_connect(env))
+        !sr_java_find_class(env, "org/sockref/StartOperation", &java.operation) || !sr_java_find_handlers(env) ||
+        !sr_java_find_conn(env) || !sr_java_find_connect(env))
         return JNI_ERR;
     java.exception_of = (*env)->GetStaticMethodID(
         env, java.exception, "of", "(IILjava/lang/String;[B[B[B)Lorg/sockref/SockrefException;");

@@ -56,8 +56,9 @@ bool sr_java_find_class(JNIEnv *env, const char *name, jclass *out_class);
 bool sr_java_find_method(JNIEnv *env, jclass class, const char *name, const char *signature,
                          jmethodID *out_method);
 
-/* When the library is loaded: what java_conn.c and java_connect.c call. */
+/* When the library is loaded: what java_handlers.c, java_conn.c and java_connect.c call. */
 bool sr_java_find_handlers(JNIEnv *env);
+bool sr_java_find_conn(JNIEnv *env);
 bool sr_java_find_connect(JNIEnv *env);
 
 struct sockref_connect_options;

@@ -8,8 +8,14 @@ java_wrapper = swig/generated/sockref_java_wrap.c
 java_stamp = swig/generated/java.stamp
 java_stamp_file = $(srcdir)/$(java_stamp)
 java_interface = swig/java.i swig/sockref.i
-java_shim_sources = swig/java_channel.c swig/java_conn.c swig/java_connect.c swig/java_shim.c
-java_shim = $(java_shim_sources) swig/java_shim.h
+java_shim_sources = \
+	swig/java_channel.c \
+	swig/java_conn.c \
+	swig/java_connect.c \
+	swig/java_handlers.c \
+	swig/java_serve.c \
+	swig/java_shim.c
+java_shim = $(java_shim_sources) swig/java_handlers.h swig/java_shim.h
 java_generated_classes = \
 	$(java_generated)/NativeOptions.java \
 	$(java_generated)/NativeReference.java \

@@ -3,7 +3,7 @@ package org.sockref;
 import java.io.FileDescriptor;
 import java.nio.ByteBuffer;
 
-/** What java_shim.c offers: loops, starts, watches, handlers, connections. */
+/** What java_shim.c, java_serve.c and java_conn.c offer: loops, starts, watches, served names, connections. */
 final class Shim {
     static {
         NativeLoader.load();
