@@ -2,6 +2,7 @@ package org.sockref;
 
 import java.io.IOException;
 import java.net.SocketTimeoutException;
+import java.nio.channels.ClosedChannelException;
 import java.util.concurrent.TimeUnit;
 import java.util.function.IntConsumer;
 
@@ -15,6 +16,11 @@ final class Descriptor {
     /** One try of a system call: its result, or a negative errno. */
     interface Attempt {
         int run(int fd, boolean wait) throws IOException;
+    }
+
+    /** A question to the system or a change, which never waits. */
+    interface Use<T> {
+        T run(int fd) throws IOException;
     }
 
     private final int fd;
@@ -46,6 +52,18 @@ final class Descriptor {
     /** End what enter began. */
     void exit(int entered) {
         handle.exit(entered);
+    }
+
+    <T> T use(Use<T> call) throws IOException {
+        int entered = enter();
+        if (entered == 0) {
+            throw new ClosedChannelException();
+        }
+        try {
+            return call.run(entered);
+        } finally {
+            exit(entered);
+        }
     }
 
     boolean isClosed() {

@@ -424,24 +424,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
     }
 
     int available() throws IOException {
-        return SockrefException.checked(use(Sockets::available), "ioctl");
-    }
-
-    /** A question to the system or a change, which never waits. */
-    private interface Use<T> {
-        T run(int fd) throws IOException;
-    }
-
-    private <T> T use(Use<T> call) throws IOException {
-        int fd = socket.enter();
-        if (fd == 0) {
-            throw new ClosedChannelException();
-        }
-        try {
-            return call.run(fd);
-        } finally {
-            socket.exit(fd);
-        }
+        return SockrefException.checked(socket.use(Sockets::available), "ioctl");
     }
 
     /**
@@ -466,7 +449,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
 
     private SockrefChannel shutdown(Side side, boolean isInput) throws IOException {
         if (!side.isShut) {
-            SockrefException.checked(use(fd -> Sockets.shutdown(fd, isInput, !isInput)), "shutdown");
+            SockrefException.checked(socket.use(fd -> Sockets.shutdown(fd, isInput, !isInput)), "shutdown");
             side.isShut = true;
             socket.wake();
         }
@@ -522,7 +505,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
         int seconds = (int) Math.min((Numbers.milliseconds(delay) + 999L) / 1000, Short.MAX_VALUE);
         setOption(java.net.StandardSocketOptions.SO_KEEPALIVE, on);
         if (seconds > 0) {
-            use(fd -> {
+            socket.use(fd -> {
                 SocketOptions.set(fd, SocketOptions.KEEP_ALIVE_IDLE, seconds);
                 return null;
             });
@@ -550,7 +533,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      */
     @Override
     public <T> SockrefChannel setOption(SocketOption<T> name, T value) throws IOException {
-        return use(fd -> {
+        return socket.use(fd -> {
             SocketOptions.set(fd, supported(fd), name, value);
             return this;
         });
@@ -566,7 +549,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      */
     @Override
     public <T> T getOption(SocketOption<T> name) throws IOException {
-        return use(fd -> SocketOptions.get(fd, supported(fd), name));
+        return socket.use(fd -> SocketOptions.get(fd, supported(fd), name));
     }
 
     /**
@@ -613,7 +596,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
     }
 
     private SocketAddress address(SocketAddress known, boolean isRemote) throws IOException {
-        return use(fd -> {
+        return socket.use(fd -> {
             byte[] told = known == null ? Sockets.address(fd, isRemote) : null;
             if (known == null && told == null) {
                 throw SockrefException.ofCall(Sockets.ENOTCONN, isRemote ? "getpeername" : "getsockname");
@@ -630,7 +613,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      * @throws IOException if the channel is closed
      */
     public PeerCredentials peer() throws IOException {
-        return use(fd -> {
+        return socket.use(fd -> {
             if (!isUnix(fd)) {
                 throw new UnsupportedOperationException("TCP does not tell who the peer is");
             }

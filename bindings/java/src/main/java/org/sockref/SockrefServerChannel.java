@@ -396,16 +396,10 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
     @Override
     public SocketAddress getLocalAddress() throws IOException {
         SocketAddress unix = unixAddress();
-        int fd = socket.enter();
-        if (fd == 0) {
-            throw new ClosedChannelException();
-        }
-        try {
+        return socket.use(fd -> {
             byte[] told = unix == null ? Sockets.address(fd, false) : null;
             return told == null ? unix : (InetSocketAddress) Addresses.decode(told);
-        } finally {
-            socket.exit(fd);
-        }
+        });
     }
 
     /**
@@ -431,16 +425,10 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
      */
     @Override
     public <T> SockrefServerChannel setOption(SocketOption<T> name, T value) throws IOException {
-        int fd = socket.enter();
-        if (fd == 0) {
-            throw new ClosedChannelException();
-        }
-        try {
+        return socket.use(fd -> {
             SocketOptions.set(fd, supportedOptions(), name, value);
             return this;
-        } finally {
-            socket.exit(fd);
-        }
+        });
     }
 
     /**
@@ -453,15 +441,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
      */
     @Override
     public <T> T getOption(SocketOption<T> name) throws IOException {
-        int fd = socket.enter();
-        if (fd == 0) {
-            throw new ClosedChannelException();
-        }
-        try {
-            return SocketOptions.get(fd, supportedOptions(), name);
-        } finally {
-            socket.exit(fd);
-        }
+        return socket.use(fd -> SocketOptions.get(fd, supportedOptions(), name));
     }
 
     /**
