@@ -13,15 +13,20 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 import sockref
+from sockref import SockrefError
 
 T = TypeVar("T")
 LIMIT = 30.0  # seconds that anything may take
 LONGEST = 150  # seconds for a whole test
+BLOB = bytes(range(256)) * 256  # 64 KiB, with bytes of every value
 PAIRS = Path(__file__).parents[3] / "tests" / "pairs"
 
 
@@ -41,6 +46,13 @@ def until(condition: Callable[[], object], what: str = "the condition") -> None:
     while not condition():
         assert time.monotonic() < deadline, f"{what} never came"
         time.sleep(0.002)
+
+
+def code_of(call: object, *arguments: object, **options: object) -> str:
+    """The code of the error that a call raises."""
+    with pytest.raises(SockrefError) as caught:
+        call(*arguments, **options)  # type: ignore[operator]
+    return caught.value.code
 
 
 def is_socket(path: Path | str | bytes) -> bool:
@@ -233,3 +245,94 @@ class Echo(sockref.Handlers):
 
     def on_stop(self) -> None:
         self.calls.append("stop")
+
+
+class End(sockref.Handlers):
+    """Notes what is called; adjacent data is joined."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.data = bytearray()
+        self.errors: list[SockrefError] = []
+        self.connections: list[sockref.Connection] = []
+
+    def note(self, call: str) -> None:
+        if call != "data" or self.calls[-1:] != ["data"]:
+            self.calls.append(call)
+
+    def on_connection(self, connection: sockref.Connection) -> None:
+        self.connections.append(connection)
+        self.note("connection")
+
+    def on_connect(self, connection: sockref.Connection) -> None:
+        self.note("connect")
+
+    def on_ready(self, connection: sockref.Connection) -> None:
+        self.note("ready")
+
+    def on_data(self, connection: sockref.Connection, data: bytes) -> None:
+        self.data += data
+        self.note("data")
+
+    def on_end(self, connection: sockref.Connection) -> None:
+        self.note("end")
+
+    def on_drain(self, connection: sockref.Connection) -> None:
+        self.note("drain")
+
+    def on_timeout(self, connection: sockref.Connection) -> None:
+        self.note("timeout")
+
+    def on_error(self, connection: sockref.Connection, error: SockrefError) -> None:
+        self.errors.append(error)
+        self.note("error")
+
+    def on_close(self, connection: sockref.Connection, had_error: bool) -> None:
+        assert had_error == bool(self.errors)
+        self.note("close")
+
+    def on_stop(self) -> None:
+        self.note("stop")
+
+    def over(self) -> None:
+        until(lambda: self.calls[-1:] == ["stop"], f"the end after {self.calls}")
+        assert self.calls.count("close") == 1
+        self.connections.clear()
+
+
+def on_its_thread(connection: sockref.Connection, work: Callable[[], Any]) -> Any:
+    """What a call gives, or raises, that is made on the thread of the connection."""
+    outcome: list[Any] = []
+
+    def do() -> None:
+        try:
+            outcome.append((work(), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    connection.call_soon_threadsafe(do)
+    until(lambda: outcome)
+    value, error = outcome[0]
+    if error is not None:
+        raise error
+    return value
+
+
+@contextmanager
+def pair(path: Path | str, served: End, dialled: End, **options: Any) -> Iterator[tuple[Any, Any]]:
+    """Both ends of a connection, each with handlers."""
+    with sockref.listen(path) as reference:
+        reference.serve(served, half_open=True, **options)
+        near = sockref.connect(reference.path, dialled, half_open=True)
+        until(lambda: served.connections)
+        yield served.connections[0], near
+        near.call_soon_threadsafe(near.destroy)
+        until(lambda: near.is_closed)
+    served.connections.clear()
+
+
+def queue_until_full(connection: sockref.Connection) -> int:
+    written = 0
+    while connection.write(bytes(1 << 16)):
+        written += 1 << 16
+    return written + (1 << 16)

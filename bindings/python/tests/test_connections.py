@@ -1,0 +1,245 @@
+"""What else connections with handlers can do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+import struct
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import LIMIT, Echo, End, dial, is_socket, on_its_thread, pair, run, until
+
+import sockref
+from sockref import AttemptEvent, SockrefError
+
+
+def test_unserve_and_serve_anew(path: Path) -> None:
+    first, second = Echo(), Echo()
+    with sockref.listen(path) as reference:
+        with pytest.raises(FileNotFoundError):
+            reference.unserve()
+        reference.serve(first)
+        with dial(path) as client:
+            client.sendall(b"1")
+            assert client.recv(1) == b"1"
+            reference.unserve()
+            client.sendall(b"2")
+            assert client.recv(1) == b"2"
+            reference.serve(second)
+            with dial(path) as other:
+                other.sendall(b"3")
+                assert other.recv(1) == b"3"
+                reference.unserve(destroy=True)
+                assert other.recv(1) == b""
+        until(lambda: first.calls[-1] == second.calls[-1] == "stop")
+        assert reference.is_active and is_socket(path)
+    with pytest.raises(SockrefError):
+        reference.set_max_connections(1)
+    first.connections.clear()
+    second.connections.clear()
+
+
+def test_descriptor_to_handlers(path: Path) -> None:
+    class Taking(End):
+        def on_descriptor(self, connection: sockref.Connection, fd: int) -> None:
+            self.fd = fd
+            self.note("descriptor")
+
+    served, dialled = Taking(), End()
+    with pair(path, served, dialled) as (far, near):
+        read, write = os.pipe()
+        assert on_its_thread(near, lambda: near.send_fd(write, b"x")) is True
+        os.close(write)
+        until(lambda: served.data)
+        assert served.calls == ["connection", "ready", "descriptor", "data"]
+        os.write(served.fd, b"hello")
+        os.close(served.fd)
+        assert os.read(read, 9) == b"hello" and os.read(read, 1) == b""
+        os.close(read)
+        for wrong in (lambda: near.send_fd(-1, b"x"), lambda: near.send_fd(0, b"")):
+            with pytest.raises(ValueError):
+                on_its_thread(near, wrong)
+    dialled.over()
+    served.over()
+
+
+def test_attempts_and_options_of_tcp() -> None:
+    class Attempts(End):
+        def on_attempt(
+            self,
+            connection: sockref.Connection,
+            address: sockref.Address,
+            event: AttemptEvent,
+            error: SockrefError | None,
+        ) -> None:
+            self.note(event.name)
+            assert (event is AttemptEvent.FAILED) == (error is not None)
+
+    served, dialled = End(), Attempts()
+    with sockref.listen("tcp:127.0.0.1:0") as reference:
+        reference.serve(served, nodelay=True, keepalive=True, keepalive_delay_ms=5000)
+        near = sockref.connect(
+            reference.path,
+            dialled,
+            family=socket.AF_INET,
+            one_by_one=True,
+            attempt_delay_ms=5000,
+            connect_timeout_ms=20000,
+            local_host="127.0.0.1",
+            nodelay=True,
+        )
+        until(lambda: served.connections)
+        assert dialled.calls[:3] == ["BEGUN", "connect", "ready"]
+
+        def look(connection: sockref.Connection) -> tuple[int, int, int]:
+            with socket.socket(fileno=os.dup(connection.fileno())) as found:
+                return (
+                    found.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY),
+                    found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                    found.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+                )
+
+        far = served.connections[0]
+        assert on_its_thread(far, lambda: look(far)) == (1, 1, 5)
+        assert on_its_thread(near, lambda: look(near))[0] == 1
+        on_its_thread(near, lambda: near.set_keepalive(True, 500))  # not rounded to nothing
+        on_its_thread(near, lambda: near.set_nodelay(False))
+        assert on_its_thread(near, lambda: look(near)) == (0, 1, 1)
+        with pytest.raises(SockrefError) as caught:
+            on_its_thread(near, lambda: near.send_fd(0, b"x"))
+        assert caught.value.code == "ESOCKREF_UNSUPPORTED"
+        on_its_thread(near, near.destroy_soon)
+        dialled.over()
+    served.over()
+    del far, near
+
+
+def test_wrong_options(path: Path) -> None:
+    ours = End()
+    for wrong, kind in (
+        ({"whatever": 1}, TypeError),
+        ({"timeout_ms": "x"}, TypeError),
+        ({"timeout_ms": -1}, ValueError),
+        ({"timeout_ms": 1 << 40}, ValueError),
+        ({"family": socket.AF_UNIX}, ValueError),
+        ({"local_host": 3}, TypeError),
+        ({"local_host": "not numeric"}, ValueError),
+    ):
+        with pytest.raises(kind):
+            sockref.connect(path, ours, **wrong)  # type: ignore[arg-type]
+    for name, kind in (("", ValueError), (3, TypeError), (b"\0", ValueError), ("x" * 5000, OSError)):
+        with pytest.raises(kind):
+            sockref.connect(name, ours)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        sockref.connect(path, object())  # type: ignore[arg-type]
+    with sockref.listen(path) as reference, pytest.raises(TypeError):
+        reference.serve(ours, family=0)  # type: ignore[call-arg]
+    assert ours.calls == []
+
+
+def test_adopted_socket() -> None:
+    near, far = socket.socketpair()
+    ours = End()
+    connection = sockref.adopt(near, ours, timeout_ms=60000)
+    assert near.fileno() == -1
+    far.settimeout(LIMIT)
+    far.sendall(b"hello")
+    until(lambda: bytes(ours.data) == b"hello")
+    assert on_its_thread(connection, lambda: connection.try_write(b"back")) == 4
+    assert far.recv(9) == b"back"
+    far.close()
+    until(lambda: "end" in ours.calls)
+    on_its_thread(connection, connection.end)
+    ours.over()
+    assert ours.calls == ["ready", "data", "end", "close", "stop"]
+    with socket.socket(socket.AF_UNIX) as unconnected:
+        with pytest.raises(SockrefError):
+            sockref.adopt(unconnected, ours)
+        assert unconnected.fileno() >= 0
+
+
+def test_connect_on_asyncio(path: Path) -> None:
+    """Handlers run on the loop that runs at connect()."""
+    class Here(End):
+        def on_close(self, connection: sockref.Connection, had_error: bool) -> None:
+            super().on_close(connection, had_error)
+            assert threading.get_ident() == thread
+            closed.set()
+
+    async def main() -> None:
+        nonlocal thread, closed
+        thread, closed = threading.get_ident(), asyncio.Event()
+        with await sockref.start_listener(path) as reference:
+            reference.serve_echo()
+            ours = Here()
+            connection = sockref.connect(path, ours)
+            connection.write(b"hello")
+            connection.end()
+            await closed.wait()
+            assert ours.calls[:5] == ["connect", "ready", "data", "end", "close"]
+            assert bytes(ours.data) == b"hello"
+            # Destroyed before it was made.
+            closed.clear()
+            ours = Here()
+            sockref.connect(path, ours).destroy()
+            await closed.wait()
+            assert ours.calls[0] == "close"
+
+    thread, closed = 0, asyncio.Event()
+    run(main())
+
+
+def test_large_writes_are_not_copied(path: Path) -> None:
+    """What is queued is the bytes object itself; it is let go of when it is written."""
+    served, dialled = End(), End()
+    with pair(path, served, dialled, paused=True) as (far, near):
+        data = os.urandom(4 << 20)
+        before = sys.getrefcount(data)
+        on_its_thread(near, lambda: near.write(data))
+        assert sys.getrefcount(data) > before
+        far.call_soon_threadsafe(far.resume)
+        until(lambda: len(served.data) == len(data))
+        until(lambda: sys.getrefcount(data) == before)
+        assert bytes(served.data) == data
+    dialled.over()
+    served.over()
+
+
+def test_setters_give_back_what_they_take(path: Path) -> None:
+    """100,000 times each, with the counts and the memory flat."""
+    served, dialled = End(), End()
+    with pair(path, served, dialled) as (far, near):
+
+        def work() -> None:
+            for _ in range(100_000):
+                near.set_timeout(1000), near.set_keepalive(True, 1000), near.set_nodelay(True)
+                near.pause(), near.resume()
+
+        on_its_thread(near, work)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        counts = sockref.live_counts()
+        on_its_thread(near, work)
+        assert sockref.live_counts() == counts
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2048
+    dialled.over()
+    served.over()
+
+
+def test_reset_of_a_standard_peer() -> None:
+    served = End()
+    with sockref.listen("tcp:127.0.0.1:0") as reference:
+        reference.serve(served)
+        address: Any = reference.local_address
+        with socket.create_connection(address) as peer:
+            until(lambda: served.connections)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        until(lambda: "close" in served.calls)
+    served.over()
+    assert served.calls == ["connection", "ready", "error", "close", "stop"]
+    assert isinstance(served.errors[0], ConnectionResetError)
