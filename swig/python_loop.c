@@ -143,6 +143,9 @@ static void drop_failure(struct loop_state *state, PyObject *origin)
     PyErr_WriteUnraisable(origin);
 }
 
+/* The loop that this thread dispatches, for callbacks that know no loop. */
+static _Thread_local struct loop_state *dispatched;
+
 /* Raise what was kept. Returns whether there was anything. */
 static bool raise_fatal(struct loop_state *state)
 {
@@ -205,7 +208,7 @@ static PyObject *loop_wake(PyObject *object, PyObject *Py_UNUSED(args))
 
 static PyObject *loop_dispatch(PyObject *object, PyObject *Py_UNUSED(args))
 {
-    struct loop_state *state = ((LoopObject *)object)->state;
+    struct loop_state *state = ((LoopObject *)object)->state, *outer = dispatched;
     int count;
 
     if (state->dispatching) {
@@ -214,7 +217,9 @@ static PyObject *loop_dispatch(PyObject *object, PyObject *Py_UNUSED(args))
     }
     state->thread = PyThread_get_thread_ident();
     state->dispatching = true;
+    dispatched = state;
     count = sockref_loop_dispatch(state->loop, 0);
+    dispatched = outer;
     state->dispatching = false;
     PyBuffer_Release(&state->view); /* lent, but nothing came */
     if (raise_fatal(state))
@@ -279,7 +284,9 @@ static void on_start(int status, sockref *ref, void *user)
         Py_XDECREF(trace);
     }
     result = PyObject_CallFunctionObjArgs(callback, handle ? handle : Py_None, error ? error : Py_None, NULL);
-    if (!result)
+    if (!result && dispatched)
+        drop_failure(dispatched, callback);
+    else if (!result)
         PyErr_WriteUnraisable(callback);
     Py_XDECREF(result);
     Py_XDECREF(handle);

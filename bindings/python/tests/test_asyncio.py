@@ -145,6 +145,31 @@ def test_system_exit_in_a_handler_ends_asyncio(path: Path) -> None:
         run(main())
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_while_a_start_is_told_ends_asyncio(path: Path, kind: type[BaseException]) -> None:
+    class Interrupted(asyncio.SelectorEventLoop):
+        armed = False
+
+        def is_closed(self) -> bool:
+            if self.armed:
+                self.armed = False
+                raise kind
+            return super().is_closed()
+
+    loop = Interrupted()
+    start = loop.create_task(asyncio.wait_for(sockref.start_listener(path), 20))
+    loop.call_later(0, loop.call_soon, setattr, loop, "armed", True)
+    with pytest.raises(kind):
+        loop.run_until_complete(start)
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        loop.run_until_complete(start)
+    loop.close()
+    gc.collect()
+    until(lambda: not sockets_in(path.parent))
+    assert sockref.active_socket_count() == 0
+
+
 def test_back_pressure(path: Path) -> None:
     size = 8 << 20
     handlers = Echo()
