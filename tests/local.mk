@@ -17,6 +17,8 @@ threads_suites = \
 	tests/unit/test-error \
 	tests/unit/test-fd \
 	tests/unit/test-guard \
+	tests/unit/test-guard-failures \
+	tests/unit/test-guard-life \
 	tests/unit/test-log \
 	tests/unit/test-lookup \
 	tests/unit/test-options \
@@ -24,6 +26,8 @@ threads_suites = \
 	tests/unit/test-registry \
 	tests/unit/test-remove \
 	tests/unit/test-sockfile \
+	tests/unit/test-sockfile-adopt \
+	tests/unit/test-sockfile-remove \
 	tests/unit/test-sweep \
 	tests/unit/test-table
 loop_suites = \
@@ -39,6 +43,8 @@ loop_suites = \
 	tests/unit/test-connect-cancel \
 	tests/unit/test-descriptor \
 	tests/unit/test-fdwatch \
+	tests/unit/test-fdwatch-failures \
+	tests/unit/test-fdwatch-fork \
 	tests/unit/test-fork \
 	tests/unit/test-heir \
 	tests/unit/test-joint \
@@ -89,8 +95,11 @@ test_headers = \
 	tests/unit/conn-model.h \
 	tests/unit/test-conn-helpers.h \
 	tests/unit/test-connect-helpers.h \
+	tests/unit/test-fdwatch-helpers.h \
+	tests/unit/test-guard-helpers.h \
 	tests/unit/test-loop-helpers.h \
-	tests/unit/test-resolver-script.h
+	tests/unit/test-resolver-script.h \
+	tests/unit/test-sockfile-helpers.h
 # Long ones that have no loop; they begin first, beside all others.
 long_unit_suites = tests/unit/test-faults
 long_integration_suites = tests/integration/test-foreign
@@ -105,6 +114,8 @@ poll_suites_with_threads = \
 	tests/unit/test-conn-poll \
 	tests/unit/test-connect-cancel-poll \
 	tests/unit/test-connect-poll \
+	tests/unit/test-fdwatch-failures-poll \
+	tests/unit/test-fdwatch-fork-poll \
 	tests/unit/test-fdwatch-poll \
 	tests/unit/test-joint-poll \
 	tests/unit/test-listener-poll \
