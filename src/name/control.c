@@ -5,7 +5,6 @@
  */
 #include "name/control.h"
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/sys.h"

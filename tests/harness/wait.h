@@ -1,8 +1,22 @@
-/* Events of one thread that another one waits for, with the harness's patience. */
+/* What a case waits for, with the harness's patience: a condition, or events of another thread. */
 #ifndef TEST_WAIT_H
 #define TEST_WAIT_H
 
+#include "base/clock.h"
+#include "harness/harness.h"
+
+#include <poll.h>
 #include <pthread.h>
+
+/* Wait until a condition holds; the case fails where it does not in time. */
+#define WAIT_UNTIL(condition)                                                                      \
+    do {                                                                                           \
+        uint64_t until_ = sr_clock_after_ms(HARNESS_PATIENCE_MS);                                  \
+        while (!(condition)) {                                                                     \
+            ck_assert_msg(sr_clock_ns() < until_, "still not: %s", #condition);                    \
+            poll(NULL, 0, 1);                                                                      \
+        }                                                                                          \
+    } while (0)
 
 #define WAIT_MOST 256
 

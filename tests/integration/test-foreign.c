@@ -223,8 +223,8 @@ START_TEST(nothing_foreign_is_destroyed_by_a_removal)
     end_foreign(rounds);
     fprintf(stderr, "%s: %d replacements, %d of them meanwhile\n", scenes[_i].name, rounds,
             meanwhile);
-    /* The moments are not all too late: of a few they may be, where others use the processors. */
-    ck_assert(meanwhile > 0 || rounds < 1000);
+    /* The moments are not all too late, but for a sanitizer, which changes who runs when. */
+    ck_assert(IS_SANITIZED || meanwhile > 0);
     remove_shared_directory();
 }
 END_TEST

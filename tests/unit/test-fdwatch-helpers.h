@@ -5,25 +5,15 @@
 #include "base/clock.h"
 #include "harness/faults.h"
 #include "harness/harness.h"
+#include "harness/wait.h"
 #include "ref/hooks.h"
 
-#include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* Wait until a condition holds; the case fails where it does not in time. */
-#define WAIT_UNTIL(condition)                                                                      \
-    do {                                                                                           \
-        uint64_t until_ = sr_clock_after_ms(HARNESS_PATIENCE_MS);                                  \
-        while (!(condition)) {                                                                     \
-            ck_assert_msg(sr_clock_ns() < until_, "still not: %s", #condition);                    \
-            poll(NULL, 0, 1);                                                                      \
-        }                                                                                          \
-    } while (0)
 
 /* A watch and what was seen of it. */
 struct seen {

@@ -171,15 +171,6 @@ static bool end_of_passing(struct passing *self)
     return atomic_load(&self->taken);
 }
 
-#define WAIT_UNTIL(condition)                                                                      \
-    do {                                                                                           \
-        uint64_t until_ = sr_clock_after_ms(HARNESS_PATIENCE_MS);                                  \
-        while (!(condition)) {                                                                     \
-            ck_assert_msg(sr_clock_ns() < until_, "still not: %s", #condition);                    \
-            poll(NULL, 0, 1);                                                                      \
-        }                                                                                          \
-    } while (0)
-
 static bool has_word(int fd)
 {
     struct pollfd ready = {.fd = fd, .events = POLLIN};
