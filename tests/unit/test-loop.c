@@ -82,6 +82,22 @@ END_TEST
 
 static int inner_status;
 
+/* What a callback, here of data, got from a call that it must not make. */
+static int asked_inside(void (*hook)(struct record *record, char event, sockref_conn *conn))
+{
+    struct record record = {.hook = hook};
+    sockref *ref = serve_here(NULL, &recording, &record);
+    int peer = dial();
+
+    inner_status = 0;
+    send_text(peer, "x");
+    DRIVE_UNTIL(record.bytes == 1);
+    close(peer);
+    sockref_release(ref);
+    DRIVE_UNTIL(record.stops == 1);
+    return inner_status;
+}
+
 static void dispatch_inside(struct record *record, char event, sockref_conn *conn)
 {
     (void)record;
@@ -92,16 +108,7 @@ static void dispatch_inside(struct record *record, char event, sockref_conn *con
 
 START_TEST(dispatch_inside_a_callback_is_refused)
 {
-    struct record record = {.hook = dispatch_inside};
-    sockref *ref = serve_here(NULL, &recording, &record);
-    int peer = dial();
-
-    send_text(peer, "x");
-    DRIVE_UNTIL(record.bytes == 1);
-    ck_assert_int_eq(inner_status, SOCKREF_EBUSY);
-    close(peer);
-    sockref_release(ref);
-    DRIVE_UNTIL(record.stops == 1);
+    ck_assert_int_eq(asked_inside(dispatch_inside), SOCKREF_EBUSY);
 }
 END_TEST
 
@@ -128,41 +135,21 @@ static void dispatch_on_thread(struct record *record, char event, sockref_conn *
 
 START_TEST(dispatch_on_two_threads_is_refused)
 {
-    struct record record = {.hook = dispatch_on_thread};
-    sockref *ref = serve_here(NULL, &recording, &record);
-    int peer = dial();
-
-    send_text(peer, "x");
-    DRIVE_UNTIL(record.bytes == 1);
-    ck_assert_int_eq(inner_status, SOCKREF_EBUSY);
-    close(peer);
-    sockref_release(ref);
-    DRIVE_UNTIL(record.stops == 1);
+    ck_assert_int_eq(asked_inside(dispatch_on_thread), SOCKREF_EBUSY);
 }
 END_TEST
-
-static int drained;
 
 static void drain_inside(struct record *record, char event, sockref_conn *conn)
 {
     (void)record;
     (void)conn;
     if (event == 'D')
-        drained = sockref_registry_drain(NULL, 0);
+        inner_status = sockref_registry_drain(NULL, 0);
 }
 
 START_TEST(drain_inside_a_callback_is_refused)
 {
-    struct record record = {.hook = drain_inside};
-    sockref *ref = serve_here(NULL, &recording, &record);
-    int peer = dial();
-
-    send_text(peer, "x");
-    DRIVE_UNTIL(record.bytes == 1);
-    ck_assert_int_eq(drained, SOCKREF_EBUSY);
-    close(peer);
-    sockref_release(ref);
-    DRIVE_UNTIL(record.stops == 1);
+    ck_assert_int_eq(asked_inside(drain_inside), SOCKREF_EBUSY);
 }
 END_TEST
 
