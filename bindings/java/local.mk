@@ -100,7 +100,8 @@ $(java_library): $(java_stamp_file) $(java_shim) libsockref.la $(sockref_guard)
 	printf '%s\n' $(SOCKREF_SONAME) libsockref_java.so sockref-guard > $(java_native)/natives.list
 
 $(java_jar): $(java_stamp_file) $(java_classes)
-	$(AM_V_GEN)rm -rf build/java/classes && $(MKDIR_P) build/java/classes $(java_dist) && \
+	$(AM_V_GEN)rm -rf build/java/classes && $(MKDIR_P) build/java/classes/META-INF $(java_dist) && \
+	cp $(srcdir)/LICENSE build/java/classes/META-INF/ && \
 	$(JAVAC) --release 17 -Xlint:all -Werror -d build/java/classes \
 		`for file in $(java_classes) $(java_generated_classes); do echo "$(srcdir)/$$file"; done` && \
 	$(JAR) --create --file $@ -C build/java/classes . -C $(srcdir)/$(java_resources) META-INF
@@ -144,6 +145,6 @@ check-javadoc: $(java_stamp_file)
 	$(AM_V_GEN)$(MKDIR_P) build/java/javadoc && \
 	`dirname $(JAVAC)`/javadoc -quiet -Xdoclint:all -Werror -d build/java/javadoc \
 		`for file in $(java_classes) $(java_generated_classes); do echo "$(srcdir)/$$file"; done`
+endif
 
 .PHONY: java-dist check-java check-javadoc
-endif

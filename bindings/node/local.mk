@@ -110,7 +110,7 @@ $(node_addon) $(node_library) $(node_guard): $(node_built) ; @:
 node-dist: $(node_built)
 BINDING_DIST += node-dist
 
-# Beside the library, in the layout of the package.
+# Beside the library, in the layout of the package, with a link to the one library; that finds the one guard.
 nodemodulesdir = $(libdir)/node_modules/sockref
 nodist_nodemodules_DATA = bindings/node/package.json bindings/node/README.md
 nodelibdir = $(nodemodulesdir)/lib
@@ -118,9 +118,15 @@ nodist_nodelib_DATA = $(node_lib_js)
 nodenetdir = $(nodelibdir)/net
 nodist_nodenet_DATA = $(node_net_js)
 nodereleasedir = $(nodemodulesdir)/build/Release
-nodist_noderelease_DATA = $(node_addon) $(node_library)
-nodeguarddir = $(nodereleasedir)
-nodist_nodeguard_SCRIPTS = $(node_guard)
+nodist_noderelease_DATA = $(node_addon)
+
+install-node-link: install-nodist_nodereleaseDATA
+	cd $(DESTDIR)$(nodereleasedir) && rm -f $(SOCKREF_SONAME) && \
+	$(LN_S) `realpath -m --relative-to=$(nodereleasedir) $(libdir)`/$(SOCKREF_SONAME) $(SOCKREF_SONAME)
+install-data-hook: install-node-link
+uninstall-node-link:
+	rm -f $(DESTDIR)$(nodereleasedir)/$(SOCKREF_SONAME)
+uninstall-hook: uninstall-node-link
 
 # build/node/sockref-VERSION.tgz: what npm installs where the library is installed.
 node-pack: $(node_built)
@@ -131,6 +137,6 @@ check-node: node-dist
 	unset SOCKREF_DIR SOCKREF_GUARD SOCKREF_NODE_DRIVER XDG_RUNTIME_DIR; SOCKREF_BUILD=$(abs_top_builddir) CC='$(CC)' \
 	$(top_srcdir)/scripts/in-tree $(NODE) $(top_srcdir)/bindings/node/scripts/test.js $(NODE_TEST_FLAGS)
 BINDING_CHECK += check-node
-
-.PHONY: node-dist node-pack check-node
 endif
+
+.PHONY: node-dist node-pack install-node-link uninstall-node-link check-node

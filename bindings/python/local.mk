@@ -83,10 +83,11 @@ nodist_pythonpkg_DATA = $(python_modules) $(srcdir)/$(python_proxies) $(python_e
 
 install-python-link: install-nodist_pythonpkgDATA
 	cd $(DESTDIR)$(pythonpkgdir) && rm -f $(SOCKREF_SONAME) && \
-	$(LN_S) ../../../$(SOCKREF_SONAME) $(SOCKREF_SONAME)
+	$(LN_S) `realpath -m --relative-to=$(pythonpkgdir) $(libdir)`/$(SOCKREF_SONAME) $(SOCKREF_SONAME)
 install-data-hook: install-python-link
-uninstall-hook:
+uninstall-python-link:
 	rm -f $(DESTDIR)$(pythonpkgdir)/$(SOCKREF_SONAME)
+uninstall-hook: uninstall-python-link
 
 # build/python/sockref-VERSION.tar.gz: what pip builds where the library is installed.
 python_sdist_files = $(python_project) LICENSE
@@ -110,6 +111,6 @@ check-python: python-dist python-wheel
 	$(top_srcdir)/scripts/in-tree python3 -X dev -m pytest -p no:cacheprovider $(PYTEST_FLAGS) \
 		$(top_srcdir)/bindings/python/tests
 BINDING_CHECK += check-python
-
-.PHONY: python-dist python-sdist python-wheel install-python-link check-python
 endif
+
+.PHONY: python-dist python-sdist python-wheel install-python-link uninstall-python-link check-python

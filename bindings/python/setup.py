@@ -15,8 +15,9 @@ with open("pyproject.toml", "rb") as project:
     VERSION = tomllib.load(project)["project"]["version"]
 WRAPPER = "src/lowlevel_wrap.c"
 
-# In a checkout that was built, what SWIG generated is taken from there.
-GENERATED = {
+# In a checkout that was built, what SWIG generated is taken from there; a source package has it.
+CHECKOUT = {
+    "../../LICENSE": "LICENSE",
     "../../swig/generated/sockref_python_wrap.c": WRAPPER,
     "../../swig/generated/python/lowlevel.py": "sockref/lowlevel.py",
 }
@@ -58,12 +59,12 @@ class build_with_companions(build_ext):
 
 
 def extension() -> Extension:
-    if all(map(os.path.exists, GENERATED)):
+    if all(map(os.path.exists, CHECKOUT)):
         os.makedirs("src", exist_ok=True)
-        for source, copy in GENERATED.items():
+        for source, copy in CHECKOUT.items():
             shutil.copyfile(source, copy)
     if not os.path.exists(WRAPPER):
-        sys.exit(f"sockref: {WRAPPER} is missing: run make at the top of the checkout first")
+        sys.exit("sockref: make at the top has not built the Python binding: run scripts/build there first")
     library = f"sockref >= {VERSION}"
     return Extension(
         "sockref._lowlevel",
