@@ -3,6 +3,7 @@
 #define SR_NET_CONN_STATE_H
 
 #include "base/attr.h"
+#include "base/clock.h"
 #include "net/conn.h"
 #include "ref/fork.h"
 
@@ -90,11 +91,12 @@ int sr_conn_take_options(struct sockref_conn *self, const sockref_conn_options *
 void sr_conn_set_options(struct sockref_conn *self);
 void sr_conn_begin_timeout(struct sockref_conn *self);
 
-/* A byte came or went. */
+/* A byte came or went: now, and not when the turn began, for the callbacks of a turn may take
+ * longer than a time-out. */
 static inline void sr_conn_note_traffic(struct sockref_conn *self)
 {
     if (SR_UNLIKELY(sr_conn_has(self, SR_CONN_TIMED)))
-        self->extra->last_ns = sr_loop_now(self->owner->loop);
+        self->extra->last_ns = sr_clock_ns();
 }
 
 #endif

@@ -265,7 +265,7 @@ static void be_late(struct sr_timer *timer);
 static void set_pause(struct dial *self, uint64_t pause_ns, void (*fire)(struct sr_timer *timer))
 {
     self->pause.fire = fire;
-    sr_timer_add(&self->loop->timers, &self->pause, sr_loop_now(self->loop) + pause_ns);
+    sr_timer_add(&self->loop->timers, &self->pause, sr_clock_ns() + pause_ns);
 }
 
 /* A queue that is full, where a blocking connect() would wait: nothing tells when it no longer is.
@@ -466,7 +466,7 @@ static void begin(struct sr_connecting *connecting, struct sockref_conn *conn)
     self->deadline.fire = expire;
     if (self->wish.timeout_ms)
         sr_timer_add(&self->loop->timers, &self->deadline,
-                     sr_loop_now(self->loop) + (uint64_t)self->wish.timeout_ms * 1000000u);
+                     sr_clock_after_ms(self->wish.timeout_ms));
     if (!self->wish.is_tcp)
         try_unix(self);
     else if (self->wish.given)

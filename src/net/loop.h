@@ -10,7 +10,6 @@
 #ifndef SR_NET_LOOP_H
 #define SR_NET_LOOP_H
 
-#include "base/clock.h"
 #include "base/list.h"
 #include "base/mutex.h"
 #include "net/backend.h"
@@ -45,7 +44,6 @@ struct sockref_loop {
     int ran;       /* callbacks of this dispatch */
     uint64_t began_ns;
     struct sr_timers timers;
-    uint64_t now_ns;                             /* of this turn; 0: nobody has asked yet */
     struct sockref_conn *touched, *touched_last; /* to be settled when the turn ends */
     struct sr_list stopping;    /* listeners that end and have no connections left */
     unsigned paused;            /* listeners that wait for a descriptor */
@@ -79,16 +77,6 @@ void sr_loop_unpost(struct sockref_loop *self, struct sr_task *task);
 static inline void sr_loop_hold(struct sockref_loop *self, int change)
 {
     atomic_fetch_add_explicit(&self->holds, (uint64_t)(int64_t)change, memory_order_relaxed);
-}
-
-/* The time, read once a turn. Loop thread. */
-static inline uint64_t sr_loop_now(struct sockref_loop *self)
-{
-    if (!self->in_turn)
-        return sr_clock_ns();
-    if (self->now_ns == 0)
-        self->now_ns = sr_clock_ns();
-    return self->now_ns;
 }
 
 /* This thread runs callbacks between the two; they nest. */

@@ -152,7 +152,6 @@ static int turn(struct sockref_loop *self, uint64_t deadline_ns)
     if (count < 0 && count != -EINTR)
         return count;
     self->turn++;
-    self->now_ns = 0;
     if (count == CHUNK && self->began_ns == 0)
         self->began_ns = sr_clock_ns();
     note_single(self, events, count);
@@ -180,7 +179,6 @@ static bool guess(struct sockref_loop *self)
     if (!self->guess || !sr_conn_is_plain(self->guess))
         return false;
     self->turn++;
-    self->now_ns = 0;
     self->guesses++;
     right = sr_conn_read(self->guess);
     if (!right)

@@ -205,6 +205,40 @@ START_TEST(the_time_includes_the_lookup)
 }
 END_TEST
 
+static sockref_conn *asked;
+static uint64_t asked_ns;
+
+static void connect_after_long_work(sockref_conn *conn, const void *data, size_t length, void *user)
+{
+    (void)data;
+    (void)length;
+    (void)user;
+    poll(NULL, 0, 60);
+    asked_ns = sr_clock_ns();
+    asked = begin("tcp:4.test:80");
+    sockref_conn_destroy(conn);
+}
+
+/* Not with the turn, which may have begun long before. */
+START_TEST(the_time_begins_when_it_is_asked_for)
+{
+    const sockref_conn_options timed = {.size = sizeof timed, .timeout_ms = 100000};
+    const sockref_handlers busy = {
+        .size = sizeof busy, .on_data = connect_after_long_work, .options = &timed};
+    int fds[2];
+
+    options.timeout_ms = 50;
+    add_address(SOCKREF_FAMILY_IPV4, 1);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    harness_assert_ok(sockref_adopt(loop, fds[1], &busy, NULL, NULL));
+    send_text(fds[0], "x");
+    DRIVE_UNTIL(record.stops == 1);
+    ck_assert_uint_ge(sr_clock_ns() - asked_ns, options.timeout_ms * 1000000u);
+    sockref_conn_release(asked);
+    close(fds[0]);
+}
+END_TEST
+
 START_TEST(the_time_includes_the_attempts)
 {
     options.timeout_ms = 60;
@@ -295,6 +329,7 @@ int main(void)
     tcase_add_test(tcase, addresses_that_are_known_are_tried_as_they_are);
     tcase_add_test(tcase, addresses_have_the_size_they_say);
     tcase_add_test(tcase, the_time_includes_the_lookup);
+    tcase_add_test(tcase, the_time_begins_when_it_is_asked_for);
     tcase_add_test(tcase, the_time_includes_the_attempts);
     tcase_add_test(tcase, a_connection_that_is_made_has_no_time_limit);
     tcase_add_test(tcase, a_full_queue_is_waited_for);

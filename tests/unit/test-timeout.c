@@ -80,6 +80,53 @@ START_TEST(bytes_that_go_begin_it_anew)
 }
 END_TEST
 
+#define LONG_MS 300 /* what a callback takes */
+
+static bool was_long;
+static struct record *late; /* of the one that was read after that */
+static uint64_t late_ns;
+
+/* The first that is read in a turn keeps the loop. */
+static void keep_the_loop(struct record *r, char event, sockref_conn *self)
+{
+    (void)self;
+    if (event != 'D')
+        return;
+    if (was_long) {
+        late = r;
+        late_ns = sr_clock_ns();
+        return;
+    }
+    was_long = true;
+    poll(NULL, 0, LONG_MS);
+}
+
+/* Its bytes came late in a long turn, but they came. */
+START_TEST(a_turn_that_takes_long_is_no_silence)
+{
+    struct record other = {.hook = keep_the_loop};
+    sockref_handlers handlers = recording_all();
+    sockref_conn *second;
+    int fds[2];
+
+    record.hook = keep_the_loop;
+    unix_pair(fds);
+    ck_assert_int_eq(sockref_adopt(loop, fds[1], &handlers, &other, &second), 0);
+    DRIVE_UNTIL(strchr(other.events, 'Y'));
+    ck_assert_int_eq(sockref_conn_set_timeout(conn, LONG_MS - 50), 0);
+    ck_assert_int_eq(sockref_conn_set_timeout(second, LONG_MS - 50), 0);
+    send_text(peer, "x");
+    send_text(fds[0], "x");
+    DRIVE_UNTIL(late);
+    if (sr_clock_ns() - late_ns < LONG_MS * 1000000u / 2)
+        ck_assert_ptr_null(strchr(late->events, 'T'));
+    sockref_conn_destroy(second);
+    DRIVE_UNTIL(other.stops == 1);
+    sockref_conn_release(second);
+    close(fds[0]);
+}
+END_TEST
+
 START_TEST(zero_ends_it)
 {
     ck_assert_int_eq(sockref_conn_set_timeout(conn, 10), 0);
@@ -237,6 +284,7 @@ int main(void)
     tcase_add_test(tcase, it_is_told_of_one_that_was_set_between_turns);
     tcase_add_test(tcase, bytes_that_come_begin_it_anew);
     tcase_add_test(tcase, bytes_that_go_begin_it_anew);
+    tcase_add_test(tcase, a_turn_that_takes_long_is_no_silence);
     tcase_add_test(tcase, zero_ends_it);
     tcase_add_test(tcase, wrong_calls_are_refused);
     tcase_add_test(tcase, without_memory_there_is_none);
