@@ -371,12 +371,23 @@ static bool is_over(const struct sockref_conn *self)
     return sr_conn_has(self, SR_CONN_DEAD | SR_CONN_FAILED);
 }
 
+/* Whether callbacks wrote or ended after that was looked at. */
+static bool has_rest(const struct sockref_conn *self)
+{
+    if (self->written)
+        return true;
+    if (sr_conn_has(self, SR_CONN_WAITING))
+        return false;
+    if (self->out)
+        return !sr_conn_has(self, SR_CONN_BLOCKED);
+    return sr_conn_has(self, SR_CONN_FULL) ||
+           (sr_conn_has(self, SR_CONN_ENDED) && !sr_conn_has(self, SR_CONN_SHUT));
+}
+
 /* TOUCHED stays up meanwhile, so that what callbacks do to the connection is seen here and not
  * listed again. */
 void sr_conn_settle(struct sockref_conn *self)
 {
-    bool waits;
-
     if (self->out && !is_over(self) && !sr_conn_has(self, SR_CONN_BLOCKED | SR_CONN_WAITING))
         sr_conn_flush(self);
     if (self->written && !is_over(self) && !tell_written(self))
@@ -398,11 +409,8 @@ void sr_conn_settle(struct sockref_conn *self)
         return;
     }
     sr_conn_lower(self, SR_CONN_TOUCHED);
-    waits = sr_conn_has(self, SR_CONN_WAITING);
-    if (self->written || (self->out && !waits && !sr_conn_has(self, SR_CONN_BLOCKED)) ||
-        (!self->out && !waits && sr_conn_has(self, SR_CONN_FULL | SR_CONN_ENDED) &&
-         !sr_conn_has(self, SR_CONN_SHUT)))
-        sr_conn_touch(self); /* callbacks wrote or ended: once more, after the others */
+    if (has_rest(self))
+        sr_conn_touch(self); /* once more, after the others */
 }
 
 void sr_conn_forget(struct sockref_conn *self)

@@ -187,6 +187,28 @@ static bool peer_sees_end(void)
     return peek_some(peer, &byte, 1) == 0;
 }
 
+/* The second write is queued, and asks to stop; the third one sends both. */
+static void fill_and_end(struct record *r, char event, sockref_conn *self)
+{
+    if (event != 'R' || r->drains > 1)
+        return;
+    ck_assert_int_eq(sockref_conn_write(self, "1", 1), 0);
+    ck_assert_int_eq(sockref_conn_write(self, "23", 2), SOCKREF_WRITE_FULL);
+    ck_assert_int_eq(sockref_conn_write(self, block, 20000), 0);
+    ck_assert_int_eq(sockref_conn_end(self), 0);
+}
+
+START_TEST(a_drain_is_told_of_one_that_ended_meanwhile)
+{
+    const sockref_conn_options low = {.size = sizeof low, .high_water = 1};
+
+    adopt_recording(unix_pair, &low);
+    record.hook = fill_and_end;
+    fill_until_full(conn);
+    DRIVE_UNTIL(record.drains == 2);
+}
+END_TEST
+
 START_TEST(without_on_end_our_side_ends_with_the_peers)
 {
     sockref_handlers handlers = recording_all();
@@ -498,6 +520,7 @@ int main(void)
     tcase_add_test(tcase, a_unix_socket_needs_neither);
     tcase_add_test(tcase, what_can_not_be_noted_is_refused);
     tcase_add_test(tcase, the_high_water_mark_is_the_callers);
+    tcase_add_test(tcase, a_drain_is_told_of_one_that_ended_meanwhile);
     tcase_add_test(tcase, without_on_end_our_side_ends_with_the_peers);
     tcase_add_test(tcase, half_open_it_goes_on_without_on_end);
     tcase_add_test(tcase, auto_end_ends_after_on_end);
