@@ -207,8 +207,7 @@ typedef void (*sockref_watch_fn)(sockref *ref, int event, void *user);
  * @brief Receives the outcome of a start.
  *
  * Runs once, on the loop of the start (default: the library's service thread), with no lock held.
- * With
- * @p status 0 the callee owns the reference @p ref; otherwise @p ref is NULL and
+ * With @p status 0 the callee owns the reference @p ref; otherwise @p ref is NULL and
  * sockref_last_error() describes the failure for the length of the call. It may call any function
  * but drain, shutdown, registry_free and sockref_loop_free.
  */
@@ -562,7 +561,7 @@ SOCKREF_API uint64_t sockref_registry_active_socket_count(sockref_registry *self
  * @param path  the name.
  * @return 0, or
  *   - SOCKREF_ENOTFOUND: neither active here nor waiting out its cleanup delay; whatever file
- * stands there was not touched
+ *     stands there was not touched
  *   - SOCKREF_EPATH, SOCKREF_EPATHLEN: not a usable name
  *   - SOCKREF_ETIMEOUT: a start of it took too long; nothing was revoked
  *   - SOCKREF_ESHUTDOWN, SOCKREF_EFORKED
@@ -668,8 +667,9 @@ SOCKREF_API sockref *sockref_acquire(sockref *self) SOCKREF_NO_PLT;
  * @brief Give one reference back.
  *
  * The last one closes the listener and removes its file before this returns, unless a cleanup delay
- * was asked for. It never fails; what the system refused is told to the log
- * function, and by sockref_last_error() of this thread.
+ * was asked for, or another registry holds the name: then a listener that is served goes on until
+ * the last holder is gone, and one that is not is passed on. It never fails; what the system
+ * refused is told to the log function, and by sockref_last_error() of this thread.
  *
  * Owner: takes one reference. Threads: any, in any order, also finalizers; waits for nobody.
  *

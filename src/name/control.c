@@ -53,9 +53,6 @@ static int bind_control(int fd, const struct sr_place *place, const char *path, 
         return sr_error_system(errno, "fchmod", path);
     if (sr_sys.bind(fd, (const struct sockaddr *)address, sizeof *address) < 0) {
         refused = errno;
-        if (refused == ENOENT && faccessat(AT_FDCWD, "/proc/self/fd", F_OK, 0) < 0)
-            return sr_error_set(SOCKREF_EUNSUPPORTED, path,
-                                "sharing a name needs /proc: mount it, or use share 0");
         if (refused == EADDRINUSE)
             return sr_error_set(SOCKREF_EFOREIGN, path,
                                 "something that is not ours stands at %s: remove it", leaf);

@@ -203,8 +203,9 @@ static int find_program(char out[SR_PATH_MAX + 1])
         snprintf(out, SR_PATH_MAX + 1, "%s", named);
         if (is_program(out))
             return 0;
-        return sr_error_wrapped(SOCKREF_EUNSUPPORTED, ENOENT, "faccessat", out,
-                                "SOCKREF_GUARD does not name a program by an absolute path");
+        return sr_error_wrapped(
+            SOCKREF_EUNSUPPORTED, ENOENT, "faccessat", out,
+            "SOCKREF_GUARD is not the absolute path of a program that may be run");
     }
     if (dladdr(&state, &library) && library.dli_fname &&
         (slash = strrchr(library.dli_fname, '/'))) {

@@ -153,7 +153,7 @@ int sr_try_join(struct sr_try *try)
         return status;
     inode = sr_fd_open(try->place->dir, sr_path_leaf(try->path), O_PATH | O_NOFOLLOW);
     if (inode == -ENOENT)
-        return await_death(try, "the file of a live listener is gone");
+        return await_death(try, "somebody has removed the file of a live listener");
     if (inode < 0)
         return sr_error_system(-inode, "open", try->path);
     status = inspect(try, inode, &info);
@@ -167,7 +167,7 @@ int sr_try_join(struct sr_try *try)
     status = sr_control_connect(try->place, try->path, &share->control);
     if (status == SR_CONTROL_REFUSED) {
         sr_share_free_slot(share);
-        return await_death(try, "the listener that has the name is ending");
+        return await_death(try, "the listener that has the name does not answer");
     }
     if (status < 0)
         return status;

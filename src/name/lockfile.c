@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sockref/sockref.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -227,6 +228,16 @@ static const char *find_remote(int fd)
     }
 }
 
+/* Whether a socket is dead is asked by way of it. Asked until it is there. */
+static bool has_proc(void)
+{
+    static atomic_bool known;
+
+    if (!atomic_load(&known))
+        atomic_store(&known, faccessat(AT_FDCWD, "/proc/self/fd", F_OK, 0) == 0);
+    return atomic_load(&known);
+}
+
 /* What nobody else could have made or could change. */
 static bool is_ours(const struct sr_place *place, const struct stat *info)
 {
@@ -245,10 +256,15 @@ static int check_opened(struct sr_lockfile *self, const struct sr_place *place, 
     self->device = info.st_dev;
     self->inode = info.st_ino;
     if (!is_ours(place, &info))
-        return sr_error_set(SOCKREF_EUNTRUSTED, path, "%s is not a lock file of this user alone",
+        return sr_error_set(SOCKREF_EUNTRUSTED, path,
+                            "%s is not a lock file of this user alone: make its mode 0600, or use "
+                            "another directory",
                             name);
     if ((info.st_mode & 0600) != 0600 && sr_sys.fchmod(self->fd, 0600) < 0) /* an odd umask */
         return sr_error_system(errno, "fchmod", path);
+    if (!has_proc())
+        return sr_error_set(SOCKREF_EUNSUPPORTED, path,
+                            "sharing a name needs /proc: mount it, or use share 0");
     remote = info.st_size == 0 ? find_remote(self->fd) : NULL; /* one is enough: whoever writes */
     if (remote)
         return sr_error_set(SOCKREF_EUNSUPPORTED, path,

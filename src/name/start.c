@@ -153,7 +153,8 @@ static int recover_and_own(struct sr_try *try)
         status = sr_recover(&share->lock, try->place, try->path, NULL, SR_RECOVER_START);
         if (status == SR_RECOVER_ALIVE) {
             status = sr_error_set(SOCKREF_EFOREIGN, try->path,
-                                  "a socket stands at the path that may still be somebody's");
+                                  "a socket stands at the path that may still be somebody's: stop "
+                                  "who serves it, or remove it");
             return sr_try_later(try, status);
         }
         if (status < 0)
@@ -275,7 +276,8 @@ static int bind_after_recovery(struct sr_try *try)
         if (status == SR_RECOVER_ALIVE)
             status = sr_try_later(
                 try, sr_error_set(SOCKREF_EBUSY, try->path,
-                                  "a socket stands at the path that may still be somebody's"));
+                                  "a socket stands at the path that may still be somebody's: stop "
+                                  "who serves it, or remove it"));
         if (status == 0)
             status = bind_alone(try);
         sr_lockfile_discard(lock, status == SR_SHARE_OWNED ? &try->file.place : try->place,

@@ -126,6 +126,41 @@ START_TEST(a_read_only_disk_is_erofs_and_a_failed_removal_is_told)
 }
 END_TEST
 
+/* What tells whether a listener is dead is not there. */
+static int start_without_proc(const char *argument)
+{
+    sockref *ref = NULL;
+
+    snprintf(directory, sizeof directory, "%s", argument);
+    snprintf(path, sizeof path, "%s/s.sock", directory);
+    EXPECT(mount("none", "/proc", "tmpfs", 0, NULL) == 0);
+    EXPECT(sockref_registry_listen(NULL, path, NULL, &ref) == SOCKREF_EUNSUPPORTED);
+    EXPECT(strstr(sockref_last_error()->message, "/proc"));
+    EXPECT(count_entries(directory) == 0);
+    EXPECT(listen_with(path, SOCKREF_OPT_SHARE, 0, 0, 0, &ref) == 0);
+    EXPECT(is_connectable(path));
+    sockref_release(ref);
+    EXPECT(sockref_registry_listen(NULL, "@sockref-test-without-proc", NULL, &ref) == 0);
+    sockref_release(ref);
+    EXPECT(umount("/proc") == 0);
+    EXPECT(try_start(NULL, path) == 0);
+    return 0;
+}
+
+/* A process that has not seen it either. */
+static int without_proc(void *user)
+{
+    execl("/proc/self/exe", "test-disk", "--as", "start-without-proc", "2", (char *)user,
+          (char *)NULL);
+    return 1;
+}
+
+START_TEST(without_proc_nothing_is_shared)
+{
+    ON_A_DISK("mode=700", without_proc);
+}
+END_TEST
+
 START_TEST(a_directory_that_goes_away_under_a_socket_is_no_trouble)
 {
     char name[200], moved[200];
@@ -172,6 +207,8 @@ START_TEST(a_replaced_directory_is_another_name)
 }
 END_TEST
 
+static const struct role roles[] = {{"start-without-proc", start_without_proc}, {NULL, NULL}};
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("disk");
@@ -179,7 +216,8 @@ int main(int argc, char **argv)
 
     tcase_add_test(tcase, a_full_disk_is_enospc_and_leaves_nothing);
     tcase_add_test(tcase, a_read_only_disk_is_erofs_and_a_failed_removal_is_told);
+    tcase_add_test(tcase, without_proc_nothing_is_shared);
     tcase_add_test(tcase, a_directory_that_goes_away_under_a_socket_is_no_trouble);
     tcase_add_test(tcase, a_replaced_directory_is_another_name);
-    return run_suite(suite, argc, argv, NULL);
+    return run_suite(suite, argc, argv, roles);
 }
