@@ -178,7 +178,8 @@ typedef struct sockref_connect_options {
     unsigned flags;
     /** Only addresses of this SOCKREF_FAMILY_*; NONE: both. */
     int family;
-    /** How long an address is tried before the next one begins, in milliseconds; 0: 250. */
+    /** How long an address is tried before the next one begins, in milliseconds, at least
+     * 10; 0: 250. */
     unsigned attempt_delay_ms;
     /** When to fail with -ETIMEDOUT, the lookup included, in milliseconds; 0: never. */
     unsigned timeout_ms;
