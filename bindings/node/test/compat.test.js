@@ -28,6 +28,15 @@ scenario('the form that tells only a path', async ({ file }) => {
   forget();
 });
 
+scenario('a name that was revoked is let go by the next start of another one', async ({ file }) => {
+  await compat.StartSocketConnection(file());
+  sockref.cleanup(file());
+  const { references } = sockref.liveCounts();
+  await compat.StartSocketConnection(file('other'));
+  assert.equal(sockref.liveCounts().references, references, 'one less, one more');
+  forget();
+});
+
 scenario('the default path', async () => {
   const place = await compat.StartSocketConnection();
   assert.equal(path.isAbsolute(place), true);

@@ -215,6 +215,7 @@ def test_l43_errors(directory: Path) -> None:
     assert isinstance(error, FileNotFoundError) and isinstance(error, OSError)
     assert (error.code, error.errno) == ("ENOENT", errno.ENOENT)
     assert isinstance(error.syscall, str) and error.syscall
+    assert pickle.loads(pickle.dumps(error)).syscall == error.syscall
     assert error.path == error.filename and str(directory / "no") in str(error.path)
     with pytest.raises(SockrefError) as caught:
         sockref.cleanup(directory / "none")

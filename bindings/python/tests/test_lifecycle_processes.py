@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -142,3 +143,18 @@ def test_l45_versions() -> None:
         for word in ("/there/binding.so", "/here/libsockref.so", built[0], found[0]):
             assert word in str(caught.value)
     assert sockref.version() >= sockref.__version__
+
+
+def test_l45_a_library_of_another_abi_is_refused_at_import(tmp_path: Path) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    source = tmp_path / "other.c"
+    source.write_text("unsigned sockref_abi_version(void) { return 4711; }\n")
+    other = tmp_path / "other.so"
+    done = execute([compiler, "-shared", "-fPIC", "-o", other, source])
+    assert done.returncode == 0, done.stderr
+    done = execute([sys.executable, "-c", "import sockref"], LD_PRELOAD=str(other))
+    assert done.returncode == 1 and "ImportError: sockref: " in done.stderr, done.stderr
+    for word in ("_lowlevel.abi3.so", "libsockref.so", "ABI 4711"):
+        assert word in done.stderr
