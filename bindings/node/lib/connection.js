@@ -64,8 +64,12 @@ class Connection {
     low.conn_destroy(this.#slot);
   }
 
+  get [events.resource]() {
+    return this.#resource;
+  }
+
   #call(handler, ...rest) {
-    if (handler) this.#resource.runInAsyncScope(handler, this.#service.handlers, this, ...rest);
+    if (handler) handler.call(this.#service.handlers, this, ...rest);
   }
 
   [events.onData](bytes) {

@@ -8,6 +8,7 @@ const low = require('./low.js');
 
 const OPEN = 0, DATA = 1, CLOSE = 5, STOP = 6, LENT = 11;
 const CURSOR = 64 * 4;
+const BUSY = 16; // chunks of one connection, each told alone, after which it is the only busy one
 
 /** Further kinds of events, for onEvent. */
 const kinds = { END: 2, DRAIN: 3, ERROR: 4, CONNECT: 7, TIMEOUT: 8, ATTEMPT: 9, WRITTEN: 10 };
@@ -15,6 +16,8 @@ const kinds = { END: 2, DRAIN: 3, ERROR: 4, CONNECT: 7, TIMEOUT: 8, ATTEMPT: 9, 
 /** Of a service: onOpen(slot) gives the connection that came, which takes its place; onStop() is the last. */
 const onOpen = Symbol('onOpen');
 const onStop = Symbol('onStop');
+/** Of a connection: the AsyncResource in whose scope all is told. */
+const resource = Symbol('resource');
 /** Of a connection: onData(bytes), onLent(length), onEvent(kind, a, b); onClose(hadError) is the last. */
 const onData = Symbol('onData');
 const onLent = Symbol('onLent');
@@ -28,6 +31,8 @@ const services = [];
 const connections = [];
 let events;
 let lastPool;
+let alone = -1; // the slot of what was told alone last
+let timesAlone = 0; // in a row
 
 function bytes(offset, length, pool, large) {
   if (length < 0) {
@@ -42,18 +47,45 @@ function bytes(offset, length, pool, large) {
 }
 
 function tell(kind, slot, a, b, pool, large) {
-  if (kind === DATA) connections[slot][onData](bytes(a, b, pool, large));
+  if (kind === DATA) tellData(slot, bytes(a, b, pool, large));
   else if (kind === OPEN) services[a][onOpen](slot);
   else if (kind === CLOSE) close(slot, a !== 0);
-  else if (kind === LENT) connections[slot][onLent](a);
+  else if (kind === LENT) enter(slot, onLent, a);
   else if (kind === STOP) stop(slot);
-  else connections[slot][onEvent](kind, a, b);
+  else enter(slot, onEvent, kind, a, b);
+}
+
+function tellData(slot, chunk) {
+  const connection = connections[slot];
+  connection[resource].runInAsyncScope(connection[onData], connection, chunk);
+}
+
+function enter(slot, method, ...rest) {
+  const connection = connections[slot];
+  connection[resource].runInAsyncScope(connection[method], connection, ...rest);
 }
 
 function close(slot, hadError) {
   const connection = connections[slot];
   connections[slot] = undefined;
-  connection[onClose](hadError);
+  if (slot === alone) alone = -1;
+  connection[resource].runInAsyncScope(connection[onClose], connection, hadError);
+}
+
+// The only event of a batch. The addon has entered the scope where it is of the connection that is in focus.
+function tellAlone(slot, chunk, isEntered) {
+  if (isEntered) {
+    connections[slot][onData](chunk);
+    return;
+  }
+  timesAlone = slot === alone ? timesAlone + 1 : 1;
+  alone = slot;
+  if (timesAlone === BUSY) focus(slot, connections[slot][resource]);
+  tellData(slot, chunk);
+}
+
+function focus(slot, scope) {
+  scope.runInAsyncScope(low.conn_focus, null, slot, scope);
 }
 
 function stop(slot) {
@@ -64,7 +96,12 @@ function stop(slot) {
 
 // The addon calls this. A handler that throws ends the call; the addon reports it and calls again, and the cursor
 // says where to go on.
-function deliver(count, pool, large) {
+function deliver(count, pool, large, isEntered) {
+  if (count === 1 && events[0] === DATA) {
+    events[CURSOR] = 1;
+    tellAlone(events[1], bytes(events[2], events[3], pool, large), isEntered);
+    return;
+  }
   for (let i = events[CURSOR]; i < count;) {
     const at = i * 4;
     events[CURSOR] = ++i;
@@ -85,4 +122,4 @@ function addConnection(slot, connection) {
   connections[slot] = connection;
 }
 
-module.exports = { kinds, onOpen, onStop, onData, onLent, onEvent, onClose, listen, addService, addConnection };
+module.exports = { kinds, resource, onOpen, onStop, onData, onLent, onEvent, onClose, listen, addService, addConnection };

@@ -20,6 +20,7 @@ Batch::Batch(Env *self) : self_(self), reads_(self->env)
 
 Batch::~Batch()
 {
+    drop_focus();
     for (napi_ref ref : {events_ref_, deliver_})
         if (ref)
             napi_delete_reference(self_->env, ref);
@@ -165,10 +166,41 @@ void Batch::take_late()
     }
 }
 
-/* Calls deliver(count, pool, large) until all is told, or JavaScript cannot run any more. */
+/*
+ * To enter a connection's asynchronous context from JavaScript, inside that of the batch, costs Node
+ * as much as all the rest of a call with one event. So what is read of one connection, while it is
+ * the only busy one, is told in a context made for that. JavaScript has it made in the scope of the
+ * connection's resource, which is also its own: it has the same stores.
+ */
+void Batch::focus(const Conn *conn, napi_value resource)
+{
+    napi_value name = nullptr;
+
+    drop_focus();
+    if (napi_create_string_utf8(self_->env, "SOCKREFREAD", NAPI_AUTO_LENGTH, &name) == napi_ok &&
+        napi_async_init(self_->env, resource, name, &focus_) == napi_ok)
+        focused_ = conn;
+}
+
+void Batch::drop_focus()
+{
+    if (focused_)
+        napi_async_destroy(self_->env, focus_);
+    focused_ = nullptr;
+}
+
+bool Batch::is_of_focused() const
+{
+    return focused_ && count_ == 1 && events_[0] == DATA && events_[1] == focused_->slot;
+}
+
+/* Calls deliver(count, pool, large, is_of_focused) until all is told, or JavaScript cannot run any
+ * more. */
 void Batch::tell()
 {
-    napi_value deliver = nullptr, global = nullptr, error = nullptr, result, args[3];
+    napi_value deliver = nullptr, global = nullptr, error = nullptr, result, args[4];
+    bool of_focused = is_of_focused();
+    napi_async_context context = of_focused ? focus_ : self_->context;
     int32_t begun = -1;
 
     events_[cursor] = 0;
@@ -178,13 +210,14 @@ void Batch::tell()
     napi_create_int32(self_->env, count_, &args[0]);
     args[1] = reads_.pool();
     args[2] = reads_.large();
+    napi_get_boolean(self_->env, of_focused, &args[3]);
     for (napi_value &arg : args)
         if (!arg)
             arg = undefined(self_->env);
     while (events_[cursor] < count_ && events_[cursor] > begun) {
         begun = events_[cursor];
         napi_status status =
-            napi_make_callback(self_->env, self_->context, global, deliver, 3, args, &result);
+            napi_make_callback(self_->env, context, global, deliver, 4, args, &result);
         if (status == napi_ok)
             return;
         if (status != napi_pending_exception ||
@@ -197,10 +230,14 @@ void Batch::tell()
 void Batch::forget_told()
 {
     for (int i = 0; i < count_; i++) {
-        if (events_[i * 4] == CLOSE)
-            conns.remove(events_[i * 4 + 1]);
-        else if (events_[i * 4] == STOP)
-            services.remove(events_[i * 4 + 1]);
+        int32_t kind = events_[i * 4], slot = events_[i * 4 + 1];
+
+        if (kind == CLOSE && conns.get(slot) == focused_)
+            drop_focus();
+        if (kind == CLOSE)
+            conns.remove(slot);
+        else if (kind == STOP)
+            services.remove(slot);
     }
     count_ = 0;
     number_++;

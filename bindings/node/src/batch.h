@@ -144,6 +144,7 @@ class Batch
     void event(Kind kind, int32_t slot, int32_t a = 0, int32_t b = 0);
     void data(Conn *conn, const void *data, size_t length);
     void *room(Conn *conn, size_t *inout_length);
+    void focus(const Conn *conn, napi_value resource);
 
     Slots<Conn> conns;
     Slots<Service> services;
@@ -153,8 +154,10 @@ class Batch
     void begin_event(const Conn *conn);
     void take_late();
     bool is_awaited(const void *memory, size_t length) const;
+    bool is_of_focused() const;
     void tell();
     void forget_told();
+    void drop_focus();
 
     Env *self_;
     int32_t *events_ = nullptr;
@@ -162,6 +165,8 @@ class Batch
     uint64_t number_ = 1;
     bool flushing_ = false;
     napi_ref events_ref_ = nullptr, deliver_ = nullptr;
+    const Conn *focused_ = nullptr;
+    napi_async_context focus_ = nullptr; /* what is read of it alone is told in this context */
     Reads reads_;
     std::vector<std::pair<const char *, size_t>> lent_; /* memory with bytes that wait to be told */
     std::vector<Event> late_;

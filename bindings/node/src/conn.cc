@@ -288,6 +288,16 @@ static napi_value conn_lend(napi_env env, napi_callback_info info)
     return nullptr;
 }
 
+/* conn_focus(slot, resource): see Batch::focus() */
+static napi_value conn_focus(napi_env env, napi_callback_info info)
+{
+    napi_value args[2];
+
+    if (Conn *conn = arguments(env, info, 2, args))
+        conn->self->batch->focus(conn, args[1]);
+    return nullptr;
+}
+
 napi_value address_value(napi_env env, const sockref_address &address)
 {
     napi_value result = nullptr, value = nullptr;
@@ -384,6 +394,7 @@ void add_conn(Env *self, napi_value exports)
     add_function(self, exports, "conn_set_nodelay", conn_set_nodelay);
     add_function(self, exports, "conn_hold", conn_hold);
     add_function(self, exports, "conn_lend", conn_lend);
+    add_function(self, exports, "conn_focus", conn_focus);
     add_function(self, exports, "conn_addresses", conn_addresses);
     add_function(self, exports, "conn_set_tos", conn_set_tos);
     add_function(self, exports, "conn_get_tos", conn_get_tos);

@@ -107,26 +107,22 @@ Socket.prototype.connect = function (...args) {
 Socket.prototype[onData] = function (chunk) {
   this[kBytesRead] += chunk.length;
   if (this[kIsQuiet]) timeouts.restart(this);
-  this[kResource].runInAsyncScope(take, null, this, chunk);
-};
-
-function take(socket, chunk) {
-  if (socket.destroyed) return;
-  if (socket[kOnRead]) {
-    takeOnRead(socket, chunk.length, chunk);
-  } else if (socket.readableFlowing === true && socket.readableLength === 0 && socket.readableEncoding === null) {
-    socket[kDelivered] = true;
-    socket.emit('data', chunk);
-  } else if (!socket.push(chunk)) {
-    pauseReading(socket);
+  if (this.destroyed) return;
+  if (this[kOnRead]) {
+    takeOnRead(this, chunk.length, chunk);
+  } else if (this.readableFlowing === true && this.readableLength === 0 && this.readableEncoding === null) {
+    this[kDelivered] = true;
+    this.emit('data', chunk);
+  } else if (!this.push(chunk)) {
+    pauseReading(this);
   }
-}
+};
 
 // The bytes are in the buffer that the program lent.
 Socket.prototype[onLent] = function (length) {
   this[kBytesRead] += length;
   if (this[kIsQuiet]) timeouts.restart(this);
-  this[kResource].runInAsyncScope(takeOnRead, null, this, length, this[kOnRead].lent);
+  takeOnRead(this, length, this[kOnRead].lent);
 };
 
 function takeOnRead(socket, length, buffer) {
@@ -139,18 +135,14 @@ function takeOnRead(socket, length, buffer) {
 
 Socket.prototype[onEvent] = function (kind, a, b) {
   if (this[kIsQuiet] && kind !== TIMEOUT) timeouts.restart(this);
-  this[kResource].runInAsyncScope(handle, null, this, kind, a, b);
+  if (kind === WRITTEN) written(this, a);
+  else if (this.destroyed) return;
+  else if (kind === END) ended(this);
+  else if (kind === TIMEOUT) timeouts.fired(this);
+  else if (kind === CONNECT) connected(this);
+  else if (kind === ATTEMPT) afterAttempt(this, a, b);
+  else if (kind === ERROR) failed(this, a, b);
 };
-
-function handle(socket, kind, a, b) {
-  if (kind === WRITTEN) return written(socket, a);
-  if (socket.destroyed) return undefined;
-  if (kind === END) return ended(socket);
-  if (kind === TIMEOUT) return timeouts.fired(socket);
-  if (kind === CONNECT) return connected(socket);
-  if (kind === ATTEMPT) return afterAttempt(socket, a, b);
-  return kind === ERROR ? failed(socket, a, b) : undefined;
-}
 
 function ended(socket) {
   socket.push(null);
@@ -158,9 +150,12 @@ function ended(socket) {
 }
 
 function failed(socket, status, from) {
-  if (socket.connecting) return connectEnded(socket, status, from);
+  if (socket.connecting) {
+    connectEnded(socket, status, from);
+    return;
+  }
   const syscall = from === FROM_WRITE || socket[kSending] ? 'write' : 'read';
-  return socket.destroy(errors.callFailed(status, syscall));
+  socket.destroy(errors.callFailed(status, syscall));
 }
 
 function connected(socket) {
@@ -187,18 +182,14 @@ function resumeReading(socket) {
   if (socket[kSlot] >= 0) low.conn_resume(socket[kSlot]);
 }
 
+// Where both sides have ended the library closes by itself, and the stream may still have something to read. The
+// error event of a stream comes in a tick, and close comes after it.
 Socket.prototype[onClose] = function (hadError) {
   this[kAddresses] ??= low.conn_addresses(this[kSlot]);
   this[kSlot] = -1;
-  this[kResource].runInAsyncScope(over, null, this, hadError);
+  if (this.destroyed) process.nextTick(emitClose, this, this[kHadError]);
+  else if (hadError || !this[kIsOpen]) this.destroy();
 };
-
-// Where both sides have ended the library closes by itself, and the stream may still have something to read. The
-// error event of a stream comes in a tick, and close comes after it.
-function over(socket, hadError) {
-  if (socket.destroyed) process.nextTick(emitClose, socket, socket[kHadError]);
-  else if (hadError || !socket[kIsOpen]) socket.destroy();
-}
 
 function emitClose(socket, hadError) {
   socket[kWaiting]?.callback(errors.plainError('closedBeforeConnection'));

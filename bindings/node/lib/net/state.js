@@ -10,7 +10,6 @@ const low = require('../low.js');
 const names = [
   'kSlot', // of the addon; -1: there is none
   'kIsOpen', // connected, and its close event was not emitted yet
-  'kResource', // in which its events are told; null: connect() was not called
   'kBytesRead', 'kDispatched', // given to the library, which has written them or will
   'kDelivered', // data went straight to a listener
   'kIsPaused', // the library does not read
@@ -23,6 +22,7 @@ const names = [
   'kGone', // of a server: one of its sockets is destroyed
 ];
 const state = Object.fromEntries(names.map((name) => [name, Symbol(name)]));
+state.kResource = events.resource; // null: connect() was not called
 
 /** Makes a slot of the addon a socket's. */
 state.attach = function (socket, slot) {
@@ -38,13 +38,17 @@ state.attach = function (socket, slot) {
 state.revive = function (socket) {
   const slot = socket[state.kSlot];
   const hadError = socket[state.kHadError];
+  const onClose = () => socket.emit('close', hadError);
   socket._undestroy();
-  if (slot >= 0) events.addConnection(slot, { ...nobody, [events.onClose]: () => socket.emit('close', hadError) });
+  if (slot >= 0) events.addConnection(slot, { ...nobody, [events.resource]: socket[state.kResource], [events.onClose]: onClose });
   Object.assign(socket, fresh, unconnected);
 };
 
 /** Nobody's connection: whoever is put in its place hears of nothing. */
-const nobody = { [events.onData]() {}, [events.onLent]() {}, [events.onEvent]() {}, [events.onClose]() {} };
+const nobody = {
+  [events.resource]: new AsyncResource('SOCKREFNOBODY'),
+  [events.onData]() {}, [events.onLent]() {}, [events.onEvent]() {}, [events.onClose]() {},
+};
 state.nobody = nobody;
 
 /** What a socket has of its connection, before there is one. */

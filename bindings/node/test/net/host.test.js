@@ -5,6 +5,7 @@
 
 const { assert, root, sockref, sockrefNet: net, nodeNet, scenario, once, within, closed, received, until, isSocket, collect, run } =
   require('./harness.js');
+const { AsyncLocalStorage, createHook } = require('node:async_hooks');
 const { fork, spawn } = require('node:child_process');
 const path = require('node:path');
 const { Worker } = require('node:worker_threads');
@@ -129,6 +130,34 @@ scenario('decision 49: each socket has its context, also after a throw between',
   assert.deepEqual(seen.filter((line) => line.startsWith('wrong')), []);
   assert.equal(seen.filter((line) => /^threw a\d+$/.test(line)).length >= 2, true, out);
   assert.equal(seen.filter((line) => /^threw b\d+$/.test(line)).length >= 2, true, out);
+});
+
+scenario('the only busy socket keeps its context, and so does the next one', async ({ file: place }) => {
+  const server = nodeNet.createServer((socket) => socket.pipe(socket)).listen(place());
+  const storage = new AsyncLocalStorage();
+  const made = [];
+  const hook = createHook({ init: (id, type) => { if (type === 'SOCKREFREAD') made.push(id); } }).enable();
+  const seen = new Set();
+  const trip = async (socket) => {
+    socket.write('x');
+    await within(once(socket, 'told'), 'data');
+  };
+  const sockets = await Promise.all(['a', 'b'].map((name) => storage.run(name, async () => {
+    const socket = await dial(place());
+    return socket.on('data', () => {
+      seen.add(`${name} in ${storage.getStore()}`);
+      process.nextTick(() => { seen.add(`${name} later in ${storage.getStore()}`); });
+      setImmediate(() => { socket.emit('told'); });
+    });
+  })));
+  for (const socket of [...sockets, ...sockets]) for (let i = 0; i < 40; i++) await trip(socket);
+  hook.disable();
+  const ends = sockets.map(closed);
+  for (const socket of sockets) socket.end();
+  await Promise.all(ends);
+  await end(server);
+  assert.deepEqual([...seen], ['a in a', 'a later in a', 'b in b', 'b later in b']);
+  assert.equal(made.length, 4, 'each in turn was told of in a context of its own');
 });
 
 scenario('a handler that throws does not take the data of others', async ({ file: place }) => {
