@@ -51,6 +51,7 @@ loop_suites = \
 	tests/unit/test-listen \
 	tests/unit/test-listener \
 	tests/unit/test-loop \
+	tests/unit/test-net-script \
 	tests/unit/test-post \
 	tests/unit/test-reactor \
 	tests/unit/test-resolve \
@@ -93,6 +94,8 @@ test_headers = \
 	tests/integration/interpose.h \
 	tests/integration/util.h \
 	tests/unit/conn-model.h \
+	tests/unit/fuzz.h \
+	tests/unit/net-records.h \
 	tests/unit/test-conn-helpers.h \
 	tests/unit/test-connect-helpers.h \
 	tests/unit/test-fdwatch-helpers.h \
@@ -120,6 +123,7 @@ poll_suites_with_threads = \
 	tests/unit/test-joint-poll \
 	tests/unit/test-listener-poll \
 	tests/unit/test-loop-poll \
+	tests/unit/test-net-script-poll \
 	tests/unit/test-reactor-poll \
 	tests/unit/test-resolve-poll \
 	tests/unit/test-serve-poll \
@@ -161,7 +165,9 @@ exchange: all
 EXTRA_DIST += tests/exchange/run tests/exchange/agent.js tests/exchange/agent.py tests/exchange/Agent.java \
 	tests/exchange/crc32.js
 
-tests_unit_test_conn_script_SOURCES = tests/unit/test-conn-script.c tests/unit/conn-model.c
+tests_unit_test_conn_script_SOURCES = tests/unit/test-conn-script.c tests/unit/conn-calls.c \
+	tests/unit/conn-model.c tests/unit/fuzz.c
+tests_unit_test_net_script_SOURCES = tests/unit/test-net-script.c tests/unit/net-records.c tests/unit/fuzz.c
 
 # Parts of the guard program.
 tests_unit_test_keep_SOURCES = tests/unit/test-keep.c src/guard/keep.c src/guard/watched.c
@@ -209,9 +215,10 @@ valgrind_suites = \
 	tests/unit/test-watch \
 	tests/integration/test-lifecycle-names
 
-# Random scripts of connections, for as long as one likes.
-fuzz: tests/unit/test-conn-script src/guard/sockref-guard$(EXEEXT)
-	@$(AM_TESTS_ENVIRONMENT) FUZZ_SECONDS=$(or $(SECONDS),60) tests/unit/test-conn-script
+# Random scripts of connections, and of what they belong to, each for as long as one likes.
+fuzz: tests/unit/test-conn-script tests/unit/test-net-script src/guard/sockref-guard$(EXEEXT)
+	@$(AM_TESTS_ENVIRONMENT) FUZZ_SECONDS=$(or $(SECONDS),60); export FUZZ_SECONDS; \
+	tests/unit/test-conn-script && tests/unit/test-net-script
 
 # The suites alone, with one backend or the other.
 check-epoll:

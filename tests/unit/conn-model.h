@@ -6,14 +6,25 @@
 #ifndef TEST_CONN_MODEL_H
 #define TEST_CONN_MODEL_H
 
+#include "fuzz.h"
+
 #include <sockref/net.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #define CONNS      4
 #define HIGH_WATER 30000u
 #define MOST       300000u /* that may be queued */
+#define ROOM       70000u  /* where on_buffer says to read to */
+#define BUNDLES    16u     /* of descriptors, that are on their way to a connection */
+
+/* Descriptors that the peer passed, and with which byte. */
+struct bundle {
+    uint64_t place;
+    unsigned fds;
+};
 
 struct model {
     sockref_conn *conn;
@@ -21,33 +32,39 @@ struct model {
     bool is_tcp;
     /* Ours. */
     bool ready, ended, destroyed, paused, told_end, told_error, closed, stopped;
-    bool drain_owed;
+    bool drain_owed, ends_itself, is_unheld, takes_descriptors, told_descriptor;
+    void *data;
+    unsigned char *room; /* or NULL: there is no on_buffer */
+    void *read_to;       /* what on_buffer said last; NULL: the loop's own */
+    struct bundle bundles[BUNDLES];
+    unsigned bundles_sent, bundles_got;
+    uint64_t descriptor_place; /* of the one that was told last */
     unsigned timeout_ms;
     uint64_t taken; /* bytes of ours that a call took */
-    unsigned lent;  /* pieces that are not back */
+    uint64_t fds_taken;
+    unsigned lent; /* pieces that are not back */
     uint64_t lent_end;
     uint64_t got; /* bytes that on_data told */
     /* The peer's. */
     bool peer_shut, peer_saw_end, peer_broken;
-    uint64_t peer_sent, peer_got;
+    uint64_t peer_sent, peer_got, peer_fds;
 };
 
 /* The script that is being played; all is chosen by its seed. */
 struct script {
-    uint64_t seed, random_state;
     struct model *models[CONNS];
     bool may_lack, lacks_memory; /* in this script; now */
+    bool by_descriptor;          /* dispatched only where the loop's descriptor says so */
+    unsigned posts;              /* that have not come */
     bool in_call;
     int depth; /* of calls in callbacks; at 1 they make none */
     const char *last_call;
-    uint64_t events; /* of all scripts */
 };
 extern struct script script;
 
-/* What the connections of a script are adopted with; user is their model. */
+/* What the connections of a script are adopted with, in part; user is their model. */
 extern const sockref_handlers model_handlers;
 
-uint32_t model_chance(uint32_t below);
 size_t model_some_length(void);
 
 /* It is not as the model says: the case ends, and tells the seed. */
@@ -76,12 +93,17 @@ enum model_call {
     MODEL_RESUME_TOO,
     MODEL_TIMEOUT,
     MODEL_NODELAY,
+    MODEL_KEEPALIVE,
     MODEL_HOLD,
     MODEL_COUNT,
+    MODEL_PEER,
+    MODEL_DATA,
     MODEL_CALLS
 };
 void model_call_plain(struct model *model, enum model_call which);
 /* Some call, of any kind. */
 void model_call_something(struct model *model);
+/* Perhaps some calls, on any of them. */
+void model_act_in_callback(void);
 
 #endif

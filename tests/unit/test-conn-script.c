@@ -2,9 +2,6 @@
  * Random scripts of calls and peers' doings, also inside callbacks, against the model of a
  * connection: all is as it promises, every byte taken arrives, in order, and nothing which can go
  * on stands still.
- *
- * A failure tells its seed; FUZZ_SEED=n repeats that script alone. FUZZ_SECONDS=n ("make fuzz")
- * goes on for so long with seeds of the clock, in one process, and ends with one line of totals.
  */
 #include "conn-model.h"
 #include "test-conn-helpers.h"
@@ -12,14 +9,12 @@
 #define STEPS   150
 #define SCRIPTS 150
 
-static uint64_t total_scripts, total_steps;
-
 /* ---- a system that gives less than is asked for ---- */
 
 static ssize_t short_send(int fd, const void *data, size_t length, int flags)
 {
-    if (length > 1 && model_chance(3) == 0)
-        length = 1 + model_chance((uint32_t)length);
+    if (length > 1 && fuzz_chance(3) == 0)
+        length = 1 + fuzz_chance((uint32_t)length);
     return send(fd, data, length, flags);
 }
 
@@ -27,19 +22,26 @@ static ssize_t short_sendmsg(int fd, const struct msghdr *message, int flags)
 {
     struct msghdr first = *message;
 
-    if (model_chance(3) == 0)
+    if (fuzz_chance(3) == 0)
         first.msg_iovlen = 1;
     return sendmsg(fd, &first, flags);
 }
 
 static ssize_t short_recv(int fd, void *data, size_t length, int flags)
 {
-    return recv(fd, data, model_chance(3) == 0 ? 1 + model_chance(5000) : length, flags);
+    return recv(fd, data, fuzz_chance(3) == 0 ? 1 + fuzz_chance(5000) : length, flags);
+}
+
+static ssize_t short_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    if (fuzz_chance(3) == 0 && message->msg_iov->iov_len > 5000)
+        message->msg_iov->iov_len = 1 + fuzz_chance(5000);
+    return recvmsg(fd, message, flags);
 }
 
 static void *scarce_malloc(size_t size)
 {
-    if (script.lacks_memory && model_chance(8) == 0) {
+    if (script.lacks_memory && fuzz_chance(8) == 0) {
         errno = ENOMEM;
         return NULL;
     }
@@ -48,7 +50,7 @@ static void *scarce_malloc(size_t size)
 
 static void *scarce_calloc(size_t count, size_t size)
 {
-    if (script.lacks_memory && model_chance(8) == 0) {
+    if (script.lacks_memory && fuzz_chance(8) == 0) {
         errno = ENOMEM;
         return NULL;
     }
@@ -57,17 +59,60 @@ static void *scarce_calloc(size_t count, size_t size)
 
 /* ---- peers ---- */
 
+/* Send with some descriptors, or none. */
+static ssize_t send_with(int fd, void *bytes, size_t length, unsigned fds)
+{
+    _Alignas(struct cmsghdr) char room[CMSG_SPACE(3 * sizeof(int))] = {0};
+    struct iovec part = {bytes, length};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+
+    if (fds > 0) {
+        message.msg_control = room;
+        message.msg_controllen = CMSG_SPACE(fds * sizeof(int)); /* descriptor 0, each time */
+        *CMSG_FIRSTHDR(&message) = (struct cmsghdr){
+            .cmsg_len = CMSG_LEN(fds * sizeof(int)),
+            .cmsg_level = SOL_SOCKET,
+            .cmsg_type = SCM_RIGHTS,
+        };
+    }
+    return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 static void peer_sends(struct model *model)
 {
-    size_t length = model_some_length();
+    bool may_pass = model->takes_descriptors && model->bundles_sent - model->bundles_got < BUNDLES;
+    unsigned fds = may_pass ? fuzz_chance(4) : 0;
+    size_t length = model_some_length() + (fds > 0);
     unsigned char *bytes = malloc(length + 1);
     ssize_t sent;
 
     model_fill_bytes(bytes, length, model->peer_sent, 1);
-    sent = send(model->peer, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    sent = send_with(model->peer, bytes, length, fds);
+    if (sent > 0 && fds > 0)
+        model->bundles[model->bundles_sent++ % BUNDLES] = (struct bundle){model->peer_sent, fds};
     if (sent > 0)
         model->peer_sent += (uint64_t)sent;
     free(bytes);
+}
+
+/* Returns what recv() does; descriptors are counted and closed. */
+static ssize_t receive(struct model *model, void *bytes, size_t length)
+{
+    _Alignas(struct cmsghdr) char room[CMSG_SPACE(4 * sizeof(int))];
+    struct iovec part = {bytes, length};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+    ssize_t got = recvmsg(model->peer, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    struct cmsghdr *head = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    int fd;
+
+    if (head) {
+        EXPECT(model, head->cmsg_len == CMSG_LEN(sizeof fd));
+        memcpy(&fd, CMSG_DATA(head), sizeof fd);
+        close(fd);
+        model->peer_fds++;
+    }
+    return got;
 }
 
 /* Returns whether there was something. */
@@ -78,11 +123,11 @@ static bool peer_reads(struct model *model)
 
     if (model->peer < 0 || model->peer_saw_end || model->peer_broken)
         return false;
-    length = peek_some(model->peer, bytes, 1 + model_chance(sizeof bytes - 1));
+    length = receive(model, bytes, 1 + fuzz_chance(sizeof bytes - 1));
     if (length > 0) {
         model_check_bytes(model, bytes, (size_t)length, model->peer_got, 0);
         model->peer_got += (uint64_t)length;
-        EXPECT(model, model->peer_got <= model->taken);
+        EXPECT(model, model->peer_got <= model->taken && model->peer_fds <= model->fds_taken);
     } else if (length == 0) {
         model->peer_saw_end = true;
         EXPECT(model, model->ended || model->destroyed || model->told_error);
@@ -98,7 +143,7 @@ static void peer_closes(struct model *model)
 {
     const struct linger none = {.l_onoff = 1};
 
-    if (model_chance(2) == 0)
+    if (fuzz_chance(2) == 0)
         setsockopt(model->peer, SOL_SOCKET, SO_LINGER, &none, sizeof none);
     close(model->peer);
     model->peer = -1;
@@ -106,7 +151,7 @@ static void peer_closes(struct model *model)
 
 static void peer_does_something(struct model *model)
 {
-    uint32_t which = model_chance(30);
+    uint32_t which = fuzz_chance(30);
 
     script.last_call = "a peer";
     if (model->peer < 0)
@@ -115,29 +160,58 @@ static void peer_does_something(struct model *model)
         peer_sends(model);
     else if (which < 28)
         peer_reads(model);
-    else if (which == 28 && model_chance(3) == 0)
+    else if (which == 28 && fuzz_chance(3) == 0)
         model->peer_shut |= shutdown(model->peer, SHUT_WR) == 0;
-    else if (which == 29 && model_chance(4) == 0)
+    else if (which == 29 && fuzz_chance(4) == 0)
         peer_closes(model);
 }
 
 /* ---- a script ---- */
 
+/* What a connection begins with. */
+static void adopt(struct model *model, int fd)
+{
+    static const unsigned flags[] = {SOCKREF_CONN_PAUSED,   SOCKREF_CONN_HALF_OPEN,
+                                     SOCKREF_CONN_AUTO_END, SOCKREF_CONN_NODELAY,
+                                     SOCKREF_CONN_UNHELD,   SOCKREF_CONN_KEEPALIVE};
+    sockref_conn_options options = {
+        .size = sizeof options, .high_water = HIGH_WATER, .max_buffered = MOST};
+    sockref_handlers handlers = model_handlers;
+    bool lacked = script.lacks_memory;
+
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
+        options.flags |= fuzz_chance(5) == 0 ? flags[i] : 0;
+    options.timeout_ms = model->timeout_ms = fuzz_chance(5) == 0 ? 1 + fuzz_chance(5) : 0;
+    options.keepalive_delay_ms = fuzz_chance(3000);
+    model->paused = options.flags & SOCKREF_CONN_PAUSED;
+    model->is_unheld = options.flags & SOCKREF_CONN_UNHELD;
+    model->ends_itself =
+        (options.flags & SOCKREF_CONN_AUTO_END) && !(options.flags & SOCKREF_CONN_HALF_OPEN);
+    model->takes_descriptors = !model->is_tcp && fuzz_chance(2);
+    if (!model->takes_descriptors)
+        handlers.on_descriptor = NULL;
+    if (fuzz_chance(3) == 0)
+        model->room = malloc(ROOM);
+    else
+        handlers.on_buffer = NULL;
+    handlers.options = &options;
+    script.lacks_memory = false;
+    EXPECT(model, sockref_adopt(loop, fd, &handlers, model, &model->conn) == 0);
+    script.lacks_memory = lacked;
+}
+
 static struct model *begin_one(void)
 {
     struct model *model = calloc(1, sizeof *model);
-    bool lacked = script.lacks_memory;
     int fds[2];
 
-    model->is_tcp = model_chance(4) == 0;
+    model->is_tcp = fuzz_chance(4) == 0;
     if (model->is_tcp)
         tcp_pair(fds);
     else
         unix_pair(fds);
     model->peer = fds[0];
-    script.lacks_memory = false;
-    EXPECT(model, sockref_adopt(loop, fds[1], &model_handlers, model, &model->conn) == 0);
-    script.lacks_memory = lacked;
+    adopt(model, fds[1]);
     return model;
 }
 
@@ -148,7 +222,57 @@ static void end_one(struct model *model)
     if (model->peer >= 0)
         close(model->peer);
     sockref_conn_release(model->conn);
+    free(model->room);
     free(model);
+}
+
+/* ---- the loop ---- */
+
+static void posted(int status, void *user)
+{
+    struct script *of = user;
+
+    ck_assert(status == 0 || status == SOCKREF_ECANCELED);
+    ck_assert_uint_gt(of->posts, 0);
+    of->posts--;
+    if (status == 0)
+        model_act_in_callback();
+}
+
+static void post(void)
+{
+    int status;
+
+    script.last_call = "post";
+    status = sockref_loop_post(loop, posted, &script);
+    if (status == 0)
+        script.posts++;
+    else
+        ck_assert(status == -ENOMEM && script.may_lack);
+}
+
+/* A host looks at the descriptor; who has nothing else to do waits inside. */
+static void dispatch(int timeout_ms)
+{
+    int status = 0;
+
+    script.last_call = "dispatch";
+    if (!script.by_descriptor)
+        status = sockref_loop_dispatch(loop, timeout_ms);
+    else if (is_readable(sockref_loop_fd(loop), timeout_ms))
+        status = sockref_loop_dispatch(loop, 0);
+    ck_assert_int_ge(status, 0);
+}
+
+static void check_holds(void)
+{
+    uint64_t holds = 0;
+
+    for (int i = 0; i < CONNS; i++)
+        holds += script.models[i] && !script.models[i]->closed && !script.models[i]->is_unheld;
+    if (sockref_loop_hold_count(loop) != holds)
+        model_wrong(NULL, "%llu hold the loop, and not %llu",
+                    (unsigned long long)sockref_loop_hold_count(loop), (unsigned long long)holds);
 }
 
 /* Whether all that can still happen has happened. */
@@ -163,7 +287,8 @@ static bool is_still(const struct model *model)
     if (model->peer_broken)
         return true;
     return info.buffered == 0 && model->lent == 0 && !model->drain_owed &&
-           model->peer_got == model->taken && model->got == model->peer_sent &&
+           model->peer_got == model->taken && model->peer_fds == model->fds_taken &&
+           model->got == model->peer_sent && model->bundles_got == model->bundles_sent &&
            model->told_end == model->peer_shut && (!model->ended || model->peer_saw_end);
 }
 
@@ -194,7 +319,7 @@ static void settle_all(void)
             if (script.models[i]->peer < 0 && !script.models[i]->destroyed &&
                 script.models[i]->told_end)
                 model_call_plain(script.models[i], MODEL_END);
-            sockref_loop_dispatch(loop, 0);
+            dispatch(1);
         }
     script.depth = 0;
 }
@@ -207,6 +332,7 @@ static void free_loop(void)
             script.models[i]->destroyed |= !model_look(script.models[i]).destroyed;
     script.lacks_memory = false;
     sockref_loop_free(loop);
+    ck_assert_uint_eq(script.posts, 0);
     for (int i = 0; i < CONNS; i++) {
         if (script.models[i])
             end_one(script.models[i]);
@@ -215,30 +341,34 @@ static void free_loop(void)
     ck_assert_int_eq(sockref_loop_new(&loop), 0);
 }
 
-static void play(uint64_t with)
+static void play(void)
 {
-    script.seed = script.random_state = with;
-    model_chance(1);
-    script.may_lack = script.lacks_memory = model_chance(4) == 0;
+    script.may_lack = script.lacks_memory = fuzz_chance(4) == 0;
+    script.by_descriptor = fuzz_chance(2);
     for (int step = 0; step < STEPS; step++) {
-        int i = (int)model_chance(CONNS);
+        int i = (int)fuzz_chance(CONNS);
 
-        total_steps++;
+        fuzz.steps++;
         if (!script.models[i])
             script.models[i] = begin_one();
-        if (model_chance(3) == 0)
+        if (fuzz_chance(3) == 0)
             peer_does_something(script.models[i]);
-        else if (model_chance(2) == 0)
+        else if (fuzz_chance(2) == 0)
             model_call_something(script.models[i]);
-        script.last_call = "dispatch";
-        if (model_chance(3) == 0)
-            sockref_loop_dispatch(loop, model_chance(20) == 0);
+        else if (fuzz_chance(10) == 0)
+            post();
+        else if (fuzz_chance(10) == 0)
+            sockref_loop_wake(loop);
+        if (fuzz_chance(3) == 0)
+            dispatch(fuzz_chance(20) == 0);
+        check_holds();
         if (script.models[i]->stopped) {
             end_one(script.models[i]);
             script.models[i] = NULL;
         }
     }
-    settle_all();
+    if (fuzz_chance(10))
+        settle_all();
     free_loop();
 }
 
@@ -250,6 +380,7 @@ static void setup_script(void)
     sr_sys.send = short_send;
     sr_sys.sendmsg = short_sendmsg;
     sr_sys.recv = short_recv;
+    sr_sys.recvmsg = short_recvmsg;
     sr_sys.malloc = scarce_malloc;
     sr_sys.calloc = scarce_calloc;
 }
@@ -259,6 +390,7 @@ static void teardown_script(void)
     sr_sys.send = send;
     sr_sys.sendmsg = sendmsg;
     sr_sys.recv = recv;
+    sr_sys.recvmsg = recvmsg;
     sr_sys.malloc = malloc;
     sr_sys.calloc = calloc;
     teardown();
@@ -266,36 +398,11 @@ static void teardown_script(void)
 
 START_TEST(scripts_do_as_the_model_says)
 {
-    const char *alone = getenv("FUZZ_SEED"), *seconds = getenv("FUZZ_SECONDS");
-    uint64_t end = seconds ? sr_clock_after_ms(strtol(seconds, NULL, 10) * 1000) : 0;
-    uint64_t first = seconds ? sr_clock_ns() : 1;
-
-    if (alone) {
-        play(strtoull(alone, NULL, 10));
-        return;
-    }
-    while (seconds ? sr_clock_ns() < end : total_scripts < SCRIPTS)
-        play(first + total_scripts++);
+    fuzz_play(SCRIPTS, play);
 }
 END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("conn-script");
-    TCase *tcase = tcase_create("conn-script");
-    const char *seconds = getenv("FUZZ_SECONDS");
-    int status;
-
-    if (seconds)
-        setenv("CK_FORK", "no", 1); /* for the totals */
-    tcase_set_timeout(tcase, 60);
-    tcase_add_checked_fixture(tcase, setup_script, teardown_script);
-    tcase_add_test(tcase, scripts_do_as_the_model_says);
-    suite_add_tcase(suite, tcase);
-    status = run_suite(suite);
-    if (seconds)
-        printf("fuzz: %llu scripts, %llu steps, %llu callbacks, %d failed\n",
-               (unsigned long long)total_scripts, (unsigned long long)total_steps,
-               (unsigned long long)script.events, status != EXIT_SUCCESS);
-    return status;
+    return fuzz_main("conn-script", scripts_do_as_the_model_says, setup_script, teardown_script);
 }
