@@ -61,13 +61,15 @@ static PyObject *write_checked(PyObject *self, struct transport *transport, PyOb
 }
 
 /* What is written after close() is dropped, as asyncio does; wrong types are refused even so. */
-static PyObject *write_nowhere(PyObject *data)
+static PyObject *write_nowhere(struct transport *transport, PyObject *data)
 {
     Py_buffer view;
 
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0)
         return NULL;
     PyBuffer_Release(&view);
+    if (transport->flags & EOF_WRITTEN)
+        return refuse_after_eof("write");
     Py_RETURN_NONE;
 }
 
@@ -77,10 +79,8 @@ static PyObject *transport_write(PyObject *self, PyObject *data)
 
     if (!transport)
         return NULL;
-    if (transport->flags & EOF_WRITTEN)
-        return refuse_after_eof("write");
-    if (transport->flags & CLOSING)
-        return write_nowhere(data);
+    if (transport->flags & (EOF_WRITTEN | CLOSING))
+        return write_nowhere(transport, data);
     return write_checked(self, transport, data);
 }
 
@@ -216,23 +216,11 @@ static PyObject *transport_is_reading(PyObject *self, PyObject *Py_UNUSED(args))
     return PyBool_FromLong(!(transport_of(self)->flags & (CLOSING | READING_PAUSED)));
 }
 
-/* A mark as a number; large ones mean without limit. */
-static bool read_mark(PyObject *object, size_t *out_mark)
+/* A mark as a number, which is no more than the largest there is; negative ones are left to the caller. */
+static bool read_mark(PyObject *object, Py_ssize_t *out_mark)
 {
-    PyObject *number = PyNumber_Index(object);
-    size_t mark;
-
-    if (!number)
-        return false;
-    mark = PyLong_AsSize_t(number);
-    if (mark == (size_t)-1 && PyErr_ExceptionMatches(PyExc_OverflowError)) {
-        PyErr_Format(PyExc_ValueError, "not a number of bytes: %S", number);
-        Py_DECREF(number);
-        return false;
-    }
-    Py_DECREF(number);
-    *out_mark = mark;
-    return true;
+    *out_mark = PyNumber_AsSsize_t(object, NULL);
+    return *out_mark != -1 || !PyErr_Occurred();
 }
 
 static PyObject *transport_set_write_buffer_limits(PyObject *self, PyObject *args, PyObject *keywords)
@@ -240,24 +228,22 @@ static PyObject *transport_set_write_buffer_limits(PyObject *self, PyObject *arg
     static char *names[] = {"high", "low", NULL};
     struct transport *transport = enter(self);
     PyObject *high = Py_None, *low = Py_None;
-    size_t high_water = HIGH_WATER, low_water = 0;
+    Py_ssize_t high_water = HIGH_WATER, low_water = 0;
 
     if (!transport || !PyArg_ParseTupleAndKeywords(args, keywords, "|OO", names, &high, &low))
         return NULL;
-    if (low != Py_None && !read_mark(low, &low_water))
+    if ((low != Py_None && !read_mark(low, &low_water)) || (high != Py_None && !read_mark(high, &high_water)))
         return NULL;
-    if (high != Py_None && !read_mark(high, &high_water))
-        return NULL;
-    if (high == Py_None && low != Py_None)
-        high_water = low_water > SIZE_MAX / 4 ? SIZE_MAX : 4 * low_water;
+    if (high == Py_None && low != Py_None && low_water >= 0)
+        high_water = low_water > PY_SSIZE_T_MAX / 4 ? PY_SSIZE_T_MAX : 4 * low_water;
     if (low == Py_None)
         low_water = high_water / 4;
-    if (high_water < low_water) {
-        PyErr_Format(PyExc_ValueError, "high (%zu) must be >= low (%zu) must be >= 0", high_water, low_water);
+    if (high_water < low_water || low_water < 0) {
+        PyErr_Format(PyExc_ValueError, "high (%zd) must be >= low (%zd) must be >= 0", high_water, low_water);
         return NULL;
     }
-    transport->high_water = high_water;
-    transport->low_water = low_water;
+    transport->high_water = (size_t)high_water;
+    transport->low_water = (size_t)low_water;
     if (!pause_if_full(self))
         return NULL;
     Py_RETURN_NONE;

@@ -51,8 +51,8 @@ class Net:
     async def start_server(self, connected: Any, path: Path | str, **options: Any) -> asyncio.AbstractServer:
         return await sockref.aio.start_server(connected, path, **options)
 
-    async def open_connection(self, path: Path | str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await sockref.aio.open_connection(path)
+    async def open_connection(self, path: Path | str, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await sockref.aio.open_connection(path, **options)
 
     async def create_tcp_server(self, factory: Factory, host: Any, port: int) -> asyncio.AbstractServer:
         return await sockref.aio.create_server(factory, host, port)
@@ -77,8 +77,8 @@ class OfAsyncio(Net):
         self.bound.append(Path(path))
         return await asyncio.start_unix_server(connected, str(path), **options)
 
-    async def open_connection(self, path: Path | str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_unix_connection(str(path))
+    async def open_connection(self, path: Path | str, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_unix_connection(str(path), **options)
 
     async def create_tcp_server(self, factory: Factory, host: Any, port: int) -> asyncio.AbstractServer:
         return await asyncio.get_running_loop().create_server(factory, host, port)

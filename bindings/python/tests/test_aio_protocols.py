@@ -155,8 +155,12 @@ def test_flow_control(net: Net, path: Path) -> None:
             assert transport.get_write_buffer_limits() == (1000, 4000)
             with pytest.raises(ValueError):
                 transport.set_write_buffer_limits(high=1, low=2)
-            with pytest.raises(ValueError):
-                transport.set_write_buffer_limits(high=-1)
+            for wrong in ({"high": -1}, {"low": -1}, {"high": -(1 << 70)}):
+                with pytest.raises(ValueError):
+                    transport.set_write_buffer_limits(**wrong)
+            for much in ({"low": 1 << 62}, {"high": 1 << 70}):  # means without end
+                transport.set_write_buffer_limits(**much)
+                assert min(transport.get_write_buffer_limits()) >= 1 << 60
             transport.set_write_buffer_limits(high=300_000, low=100_000)
             server.transport.pause_reading()
             written = 0
@@ -212,6 +216,8 @@ def test_pieces_and_kinds_of_bytes(net: Net, path: Path) -> None:
             client.transport.write_eof()
             with pytest.raises(RuntimeError):
                 client.transport.write(b"late")
+            with pytest.raises(TypeError):
+                client.transport.write("text")
 
     net.run(main())
 
