@@ -140,12 +140,27 @@ static PyObject *connection_reset(PyObject *object, PyObject *Py_UNUSED(args))
     Py_RETURN_NONE;
 }
 
+/* A converter of PyArg_ParseTuple(), whose own formats let a number run over. */
+static int read_milliseconds(PyObject *object, void *out_milliseconds)
+{
+    long long number = PyLong_AsLongLong(object);
+
+    if (number == -1 && PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_OverflowError))
+        return 0;
+    if (number < 0 || number > INT32_MAX) {
+        PyErr_Format(PyExc_ValueError, "not a number of milliseconds: %R", object);
+        return 0;
+    }
+    *(unsigned *)out_milliseconds = (unsigned)number;
+    return 1;
+}
+
 static PyObject *connection_set_timeout(PyObject *object, PyObject *args)
 {
     sockref_conn *conn = on_loop_thread(object);
     unsigned milliseconds;
 
-    if (!conn || !PyArg_ParseTuple(args, "I", &milliseconds))
+    if (!conn || !PyArg_ParseTuple(args, "O&", read_milliseconds, &milliseconds))
         return NULL;
     return answer(sockref_conn_set_timeout(conn, milliseconds));
 }
@@ -156,7 +171,7 @@ static PyObject *connection_set_keepalive(PyObject *object, PyObject *args)
     unsigned milliseconds = 0;
     int on;
 
-    if (!conn || !PyArg_ParseTuple(args, "p|I", &on, &milliseconds))
+    if (!conn || !PyArg_ParseTuple(args, "p|O&", &on, read_milliseconds, &milliseconds))
         return NULL;
     return answer(sockref_conn_set_keepalive(conn, on, milliseconds));
 }
@@ -285,6 +300,14 @@ static PyObject *connection_reduce(PyObject *Py_UNUSED(object), PyObject *Py_UNU
     return NULL;
 }
 
+static PyObject *connection_repr(PyObject *object)
+{
+    ConnectionObject *self = (ConnectionObject *)object;
+
+    return PyUnicode_FromFormat("<sockref.Connection%s fd=%d>", self->closed ? " closed" : "",
+                                sockref_conn_fd(self->conn));
+}
+
 static PyObject *connection_is_closed(PyObject *object, void *Py_UNUSED(closure))
 {
     return PyBool_FromLong(((ConnectionObject *)object)->closed);
@@ -373,6 +396,7 @@ static PyType_Slot connection_slots[] = {
                         "tasks of the asyncio loop that serves. It may be kept as long as one likes; its end is\n"
                         "told by on_close, and from then on its methods raise ESOCKREF_CLOSED."},
     {Py_tp_dealloc, (void *)connection_dealloc},
+    {Py_tp_repr, (void *)connection_repr},
     {Py_tp_traverse, (void *)connection_traverse},
     {Py_tp_clear, (void *)connection_clear},
     {Py_tp_methods, connection_methods},

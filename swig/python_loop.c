@@ -48,12 +48,13 @@ static bool interpreter_ends(void)
 
 static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
+    static char *names[] = {NULL};
     allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     struct loop_state *state;
     LoopObject *self;
     int status;
 
-    if (!PyArg_ParseTuple(args, "") || (keywords && PyDict_Size(keywords)))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "", names))
         return NULL;
     state = calloc(1, sizeof(*state));
     if (!state)

@@ -11,6 +11,7 @@ from typing import TypeVar
 from . import _loops, _lowlevel
 from ._connection import connect_options, connection_options
 from ._lowlevel import Transport
+from ._options import milliseconds
 from ._paths import Path, encode
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
@@ -91,8 +92,8 @@ async def create_connection(
             **FOR_ASYNCIO,
             "family": family,
             "one_by_one": one_by_one,
-            "attempt_delay_ms": _milliseconds(happy_eyeballs_delay),
-            "connect_timeout_ms": _milliseconds(timeout),
+            "attempt_delay_ms": _positive_ms(happy_eyeballs_delay),
+            "connect_timeout_ms": _positive_ms(timeout),
             "local_host": None if local_addr is None else local_addr[0],
             "local_port": None if local_addr is None else local_addr[1],
             **(tcp if raw.startswith(b"tcp:") else {}),
@@ -164,8 +165,6 @@ async def open_connection(
     return reader, asyncio.StreamWriter(transport, protocol, reader, host)
 
 
-def _milliseconds(seconds: float | None) -> int | None:
+def _positive_ms(seconds: float | None) -> int | None:
     """None, and what is not positive, are the defaults."""
-    if seconds is None or seconds <= 0:
-        return None
-    return max(1, min(int(seconds * 1000), 2**31 - 1))
+    return None if seconds is None or seconds <= 0 else milliseconds(seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import Mapping
 from typing import TypedDict
 
@@ -80,6 +81,11 @@ _NUMBERS = {
     "keep_file": 18,
 }
 _REGISTRY_ONLY = frozenset({"directory", "max_sockets", "max_references", "keep_file"})
+
+
+def milliseconds(seconds: float) -> int:
+    """Rounded up, so that nothing ends too early; the longest there are is 24 days."""
+    return math.ceil(min(seconds * 1000, 2**31 - 1))
 
 
 def registry_options(options: Mapping[str, object]) -> sockref_options:

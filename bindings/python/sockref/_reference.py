@@ -107,8 +107,10 @@ class SocketReference:
         return _lowlevel.dup_fd(self._handle)
 
     def socket(self) -> socket.socket:
-        """The listening socket, over a duplicate of the descriptor; the caller closes it."""
-        return socket.socket(fileno=self.fd())
+        """The listening socket, non-blocking, over a duplicate of the descriptor; the caller closes it."""
+        listener = socket.socket(fileno=self.fd())
+        listener.setblocking(False)  # as it is: its own dup() would change that, for all of them
+        return listener
 
     def serve(self, handlers: _handlers.Handlers, **options: Unpack[ConnectionOptions]) -> None:
         """Serve the listener with handlers in Python, until the last reference of all holders goes.
@@ -148,6 +150,8 @@ class SocketReference:
         What comes beyond waits in the kernel's queue, or is closed where the handlers have on_drop.
         """
         self._check_open()
+        if not 0 <= most < 2**64:
+            raise ValueError(f"not a number of connections: {most}")
         _lowlevel.sockref_set_max_connections(self._handle, most)
 
     def _check_open(self) -> None:
@@ -168,6 +172,7 @@ class SocketReference:
         _events.watch(self._handle, handler)
 
     def __enter__(self) -> SocketReference:
+        self._check_open()
         return self
 
     def __exit__(

@@ -8,7 +8,7 @@ from typing import NoReturn, SupportsIndex, TypedDict, Unpack
 
 from . import _loops, _lowlevel
 from ._errors import ECLOSED, ENOTFOUND, SockrefError
-from ._options import ListenOptions, RegistryOptions, call_options, registry_options
+from ._options import ListenOptions, RegistryOptions, call_options, milliseconds, registry_options
 from ._paths import Path, encode, encode_optional
 from ._reference import SocketReference
 from .lowlevel import sockref_registry
@@ -133,7 +133,7 @@ class Registry:
         Not on the thread of an asyncio loop, which must go on meanwhile: there use sockref.aio.drain. Raises
         ESOCKREF_TIMEOUT.
         """
-        _lowlevel.sockref_registry_drain(self._handle, _milliseconds(timeout))
+        _lowlevel.sockref_registry_drain(self._handle, _timeout_ms(timeout))
 
     def shutdown(self, timeout: float | None = None) -> None:
         """Refuse new references, wait timeout seconds for the holders (None: without end), then revoke.
@@ -141,7 +141,7 @@ class Registry:
         The default registry begins afresh with the next call. Not on the thread of an asyncio loop: there use
         sockref.aio.shutdown. Raises ESOCKREF_TIMEOUT where holders were left, and were revoked.
         """
-        _lowlevel.sockref_registry_shutdown(self._handle, _milliseconds(timeout))
+        _lowlevel.sockref_registry_shutdown(self._handle, _timeout_ms(timeout))
 
     def guard_status(self) -> int:
         """The process id of the guard, the helper that removes what this process leaves when it is killed.
@@ -166,6 +166,7 @@ class Registry:
         _lowlevel.close_registry(self._handle)
 
     def __enter__(self) -> Registry:
+        _lowlevel.sockref_registry_active_socket_count(self._handle)  # fails where it is closed
         return self
 
     def __exit__(
@@ -173,16 +174,20 @@ class Registry:
     ) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        kind = "default " if self._handle is None else ""
+        return f"<sockref.Registry {kind}active={self.active_socket_count()}>"
+
     def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
         raise TypeError("cannot copy or pickle a Registry")
 
 
-def _milliseconds(timeout: float | None) -> int:
+def _timeout_ms(timeout: float | None) -> int:
     if timeout is None:
         return -1
     if timeout < 0:
         raise ValueError("a time-out cannot be negative")
-    return min(int(timeout * 1000), 2**31 - 1)
+    return milliseconds(timeout)
 
 
 def _make_default() -> Registry:

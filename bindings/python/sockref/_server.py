@@ -6,7 +6,7 @@ import asyncio
 import socket
 from asyncio import trsock
 from collections.abc import Awaitable, Callable
-from typing import Unpack
+from typing import NoReturn, SupportsIndex, Unpack
 
 from . import _loops, _lowlevel
 from ._client import FOR_ASYNCIO, NO_TLS
@@ -163,6 +163,9 @@ class Server(asyncio.AbstractServer):
     async def __aexit__(self, *exc: object) -> None:
         self.close()
         await self.wait_closed()
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
+        raise TypeError("cannot copy or pickle a Server")
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "serving" if self._running else "not serving"

@@ -52,44 +52,57 @@ class TransportSocket:
         return -1 if transport is None else transport._fileno()
 
     def dup(self) -> socket.socket:
-        """A socket.socket of its own, which keeps the connection open until it is closed."""
+        """A non-blocking socket.socket of its own, which keeps the connection open until it is closed.
+
+        Both have one state: setblocking(True) or a time-out of the copy stops the loop.
+        """
         with _borrowed(self._transport()) as found:
+            found.setblocking(False)  # as it is: the copy shares that, and takes over what its original says
             return found.dup()
 
     def get_inheritable(self) -> bool:
+        """Whether programs that are started inherit the descriptor: False."""
         with _borrowed(self._transport()) as found:
             return found.get_inheritable()
 
     def getsockname(self) -> SocketAddress:
+        """Our address, as the socket module has it."""
         with _borrowed(self._transport()) as found:
             return found.getsockname()
 
     def getpeername(self) -> SocketAddress:
+        """The address of the peer, as the socket module has it."""
         with _borrowed(self._transport()) as found:
             return found.getpeername()
 
     def getsockopt(self, level: int, option: int, buffer_length: int = 0, /) -> int | bytes:
+        """An option, as socket.getsockopt() gives it."""
         with _borrowed(self._transport()) as found:
             if buffer_length:
                 return found.getsockopt(level, option, buffer_length)
             return found.getsockopt(level, option)
 
     def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None:
+        """Set an option, as socket.setsockopt() does."""
         with _borrowed(self._transport()) as found:
             found.setsockopt(level, option, value)
 
     def shutdown(self, how: int, /) -> None:
+        """Shut one direction, or both, below the transport, which then meets an end or a broken pipe."""
         with _borrowed(self._transport()) as found:
             found.shutdown(how)
 
     def settimeout(self, value: float | None, /) -> None:
+        """Only 0 is no ValueError: it stays non-blocking."""
         if value != 0:
             raise ValueError("settimeout(): only 0 timeout is allowed on transport sockets")
 
     def gettimeout(self) -> float:
+        """0: it is non-blocking."""
         return 0
 
     def setblocking(self, flag: bool, /) -> None:
+        """Only False is no ValueError: it stays non-blocking."""
         if flag:
             raise ValueError("setblocking(): transport sockets cannot be blocking")
 
