@@ -450,7 +450,7 @@ SOCKREF_API int64_t sockref_conn_try_write(sockref_conn *self, const void *data,
  * What the socket does not take is sent from where it lies.
  *
  * Owner: @p data is borrowed until @p on_written, which comes exactly once for each call that did
- * not fail, at the latest before on_close. Threads: the loop thread.
+ * not fail, in the order of the calls, at the latest before on_close. Threads: the loop thread.
  *
  * @param self        the connection.
  * @param data        the bytes, which must not change meanwhile.

@@ -140,9 +140,12 @@ int64_t sockref_conn_try_write(sockref_conn *self, const void *data, size_t leng
     return (int64_t)send_now(self, data, length);
 }
 
-/* Nothing of a lent piece is to be sent any more. */
+/* Nothing of a lent piece is to be sent any more. Where that is a failure, nothing of those before
+ * it is either, and they come back before it. */
 static int give_back(struct sockref_conn *self, struct sr_piece *piece, int status)
 {
+    sr_outbuf_drop(self->out, status, &self->written);
+    self->out = NULL;
     sr_written_add(&self->written, piece, status);
     sr_conn_touch(self);
     return status == 0 ? 0 : SOCKREF_WRITE_FULL;

@@ -195,6 +195,33 @@ START_TEST(lent_to_a_broken_connection_it_comes_back_with_the_reason)
 }
 END_TEST
 
+/* The third call meets the end of the peer when it sends what is queued. */
+static void break_with_a_queue(struct record *r, char event, sockref_conn *self)
+{
+    (void)r;
+    (void)self;
+    if (event != 'D')
+        return;
+    ck_assert_int_eq(lend("sent", 4, 1), 0);
+    ck_assert_int_eq(lend("queued", 6, 2), 0);
+    close_peer();
+    ck_assert_int_eq(lend(block, sizeof block, 3), SOCKREF_WRITE_FULL);
+    ck_assert_int_eq(lend(NULL, 0, 4), SOCKREF_WRITE_FULL);
+}
+
+START_TEST(a_failure_gives_all_back_in_their_order)
+{
+    record.hook = break_with_a_queue;
+    send_text(peer, "x");
+    DRIVE_UNTIL(record.closes == 1);
+    ck_assert_int_eq(told.count, 4);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(told.order[i], i + 1);
+        ck_assert_int_eq(told.statuses[i], i == 0 ? 0 : -EPIPE);
+    }
+}
+END_TEST
+
 /* ---- limits and arguments ---- */
 
 START_TEST(it_counts_for_the_limit_of_buffered_bytes)
@@ -318,6 +345,7 @@ int main(void)
     tcase_add_test(tcase, a_failure_gives_it_back_with_its_reason);
     tcase_add_test(tcase, freeing_the_loop_gives_it_back);
     tcase_add_test(tcase, lent_to_a_broken_connection_it_comes_back_with_the_reason);
+    tcase_add_test(tcase, a_failure_gives_all_back_in_their_order);
     tcase_add_test(tcase, it_counts_for_the_limit_of_buffered_bytes);
     tcase_add_test(tcase, wrong_arguments_take_nothing);
     tcase_add_test(tcase, without_memory_nothing_is_taken);
