@@ -45,6 +45,30 @@ scenario('L57 our server with their client, their server with ours', async ({ fi
   }
 });
 
+/** One try to listen; gives what it fails with, or undefined. */
+function listen(server, place) {
+  return within(new Promise((resolve) => {
+    const tell = (error) => {
+      server.off('error', tell).off('listening', tell);
+      resolve(error);
+    };
+    server.on('error', tell).on('listening', tell).listen(place);
+  }), 'listen');
+}
+
+scenario('a fresh dead socket of another program is not waited for, an old one is replaced', async ({ t, file }) => {
+  const dead = nodeNet.createServer().listen(file('dead'));
+  await within(once(dead, 'listening'), 'listening');
+  require('node:fs').linkSync(file('dead'), file('left'));
+  await end(dead);
+  const server = net.createServer();
+  t.after(() => server.close());
+  assert.equal((await listen(server, file('left')))?.code, 'EADDRINUSE');
+  await until(async () => !(await listen(server, file('left'))), 'the socket is old enough');
+  await end(server);
+  assert.equal(isSocket(file('left')), false);
+});
+
 scenario('L58 nothing there, a dead socket, a port where nobody listens', async ({ file }) => {
   const dead = nodeNet.createServer().listen(file('dead'));
   await within(once(dead, 'listening'), 'listening');
