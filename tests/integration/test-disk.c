@@ -161,6 +161,29 @@ START_TEST(without_proc_nothing_is_shared)
 }
 END_TEST
 
+/* A directory of the run time that no variable names. */
+static int have_run_time_directory(void *user)
+{
+    char home[64];
+    sockref *ref;
+
+    snprintf(home, sizeof home, "/run/user/%u/", (unsigned)geteuid());
+    EXPECT(mount("none", "/run", "tmpfs", 0, "mode=755") == 0);
+    EXPECT(mkdir("/run/user", 0755) == 0 && mkdir(home, 0700) == 0);
+    EXPECT(unsetenv("SOCKREF_DIR") == 0 && unsetenv("XDG_RUNTIME_DIR") == 0);
+    EXPECT(setenv("TMPDIR", user, 1) == 0);
+    EXPECT(sockref_registry_listen(NULL, NULL, NULL, &ref) == 0);
+    EXPECT(strncmp(sockref_path(ref), home, strlen(home)) == 0);
+    sockref_release(ref);
+    return 0;
+}
+
+START_TEST(u5_the_run_time_directory_comes_before_tmpdir)
+{
+    ON_A_DISK("mode=700", have_run_time_directory);
+}
+END_TEST
+
 START_TEST(a_directory_that_goes_away_under_a_socket_is_no_trouble)
 {
     char name[200], moved[200];
@@ -217,6 +240,7 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, a_full_disk_is_enospc_and_leaves_nothing);
     tcase_add_test(tcase, a_read_only_disk_is_erofs_and_a_failed_removal_is_told);
     tcase_add_test(tcase, without_proc_nothing_is_shared);
+    tcase_add_test(tcase, u5_the_run_time_directory_comes_before_tmpdir);
     tcase_add_test(tcase, a_directory_that_goes_away_under_a_socket_is_no_trouble);
     tcase_add_test(tcase, a_replaced_directory_is_another_name);
     return run_suite(suite, argc, argv, roles);

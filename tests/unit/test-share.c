@@ -4,6 +4,8 @@
 #include "base/sys.h"
 #include "harness/faults.h"
 #include "harness/harness.h"
+#include "name/lockfile.h"
+#include "name/place.h"
 #include "name/record.h"
 
 #include <errno.h>
@@ -179,6 +181,28 @@ START_TEST(a_directory_replaced_meanwhile_has_nothing_left_in_it)
     faults_clear();
     ck_assert(harness_exists(harness_at("e")));
     ck_assert_uint_eq(harness_files() + harness_beside() + harness_sockets(), 0);
+}
+END_TEST
+
+/* Between vfork and exec a child has a copy of each descriptor, and with it of the locks. */
+START_TEST(a_closed_lock_is_free_whoever_has_a_copy_of_its_descriptor)
+{
+    const char *path = harness_at("a");
+    struct sr_lockfile lock, again;
+    struct sr_place place;
+    int copy;
+
+    harness_assert_ok(sr_place_open(path, &place));
+    ck_assert_int_eq(sr_lockfile_enter(&place, path, true, &lock), 0);
+    ck_assert_int_eq(sr_lockfile_take(&lock, path, SR_BYTE_OWNER), 0);
+    copy = dup(lock.fd);
+    sr_lockfile_close(&lock);
+    ck_assert_int_eq(sr_lockfile_enter(&place, path, false, &again), 0);
+    ck_assert(!sr_lockfile_has_owner(&again));
+    close(copy);
+    ck_assert_int_eq(sr_lockfile_unlink(&again, &place, path), 0);
+    sr_lockfile_close(&again);
+    sr_place_close(&place);
 }
 END_TEST
 
@@ -416,6 +440,7 @@ int main(void)
     tcase_add_test(tcase, a_control_socket_alone_may_be_a_live_owners);
     tcase_add_test(tcase, a_dead_socket_is_replaced_when_it_is_not_fresh);
     tcase_add_test(tcase, a_directory_replaced_meanwhile_has_nothing_left_in_it);
+    tcase_add_test(tcase, a_closed_lock_is_free_whoever_has_a_copy_of_its_descriptor);
     tcase_add_loop_test(tcase, a_failed_start_leaves_no_lock_file, 0, 8);
     tcase_add_loop_test(tcase, a_failed_start_keeps_what_a_dead_owner_is_known_by, 0, 4);
     tcase_add_loop_test(tcase, what_stands_aside_is_found, 0, 2);
