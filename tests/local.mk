@@ -10,7 +10,8 @@ single_suites = \
 	tests/unit/test-place \
 	tests/unit/test-share \
 	tests/unit/test-slab \
-	tests/unit/test-status
+	tests/unit/test-status \
+	tests/unit/test-tcp-spelling
 # No loop.
 threads_suites = \
 	tests/unit/test-cleanup \
@@ -33,10 +34,12 @@ threads_suites = \
 loop_suites = \
 	tests/unit/test-adopt \
 	tests/unit/test-conn \
+	tests/unit/test-conn-destroy \
 	tests/unit/test-conn-faults \
 	tests/unit/test-conn-options \
 	tests/unit/test-conn-pairs \
 	tests/unit/test-conn-script \
+	tests/unit/test-conn-write \
 	tests/unit/test-connect \
 	tests/unit/test-connect-arguments \
 	tests/unit/test-connect-attempts \
@@ -54,6 +57,7 @@ loop_suites = \
 	tests/unit/test-net-script \
 	tests/unit/test-post \
 	tests/unit/test-reactor \
+	tests/unit/test-register \
 	tests/unit/test-resolve \
 	tests/unit/test-serve \
 	tests/unit/test-service \
@@ -96,13 +100,15 @@ test_headers = \
 	tests/unit/conn-model.h \
 	tests/unit/fuzz.h \
 	tests/unit/net-records.h \
+	tests/unit/test-accepted-helpers.h \
 	tests/unit/test-conn-helpers.h \
 	tests/unit/test-connect-helpers.h \
 	tests/unit/test-fdwatch-helpers.h \
 	tests/unit/test-guard-helpers.h \
 	tests/unit/test-loop-helpers.h \
 	tests/unit/test-resolver-script.h \
-	tests/unit/test-sockfile-helpers.h
+	tests/unit/test-sockfile-helpers.h \
+	tests/unit/test-tcp-helpers.h
 # Long ones that have no loop; they begin first, beside all others.
 long_unit_suites = tests/unit/test-faults
 long_integration_suites = tests/integration/test-foreign
@@ -114,7 +120,9 @@ c_suites = $(long_unit_suites) $(long_integration_suites) $(integration_suites) 
 poll_suites = $(loop_suites:=-poll) $(integration_suites:=-poll)
 # Where a thread of the backend can be at odds with others.
 poll_suites_with_threads = \
+	tests/unit/test-conn-destroy-poll \
 	tests/unit/test-conn-poll \
+	tests/unit/test-conn-write-poll \
 	tests/unit/test-connect-cancel-poll \
 	tests/unit/test-connect-poll \
 	tests/unit/test-fdwatch-failures-poll \

@@ -1,166 +1,11 @@
-/* TCP names: src/name/tcp.c, src/name/tcpsock.c, and what a registry makes of them. J31, J36. */
-#include "name/tcp.h"
+/* TCP listeners: src/name/tcpsock.c, and what a registry makes of them. J31, J36. */
+#include "test-tcp-helpers.h"
 
 #include "base/sys.h"
 #include "harness/faults.h"
-#include "harness/harness.h"
-#include "name/path.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
-#include <sockref/net.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-
-static sockref_registry *registry;
-
-static void setup(void)
-{
-    registry = harness_registry(0);
-}
-
-static void teardown(void)
-{
-    sockref_registry_free(registry);
-}
-
-/* ---- spelling ---- */
-
-struct spelling {
-    const char *name;
-    const char *canonical; /* NULL: not a name */
-};
-
-static const struct spelling spellings[] = {
-    {"tcp:127.0.0.1:80", "tcp:127.0.0.1:80"},
-    {"tcp:localhost:80", "tcp:127.0.0.1:80"},
-    {"tcp:LocalHost:80", "tcp:127.0.0.1:80"},
-    {"tcp:127.0.0.1:0", "tcp:127.0.0.1:0"},
-    {"tcp:127.0.0.1:00080", "tcp:127.0.0.1:80"},
-    {"tcp:127.0.0.1:65535", "tcp:127.0.0.1:65535"},
-    {"tcp:0.0.0.0:1", "tcp:0.0.0.0:1"},
-    {"tcp::80", "tcp::80"},
-    {"tcp:[::1]:80", "tcp:[::1]:80"},
-    {"tcp:[0:0::1]:80", "tcp:[::1]:80"},
-    {"tcp:[0:0:0:0:0:0:0:1]:80", "tcp:[::1]:80"},
-    {"tcp:[2001:DB8::A]:80", "tcp:[2001:db8::a]:80"},
-    {"tcp:[::]:80", "tcp:[::]:80"},
-    {"tcp:[::ffff:fefe:fefe]:80", "tcp:[::ffff:254.254.254.254]:80"},
-    {"tcp:[fe80::1%eth0]:80", "tcp:[fe80::1%eth0]:80"},
-    {"tcp:[FE80:0::1%2]:80", "tcp:[fe80::1%2]:80"},
-    {"tcp:", NULL},
-    {"tcp:80", NULL},
-    {"tcp:127.0.0.1", NULL},
-    {"tcp:127.0.0.1:", NULL},
-    {"tcp:127.0.0.1:-1", NULL},
-    {"tcp:127.0.0.1:+1", NULL},
-    {"tcp:127.0.0.1: 1", NULL},
-    {"tcp:127.0.0.1:1 ", NULL},
-    {"tcp:127.0.0.1:65536", NULL},
-    {"tcp:127.0.0.1:99999999999999999999", NULL},
-    {"tcp:127.0.0.1:0x50", NULL},
-    {"tcp:127.0.0.1:http", NULL},
-    {"tcp:127.1:80", NULL},
-    {"tcp:127.0.0.1.:80", NULL},
-    {"tcp:256.0.0.1:80", NULL},
-    {"tcp:example.org:80", NULL},
-    {"tcp:*:80", NULL},
-    {"tcp: :80", NULL},
-    {"tcp:::1:80", NULL},
-    {"tcp:::80", NULL},
-    {"tcp:[]:80", NULL},
-    {"tcp:[::1]", NULL},
-    {"tcp:[::1]80", NULL},
-    {"tcp:[::1:80", NULL},
-    {"tcp:[127.0.0.1]:80", NULL},
-    {"tcp:[localhost]:80", NULL},
-    {"tcp:[fe80::1%]:80", NULL},
-    {"tcp:[fe80::1%0123456789012345678901234567890123]:80", NULL},
-    {"tcp:[::1]:80:81", NULL},
-    {"TCP:127.0.0.1:80", NULL},
-    {"tcp//127.0.0.1:80", NULL},
-};
-
-START_TEST(each_address_has_one_spelling)
-{
-    const struct spelling *spelling = &spellings[_i];
-    char folded[SR_TCP_NAME_MAX];
-
-    ck_assert_int_eq(sr_path_is_usable(spelling->name), spelling->canonical != NULL);
-    if (!spelling->canonical) {
-        harness_assert_fails(sr_path_check(spelling->name), SOCKREF_EPATH);
-        return;
-    }
-    harness_assert_ok(sr_path_check(spelling->name));
-    ck_assert(sr_path_needs_fold(spelling->name));
-    ck_assert_uint_eq(sr_path_fold_room(spelling->name), sizeof folded);
-    ck_assert_uint_eq(sr_path_fold(spelling->name, folded), strlen(spelling->canonical));
-    ck_assert_str_eq(folded, spelling->canonical);
-}
-END_TEST
-
-/* ---- sockets of the test ---- */
-
-static uint16_t port_of(sockref *ref)
-{
-    sockref_address address = {.size = sizeof address};
-
-    harness_assert_ok(sockref_local_address(ref, &address));
-    ck_assert_uint_gt(address.port, 0);
-    return (uint16_t)address.port;
-}
-
-/* Connect as a client does; returns the descriptor or -errno. */
-static int dial_port(int family, uint16_t port)
-{
-    struct sockaddr_in v4 = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    struct sockaddr_in6 v6 = {
-        .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), failed;
-
-    ck_assert_int_ge(fd, 0);
-    failed = family == AF_INET ? connect(fd, (struct sockaddr *)&v4, sizeof v4)
-                               : connect(fd, (struct sockaddr *)&v6, sizeof v6);
-    if (failed == 0)
-        return fd;
-    failed = -errno;
-    close(fd);
-    return failed;
-}
-
-static bool can_dial_port(int family, uint16_t port)
-{
-    int fd = dial_port(family, port);
-
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0;
-}
-
-/* A listener that is not the library's, on a port that the system chooses. */
-static int bind_port(uint16_t *out_port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    ck_assert_int_ge(fd, 0);
-    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, size), 0);
-    ck_assert_int_eq(listen(fd, 1), 0);
-    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    *out_port = ntohs(address.sin_port);
-    return fd;
-}
-
-/* ---- references ---- */
 
 START_TEST(a_port_is_bound_by_the_first_and_closed_with_the_last)
 {
@@ -470,116 +315,6 @@ START_TEST(listeners_that_say_so_have_one_port)
 }
 END_TEST
 
-/* ---- what the caller bound ---- */
-
-START_TEST(a_registered_port_is_closed_at_the_end)
-{
-    sockref *ref = NULL, *none = NULL;
-    uint16_t port, wrong;
-    int fd = bind_port(&port), other = bind_port(&wrong);
-    const char *name = harness_text("tcp:localhost:%u", port);
-
-    harness_assert_fails(
-        sockref_registry_register_new(registry, harness_text("tcp:localhost:%u", wrong), fd, &ref),
-        SOCKREF_EFOREIGN);
-    harness_assert_fails(
-        sockref_registry_register_new(registry, harness_text("tcp:[::1]:%u", port), fd, &ref),
-        SOCKREF_EFOREIGN);
-    harness_assert_fails(sockref_registry_register_new(registry, harness_at("a"), fd, &ref),
-                         SOCKREF_EFOREIGN);
-    harness_assert_fails(
-        sockref_registry_register_new(registry, harness_text("tcp::%u", port), fd, &ref),
-        SOCKREF_EFOREIGN);
-    harness_assert_ok(sockref_registry_register_new(registry, name, fd, &ref));
-    ck_assert_int_eq(sockref_fd(ref), fd);
-    ck_assert_str_eq(sockref_path(ref), name);
-    harness_assert_fails(sockref_registry_register_new(registry, name, other, &none),
-                         SOCKREF_EEXISTS);
-    ck_assert(can_dial_port(AF_INET, port));
-    sockref_release(ref);
-    ck_assert_int_eq(fcntl(fd, F_GETFD), -1);
-    ck_assert_int_eq(dial_port(AF_INET, port), -ECONNREFUSED);
-    ck_assert_int_ge(fcntl(other, F_GETFD), 0);
-    close(other);
-}
-END_TEST
-
-START_TEST(a_socket_tells_its_name)
-{
-    const char *path = harness_at("a"), *name = harness_text("@sockref-tcp-%d", (int)getpid());
-    int tcp, file = harness_bind(path), abstract = harness_bind(name);
-    uint16_t port;
-    sockref *ref = NULL;
-
-    tcp = bind_port(&port);
-    harness_assert_ok(sockref_registry_register_new(registry, NULL, tcp, &ref));
-    ck_assert_str_eq(sockref_path(ref), harness_text("tcp:127.0.0.1:%u", port));
-    sockref_release(ref);
-    harness_assert_ok(sockref_registry_register_new(registry, NULL, file, &ref));
-    ck_assert_str_eq(sockref_path(ref), path);
-    sockref_release(ref);
-    ck_assert(!harness_exists(path));
-    harness_assert_ok(sockref_registry_register_new(registry, NULL, abstract, &ref));
-    ck_assert_str_eq(sockref_path(ref), name);
-    sockref_release(ref);
-}
-END_TEST
-
-START_TEST(what_tells_no_name_is_refused)
-{
-    static const char spoilt[] = "\0sockref\0tcp";
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int file = open("/dev/null", O_RDONLY | O_CLOEXEC), unbound, abstract;
-    sockref *none = NULL;
-
-    unbound = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    abstract = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    memcpy(address.sun_path, spoilt, sizeof spoilt - 1);
-    ck_assert_int_eq(bind(abstract, (struct sockaddr *)&address,
-                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof spoilt - 1)),
-                     0);
-    ck_assert_int_eq(listen(abstract, 1), 0);
-    harness_assert_fails(sockref_registry_register_new(registry, NULL, file, &none),
-                         SOCKREF_EFOREIGN);
-    harness_assert_fails(sockref_registry_register_new(registry, NULL, unbound, &none),
-                         SOCKREF_EFOREIGN);
-    harness_assert_fails(sockref_registry_register_new(registry, NULL, abstract, &none),
-                         SOCKREF_EFOREIGN);
-    harness_assert_fails(sockref_registry_register_new(registry, NULL, -1, &none), -EINVAL);
-    ck_assert_ptr_null(none);
-    close(file);
-    close(unbound);
-    close(abstract);
-}
-END_TEST
-
-START_TEST(a_kept_file_stays)
-{
-    sockref_registry *own = harness_registry(SOCKREF_OPT_KEEP_FILE, 1, 0);
-    const char *path = harness_at("a");
-    int fd = harness_bind(path);
-    sockref *ref = NULL, *again;
-
-    harness_assert_ok(sockref_registry_register_new(own, path, fd, &ref));
-    ck_assert_uint_eq(harness_beside(), 0);
-    ck_assert_uint_eq(harness_noted(), 2); /* the socket and its directory: no lock file */
-    again = harness_listen(own, harness_at(".//a"));
-    ck_assert_ptr_eq(again, ref);
-    sockref_release(again);
-    ck_assert(harness_can_dial(path));
-    if (_i)
-        harness_assert_ok(sockref_registry_cleanup(own, path));
-    sockref_release(ref);
-    ck_assert(harness_is_socket(path));
-    ck_assert_int_eq(fcntl(fd, F_GETFD), -1);
-    unlink(path);
-    /* What the registry itself binds goes as ever. */
-    sockref_release(harness_listen(own, path));
-    ck_assert(!harness_exists(path));
-    sockref_registry_free(own);
-}
-END_TEST
-
 /* ---- calls that fail ---- */
 
 START_TEST(a_call_that_fails_leaves_nothing)
@@ -653,8 +388,6 @@ int main(void)
     TCase *tcase = harness_tcase(suite, "tcp");
 
     tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_loop_test(tcase, each_address_has_one_spelling, 0,
-                        (int)(sizeof spellings / sizeof spellings[0]));
     tcase_add_test(tcase, a_port_is_bound_by_the_first_and_closed_with_the_last);
     tcase_add_test(tcase, each_listen_on_port_0_is_a_name_of_its_own);
     tcase_add_test(tcase, port_0_names_nothing_before_it_is_bound);
@@ -671,10 +404,6 @@ int main(void)
     tcase_add_test(tcase, every_address_is_ipv4_where_there_is_no_ipv6);
     tcase_add_test(tcase, an_address_that_is_not_here_is_told);
     tcase_add_test(tcase, listeners_that_say_so_have_one_port);
-    tcase_add_test(tcase, a_registered_port_is_closed_at_the_end);
-    tcase_add_test(tcase, a_socket_tells_its_name);
-    tcase_add_test(tcase, what_tells_no_name_is_refused);
-    tcase_add_loop_test(tcase, a_kept_file_stays, 0, 2);
     tcase_add_test(tcase, a_call_that_fails_leaves_nothing);
     tcase_add_test(tcase, wrong_arguments_are_told);
     tcase_add_test(tcase, a_forked_child_has_no_port);
