@@ -61,22 +61,36 @@ static void setup(void)
     ck_assert_int_eq(sockref_loop_new(&loop), 0);
 }
 
+static inline uint64_t deadline(void)
+{
+    return sr_clock_after_ms(PATIENCE_MS);
+}
+
+/* Wait, without a loop of our own, until a condition holds. */
+#define WAIT_UNTIL(condition)                                                                      \
+    do {                                                                                           \
+        uint64_t until_ = deadline();                                                              \
+        while (!(condition)) {                                                                     \
+            ck_assert_msg(sr_clock_ns() < until_, "still not: %s", #condition);                    \
+            poll(NULL, 0, 1);                                                                      \
+        }                                                                                          \
+    } while (0)
+
+static inline bool are_counts_back(void)
+{
+    uint64_t references, entries, buffers;
+
+    sockref_live_counts(&references, &entries, &buffers);
+    return references == references_before && entries == entries_before &&
+           buffers == buffers_before;
+}
+
 /* Everything is as it was: descriptors, counts, and no file is left in the directory. A thread of
  * the library's may have closed a connection, and be about to let go of what it belonged to. */
 static void check_nothing_left(void)
 {
-    uint64_t until = sr_clock_after_ms(PATIENCE_MS), references, entries, buffers;
-
     ck_assert_int_eq(sockref_registry_drain(NULL, PATIENCE_MS), 0);
-    sockref_live_counts(&references, &entries, &buffers);
-    while ((references != references_before || entries != entries_before) &&
-           sr_clock_ns() < until) {
-        poll(NULL, 0, 1);
-        sockref_live_counts(&references, &entries, &buffers);
-    }
-    ck_assert_uint_eq(references, references_before);
-    ck_assert_uint_eq(entries, entries_before);
-    ck_assert_uint_eq(buffers, buffers_before);
+    WAIT_UNTIL(are_counts_back());
     ck_assert_uint_eq(sr_fd_count(), fds_before);
     ck_assert_int_eq(rmdir(directory), 0);
 }
@@ -88,11 +102,6 @@ static void teardown(void)
     check_nothing_left();
 }
 
-static inline uint64_t deadline(void)
-{
-    return sr_clock_after_ms(PATIENCE_MS);
-}
-
 /* Dispatch until a condition holds; the case fails where it does not in time. */
 #define DRIVE_UNTIL(condition)                                                                     \
     do {                                                                                           \
@@ -100,16 +109,6 @@ static inline uint64_t deadline(void)
         while (!(condition)) {                                                                     \
             ck_assert_msg(sr_clock_ns() < until_, "still not: %s", #condition);                    \
             ck_assert_int_ge(sockref_loop_dispatch(loop, 10), 0);                                  \
-        }                                                                                          \
-    } while (0)
-
-/* Wait, without a loop of our own, until a condition holds. */
-#define WAIT_UNTIL(condition)                                                                      \
-    do {                                                                                           \
-        uint64_t until_ = deadline();                                                              \
-        while (!(condition)) {                                                                     \
-            ck_assert_msg(sr_clock_ns() < until_, "still not: %s", #condition);                    \
-            poll(NULL, 0, 1);                                                                      \
         }                                                                                          \
     } while (0)
 
