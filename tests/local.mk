@@ -77,6 +77,7 @@ integration_suites = \
 	tests/integration/test-disk \
 	tests/integration/test-handover \
 	tests/integration/test-hostile \
+	tests/integration/test-lifecycle-closing \
 	tests/integration/test-lifecycle-connections \
 	tests/integration/test-lifecycle-ends \
 	tests/integration/test-lifecycle-errors \
@@ -94,9 +95,17 @@ test_headers = \
 	tests/harness/harness.h \
 	tests/harness/sanitized.h \
 	tests/harness/wait.h \
+	tests/integration/case.h \
+	tests/integration/crew.h \
+	tests/integration/files.h \
 	tests/integration/holder.h \
 	tests/integration/interpose.h \
+	tests/integration/plain-sockets.h \
+	tests/integration/roles.h \
+	tests/integration/sides.h \
+	tests/integration/starts.h \
 	tests/integration/util.h \
+	tests/integration/waiting.h \
 	tests/unit/conn-model.h \
 	tests/unit/fuzz.h \
 	tests/unit/net-records.h \
