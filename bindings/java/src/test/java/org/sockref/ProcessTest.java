@@ -108,6 +108,19 @@ class ProcessTest extends Scene {
     }
 
     @Test
+    void l45AnotherBinaryInterfaceIsRefusedAtLoad() throws Exception {
+        Files.writeString(path("other.c"), "unsigned sockref_abi_version(void) { return 4711; }\n");
+        Path other = path("other.so");
+        assertEquals(0, new ProcessBuilder("cc", "-shared", "-fPIC", "-o", other.toString(),
+                path("other.c").toString()).inheritIO().start().waitFor());
+        Child child = Child.startInTree(Map.of("LD_PRELOAD", other.toString()), Programs.class, "load");
+        assertEquals(1, child.end());
+        for (String part : List.of("libsockref_java.so", "libsockref.so", "4711")) {
+            assertTrue(child.output().contains(part), child.output());
+        }
+    }
+
+    @Test
     void l45LoadsFromEveryPlace() throws Exception {
         Path natives = Path.of(System.getProperty("sockref.native.dir"));
         Child resource = Child.start(Programs.class, "load");
