@@ -1,4 +1,5 @@
-/* Sockets that the program bound, given to a registry, also with no name: src/ref/listen.c. J31, J36. */
+/* Sockets that the program bound, given to a registry, also with no name: src/ref/listen.c. J31,
+ * J36. */
 #include "test-tcp-helpers.h"
 
 #include <fcntl.h>
