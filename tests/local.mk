@@ -8,6 +8,7 @@ single_suites = \
 	tests/unit/test-list \
 	tests/unit/test-path \
 	tests/unit/test-place \
+	tests/unit/test-record \
 	tests/unit/test-share \
 	tests/unit/test-slab \
 	tests/unit/test-status \

@@ -125,15 +125,21 @@ static void read_boot_id(uint8_t out[16])
     }
 }
 
-static void read_self(struct sr_record *out)
+/* The number of a namespace of this process; 0: not told. */
+static uint64_t namespace_of_self(const char *path)
 {
     struct stat info;
 
+    return sr_sys.fstatat(AT_FDCWD, path, &info, 0) == 0 ? info.st_ino : 0;
+}
+
+static void read_self(struct sr_record *out)
+{
     memset(out, 0, sizeof *out);
     out->pid = (uint64_t)getpid();
     out->start_time = start_time_of(out->pid);
-    if (sr_sys.fstatat(AT_FDCWD, "/proc/self/ns/pid", &info, 0) == 0)
-        out->pid_namespace = info.st_ino;
+    out->pid_namespace = namespace_of_self("/proc/self/ns/pid");
+    out->time_namespace = namespace_of_self("/proc/self/ns/time");
     read_boot_id(out->boot_id);
     read_file("/proc/self/comm", out->program, sizeof out->program);
     out->program[strcspn(out->program, "\n")] = '\0';
@@ -170,6 +176,17 @@ void sr_record_of_self(struct sr_record *out)
     }
 }
 
+/* Whether they are of two boots; one that could not be read, as with systemd's ProcSubset=pid, is
+ * none. */
+static bool is_other_boot(const struct sr_record *a, const struct sr_record *b)
+{
+    static const uint8_t none[sizeof a->boot_id];
+
+    return memcmp(a->boot_id, none, sizeof none) != 0 &&
+           memcmp(b->boot_id, none, sizeof none) != 0 &&
+           memcmp(a->boot_id, b->boot_id, sizeof none) != 0;
+}
+
 bool sr_record_is_dead(const struct sr_record *record)
 {
     struct sr_record self;
@@ -178,12 +195,14 @@ bool sr_record_is_dead(const struct sr_record *record)
     if (record->state == SR_RECORD_NONE || record->pid == 0 || record->start_time == 0)
         return false;
     sr_record_of_self(&self);
-    if (memcmp(record->boot_id, self.boot_id, sizeof self.boot_id) != 0)
+    if (is_other_boot(record, &self))
         return true; /* nothing lives longer than its boot */
     if (self.pid_namespace == 0 || record->pid_namespace != self.pid_namespace)
         return false;
     if (kill((pid_t)record->pid, 0) < 0 && errno == ESRCH)
         return true;
+    if (record->time_namespace != self.time_namespace)
+        return false;
     started = start_time_of(record->pid);
     return started != 0 && started != record->start_time;
 }

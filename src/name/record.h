@@ -22,8 +22,9 @@ struct sr_record {
     uint64_t life;                           /* drawn by a start; handing over does not change it */
     uint64_t device, inode, born_ns;         /* born_ns 0: this file system does not tell */
     uint64_t pid, start_time, pid_namespace; /* start_time in the kernel's ticks since the boot */
-    uint8_t boot_id[16];
+    uint8_t boot_id[16];                     /* zeros: it could not be read */
     char program[16];
+    uint64_t time_namespace; /* another one counts those ticks from another moment */
 };
 
 /* Read one; what can't be read is NONE. Returns 0 or -errno. */
