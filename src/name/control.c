@@ -87,6 +87,16 @@ int sr_control_listen(const struct sr_place *place, const char *path, bool by_pa
     return 0;
 }
 
+/* Where others may add files, one of them may have bound the name when its owner had gone. */
+static bool is_trusted(const struct sr_place *place, int fd)
+{
+    struct ucred owner = {0};
+    socklen_t size = sizeof owner;
+
+    return !place->shared || (sr_sys.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &size) == 0 &&
+                              owner.uid == place->user);
+}
+
 int sr_control_connect(const struct sr_place *place, const char *path, int *out_fd)
 {
     char leaf[SR_LOCKFILE_NAME_MAX];
@@ -98,11 +108,14 @@ int sr_control_connect(const struct sr_place *place, const char *path, int *out_
     fd = sr_fd_socket(AF_UNIX, SOCK_SEQPACKET);
     if (fd < 0)
         return fd == -ENOMEM ? sr_error_no_memory() : sr_error_system(-fd, "socket", path);
-    if (sr_sys.connect(fd, (struct sockaddr *)&address, sizeof address) == 0) {
+    if (sr_sys.connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+        status = errno;
+    } else if (is_trusted(place, fd)) {
         *out_fd = fd;
         return 0;
+    } else {
+        status = ECONNREFUSED;
     }
-    status = errno;
     sr_fd_close(fd);
     switch (status) {
     case EAGAIN:

@@ -30,7 +30,7 @@ enum sr_control_word {
 int sr_control_listen(const struct sr_place *place, const char *path, bool by_path, int *out_fd);
 /*
  * Connect. Returns 0, where *out_fd may stay -1 because too many wait to be accepted;
- * SR_CONTROL_REFUSED: nobody listens; or a described status.
+ * SR_CONTROL_REFUSED: nobody listens, or another user; or a described status.
  */
 int sr_control_connect(const struct sr_place *place, const char *path, int *out_fd);
 /* Remove the owner's control socket, wherever it was bound, and close it. 0 or a described status.

@@ -136,6 +136,34 @@ START_TEST(who_lets_go_connects_to_an_owner_that_waits)
 }
 END_TEST
 
+/* Anybody may bind the name of a control socket in a directory like /tmp, when it is free. */
+START_TEST(another_users_control_socket_tells_nothing)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = ".a.srctl"};
+    int none[SR_CONTROL_FDS], control, stranger = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    struct holder owner, joiner;
+    const char *path;
+
+    if (!harness_sticky_dir())
+        return;
+    path = harness_at("sticky/a");
+    start(&owner, path, SR_SHARE_OWNED);
+    start(&joiner, path, SR_SHARE_JOINED);
+    end(&owner);
+    ck_assert_int_eq(chdir(harness_sticky_dir()), 0);
+    ck_assert_int_eq(seteuid(65534), 0);
+    ck_assert_int_eq(bind(stranger, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(listen(stranger, 8), 0);
+    ck_assert_int_eq(seteuid(0), 0);
+    ck_assert_int_eq(sr_share_hear(&joiner.share, &joiner.file.place, none), SR_NEWS_LOST);
+    ck_assert_int_eq(sr_control_connect(&joiner.file.place, path, &control), SR_CONTROL_REFUSED);
+    close(stranger);
+    ck_assert_int_eq(unlink(harness_at("sticky/.a.srctl")), 0);
+    let_go(&joiner);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
 /* ---- an owner that passes its listener on ---- */
 
 struct passing {
@@ -315,6 +343,7 @@ int main(void)
     tcase_add_test(tcase, an_offer_is_taken_also_from_a_dead_owner);
     tcase_add_test(tcase, an_offer_of_an_earlier_life_is_declined);
     tcase_add_test(tcase, who_lets_go_connects_to_an_owner_that_waits);
+    tcase_add_test(tcase, another_users_control_socket_tells_nothing);
     tcase = harness_tcase(suite, "silence");
     tcase_add_test(tcase, the_answer_of_a_slow_holder_counts);
     tcase_add_test(tcase, a_holder_that_is_not_connected_is_waited_for);
