@@ -106,6 +106,29 @@ START_TEST(what_a_displaced_dead_owner_left_beside_it_goes)
 }
 END_TEST
 
+/* Somebody has removed what an owner had, all or a part of it. What another one has made since is
+ * not the first one's to remove. */
+START_TEST(an_owner_without_files_leaves_the_next_ones_alone)
+{
+    const char *path = harness_at("a"), *lock = harness_at(".a.srlock");
+    const char *control = harness_at(".a.srctl");
+    sockref *owner = harness_listen(there, path), *next;
+
+    ck_assert_int_eq(unlink(path) | unlink(lock) | unlink(control), 0);
+    next = harness_listen(here, path);
+    sockref_release(owner);
+    ck_assert(harness_can_dial(path));
+    ck_assert(harness_is_socket(control));
+    ck_assert(harness_exists(lock));
+    owner = harness_listen(there, path);
+    ck_assert(!sockref_is_owner(owner));
+    sockref_release(owner);
+    ck_assert_int_eq(unlink(path) | unlink(lock), 0);
+    sockref_release(next);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
 /* Somebody has removed socket and lock file: the control socket is seen by the bind alone. */
 START_TEST(a_control_socket_alone_is_a_dead_owners)
 {
@@ -436,6 +459,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_displaced_owner_is_not_joined);
     tcase_add_test(tcase, what_a_displaced_dead_owner_left_beside_it_goes);
+    tcase_add_test(tcase, an_owner_without_files_leaves_the_next_ones_alone);
     tcase_add_test(tcase, a_control_socket_alone_is_a_dead_owners);
     tcase_add_test(tcase, a_control_socket_alone_may_be_a_live_owners);
     tcase_add_test(tcase, a_dead_socket_is_replaced_when_it_is_not_fresh);
