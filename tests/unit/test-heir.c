@@ -177,8 +177,9 @@ static void *pass_on(void *arg)
     struct passing *self = arg;
     struct holder *owner = self->owner;
 
+    /* Longer than a case waits, so that it is told whether the heir was heard, or missed. */
     atomic_store(&self->taken, sr_share_hand_over(&owner->share, &owner->file,
-                                                  sr_clock_after_ms(HARNESS_PATIENCE_MS)));
+                                                  sr_clock_after_ms(2 * HARNESS_PATIENCE_MS)));
     atomic_store(&self->is_over, true);
     return NULL;
 }
@@ -194,6 +195,7 @@ static void begin_to_pass_on(struct passing *out, struct holder *owner)
 /* Returns whether somebody has taken it. */
 static bool end_of_passing(struct passing *self)
 {
+    WAIT_UNTIL(atomic_load(&self->is_over));
     ck_assert_int_eq(pthread_join(self->thread, NULL), 0);
     die(self->owner);
     return atomic_load(&self->taken);
