@@ -17,6 +17,7 @@ single_suites = \
 threads_suites = \
 	tests/unit/test-cleanup \
 	tests/unit/test-error \
+	tests/unit/test-exit \
 	tests/unit/test-fd \
 	tests/unit/test-guard \
 	tests/unit/test-guard-failures \

@@ -157,6 +157,12 @@ static int prepare_delay(const struct sr_attempt *attempt, sockref *entry)
     return 0;
 }
 
+static int refuse_barred(const struct sr_attempt *attempt)
+{
+    return sr_error_set(SOCKREF_ESHUTDOWN, attempt->name.path,
+                        "the registry is shut down, or the process is ending");
+}
+
 /* Let all see it. Refused where the registry was closed meanwhile. */
 static int publish(struct sr_attempt *attempt, sockref *entry, struct sr_life *life, bool joined)
 {
@@ -167,8 +173,8 @@ static int publish(struct sr_attempt *attempt, sockref *entry, struct sr_life *l
 
     sr_mutex_lock(&self->mutex);
     status = prepare_delay(attempt, entry);
-    if (status == 0 && atomic_load(&self->phase) != SR_OPEN)
-        status = sr_error_set(SOCKREF_ESHUTDOWN, attempt->name.path, "the registry is shut down");
+    if (status == 0 && atomic_load(&self->is_barred))
+        status = refuse_barred(attempt);
     if (status == 0 && attempt->name.has_place && !entry->rest->has_place)
         status = sr_names_set_place(self, entry, &attempt->name);
     if (status == 0) {
@@ -222,8 +228,8 @@ static int run(struct sr_attempt *attempt, sockref **out_ref)
     int status;
 
     sr_mutex_lock(&self->mutex);
-    if (atomic_load(&self->phase) != SR_OPEN)
-        status = sr_error_set(SOCKREF_ESHUTDOWN, NULL, "the registry is shut down");
+    if (atomic_load(&self->is_barred))
+        status = refuse_barred(attempt);
     else
         status = begin(self, attempt, &entry);
     sr_mutex_unlock(&self->mutex);

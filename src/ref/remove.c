@@ -27,6 +27,19 @@ uint64_t sr_entry_change(sockref *entry, enum sr_state state, int64_t add)
     return next;
 }
 
+bool sr_remove_take_held(sockref *entry, enum sr_state state)
+{
+    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed), next;
+
+    do {
+        if (sr_word_count(word) == 0)
+            return false;
+        next = sr_word_with_state(word, state) + 1;
+    } while (!atomic_compare_exchange_weak_explicit(&entry->word, &word, next, memory_order_acq_rel,
+                                                    memory_order_relaxed));
+    return true;
+}
+
 void sr_remove_log_failure(sockref *entry, int status)
 {
     sr_log(SR_LOG_CLEANUP_FAILED, SOCKREF_LOG_ERROR, status, sr_entry_path(entry), "%s",

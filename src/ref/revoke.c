@@ -9,23 +9,6 @@
 #include "base/log.h"
 #include "ref/hooks.h"
 
-/*
- * Take the right to change an entry that is held: to another state, and one count for us. Returns
- * false when its last reference has just gone: then whoever released it ends it.
- */
-static bool take_held(sockref *entry, enum sr_state state)
-{
-    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed), next;
-
-    do {
-        if (sr_word_count(word) == 0)
-            return false;
-        next = sr_word_with_state(word, state) + 1;
-    } while (!atomic_compare_exchange_weak_explicit(&entry->word, &word, next, memory_order_acq_rel,
-                                                    memory_order_relaxed));
-    return true;
-}
-
 /* Out of the index with all that is known, for those who still hold it. */
 static void finish_revoke_unlock(sockref_registry *self, sockref *entry, struct sr_service *service)
     SR_RELEASES(self->mutex)
@@ -203,7 +186,7 @@ int sr_remove_revoke_unlock(sockref_registry *self, sockref *entry, uint64_t dea
         return end_lingering(entry, deadline);
     }
     taken = (state == SR_NAMED || state == SR_LISTENING || state == SR_JOINED) &&
-            take_held(entry, SR_REMOVING);
+            sr_remove_take_held(entry, SR_REMOVING);
     if (!taken) {
         sr_mutex_unlock(&self->mutex);
         return SOCKREF_ENOTFOUND;

@@ -149,8 +149,7 @@ void sr_remove_last(sockref *entry, uint64_t word);
  */
 int sr_remove_revoke_unlock(sockref_registry *self, sockref *entry, uint64_t deadline)
     SR_RELEASES(self->mutex);
-/* The process ends: remove files, or have another holder take them over; waits half a second at
- * most. */
+/* The process ends: remove files, or have another holder take them over; waits a second at most. */
 void sr_remove_at_exit(void);
 /* In a forked child: the parent's removals are not ours to wait for. */
 void sr_remove_after_fork(void);

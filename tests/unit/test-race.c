@@ -499,7 +499,7 @@ START_TEST(a_start_in_a_registry_that_shuts_down_is_undone)
     ck_assert_int_eq(pthread_create(&first, NULL, listen_refused, (void *)path), 0);
     faults_wait_held(&gate);
     sr_mutex_lock(&registry->mutex);
-    atomic_store(&registry->phase, SR_SHUTTING);
+    sr_registry_set_phase_locked(registry, SR_SHUTTING);
     sr_mutex_unlock(&registry->mutex);
     faults_let_go(&gate);
     pthread_join(first, NULL);

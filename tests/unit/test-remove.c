@@ -263,88 +263,6 @@ START_TEST(a_slow_removal_keeps_no_other_name_waiting)
 }
 END_TEST
 
-/* ---- the end of the process: D18, N9, U1 ---- */
-
-static int exit_with_names(void *arg)
-{
-    sockref_registry *own = harness_registry(0);
-    sockref *ref;
-
-    for (int i = 0; i < 50; i++)
-        harness_listen(own, harness_text("%s/%d", (const char *)arg, i));
-    ck_assert_int_eq(sockref_registry_listen(NULL, harness_at("default"), NULL, &ref), 0);
-    exit(0);
-}
-
-START_TEST(d18_exit_removes_the_files)
-{
-    ck_assert_int_eq(harness_in_child(exit_with_names, (void *)harness_dir()), 0);
-    ck_assert_uint_eq(harness_sockets(), 0);
-}
-END_TEST
-
-static int exit_with_delays(void *arg)
-{
-    sockref_registry *own =
-        harness_registry(SOCKREF_OPT_CLEANUP_DELAY_MS, 1000000, SOCKREF_OPT_MAX_SOCKETS, 2000, 0);
-
-    for (int i = 0; i < 1000; i++)
-        sockref_release(harness_listen(own, harness_text("%s/%d", (const char *)arg, i)));
-    exit(0);
-}
-
-/* D15: exit with 1000 delays running. */
-START_TEST(d15_exit_does_not_wait_for_delays)
-{
-    ck_assert_int_eq(harness_in_child(exit_with_delays, (void *)harness_dir()), 0);
-    ck_assert_uint_eq(harness_sockets(), 0);
-}
-END_TEST
-
-static const char *replaced_path;
-
-static int exit_replaced(void *arg)
-{
-    harness_listen(harness_registry(0), arg);
-    if (unlink(arg) < 0)
-        return 1;
-    harness_write(arg, "precious");
-    exit(0);
-}
-
-START_TEST(exit_removes_only_its_own)
-{
-    replaced_path = harness_at("a");
-    ck_assert_int_eq(harness_in_child(exit_replaced, (void *)replaced_path), 0);
-    ck_assert(harness_holds(replaced_path, "precious"));
-}
-END_TEST
-
-static int late_status;
-
-static void call_late(void)
-{
-    sockref *ref = NULL;
-    sockref_registry *own = NULL;
-
-    late_status = sockref_registry_listen(NULL, "@late", NULL, &ref);
-    _exit(late_status == 0 && sockref_registry_new(NULL, &own) == 0 ? 0 : 7);
-}
-
-/* Handlers of exit() run before the library's own: the library still works there. */
-static int exit_and_call(void *arg)
-{
-    (void)arg;
-    atexit(call_late);
-    exit(0);
-}
-
-START_TEST(exit_handlers_may_call)
-{
-    ck_assert_int_eq(harness_in_child(exit_and_call, NULL), 0);
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("remove");
@@ -362,9 +280,5 @@ int main(void)
     tcase_add_test(tcase, d14_a_refused_removal_is_told_by_cleanup);
     tcase_add_test(tcase, d14_a_refused_removal_is_logged_by_release);
     tcase_add_test(tcase, a_slow_removal_keeps_no_other_name_waiting);
-    tcase_add_test(tcase, d18_exit_removes_the_files);
-    tcase_add_test(tcase, d15_exit_does_not_wait_for_delays);
-    tcase_add_test(tcase, exit_removes_only_its_own);
-    tcase_add_test(tcase, exit_handlers_may_call);
     return harness_run(suite);
 }
