@@ -8,7 +8,7 @@
  *     FREE      not in use; on the registry's free list
  *     NAMED     counted, nothing bound                              active
  *     FRESH     a start is under way on a name that nobody holds
- *     STARTING  a start is under way on a name that is held         active
+ *     STARTING  a start is under way on a name that is held; or a revival, out of LINGER  active
  *     LISTENING bound and listening                                 active
  *     JOINED    another registry, of this process or another one, listens  active
  *     TURNING   what was joined is being looked at: the owner has gone, or hands the name on

@@ -448,17 +448,20 @@ int sr_joint_linger(struct sr_life *life)
     return status;
 }
 
-void sr_joint_revive(struct sr_life *life)
+void sr_joint_revive(sockref *entry)
 {
-    struct sr_joint *self;
+    sockref_registry *registry = entry->registry;
+    struct sr_list woken = SR_LIST_INIT(woken);
+    struct sr_life *life = entry->rest->life;
 
-    sr_mutex_lock(&life->registry->mutex);
-    self = life->joint;
-    life->joint = NULL;
-    sr_mutex_unlock(&life->registry->mutex);
-    if (self)
-        end(self);
+    sr_joint_end(life);
     if (sr_share_take_slot(life->share) < 0)
         sr_log(SR_LOG_CLEANUP_FAILED, SOCKREF_LOG_WARNING, sockref_last_error()->status,
                life->share->path, "not counted as a holder: %s", sockref_last_error()->message);
+    sr_mutex_lock(&registry->mutex);
+    sr_entry_change(entry, SR_LISTENING, 0);
+    sr_registry_changed_locked(registry, entry, &woken);
+    sr_mutex_unlock(&registry->mutex);
+    sr_registry_wake(&woken);
+    sr_joint_attend(entry);
 }

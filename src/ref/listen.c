@@ -98,7 +98,7 @@ static int begin(sockref_registry *self, struct sr_attempt *attempt, sockref **o
         if (sr_attempt_is_exclusive(attempt))
             return sr_error_set(SOCKREF_EBUSY, attempt->name.path,
                                 "other registries hold the name");
-        sr_entry_change(entry, SR_LISTENING, 1);
+        sr_entry_change(entry, SR_STARTING, 1);
         atomic_fetch_add(&self->active, 1);
         return REVIVED;
     case SR_GRACE:
@@ -237,7 +237,7 @@ static int run(struct sr_attempt *attempt, sockref **out_ref)
         status = start(attempt, entry);
     } else if (status == 0 || status == REVIVED) {
         if (status == REVIVED)
-            sr_joint_revive(entry->rest->life);
+            sr_joint_revive(entry);
         if (sr_attempt_has_handlers(attempt))
             sr_hooks.serve_unused(attempt->options);
         status = 0;

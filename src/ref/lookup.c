@@ -113,7 +113,7 @@ static enum found count_found(sockref_registry *self, sockref *entry, bool creat
     case SR_LINGER:
         if (!create)
             return FOUND_DYING;
-        sr_entry_change(entry, SR_LISTENING, 1);
+        sr_entry_change(entry, SR_STARTING, 1);
         atomic_fetch_add(&self->active, 1);
         return FOUND_REVIVED;
     case SR_FRESH:
@@ -191,7 +191,7 @@ static int get_waiting(sockref_registry *self, const struct sr_name *name, bool 
     sr_mutex_unlock(&self->mutex);
     if (status != REVIVED)
         return status;
-    sr_joint_revive((*out_ref)->rest->life);
+    sr_joint_revive(*out_ref);
     return 0;
 }
 

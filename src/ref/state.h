@@ -183,8 +183,8 @@ void sr_joint_attend(sockref *entry);
 void sr_joint_end(struct sr_life *life);
 /* Look now and then whether other holders are left. Returns 0 or a described status. */
 int sr_joint_linger(struct sr_life *life);
-/* Wanted again out of LINGER; after the state was changed, with a count held. */
-void sr_joint_revive(struct sr_life *life);
+/* Wanted again out of LINGER: from STARTING, with a count held, to LISTENING. */
+void sr_joint_revive(sockref *entry);
 /* What is left of the share goes: unlocked, closed, forgotten by the guard. */
 void sr_joint_close(struct sr_life *life);
 

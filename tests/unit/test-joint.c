@@ -1,4 +1,5 @@
 /* What a registry hears of the other holders of a name: src/ref/joint.c. U7. */
+#include "harness/faults.h"
 #include "harness/harness.h"
 #include "harness/wait.h"
 
@@ -274,11 +275,61 @@ START_TEST(the_end_of_a_name_is_no_loss)
 }
 END_TEST
 
+/* ---- an owner without references of its own, which is wanted again ---- */
+
+static struct {
+    pthread_t thread;
+    sockref_registry *registry;
+    const char *path;
+    int status; /* 1: not asked yet */
+} revocation;
+
+/* Whoever makes the call; the service thread makes some as well. */
+static void clean_up(void *unused)
+{
+    if (!pthread_equal(pthread_self(), revocation.thread))
+        faults_before(FAULTS_lock, clean_up, unused);
+    else
+        revocation.status = sockref_registry_cleanup(revocation.registry, revocation.path);
+}
+
+/* The thread that counts it as a holder again has the right to it meanwhile. */
+START_TEST(a_revocation_waits_until_it_is_counted_again)
+{
+    sockref_registry *hasty = harness_registry(SOCKREF_OPT_CLEANUP_TIMEOUT_MS, 20, 0);
+    const char *path = harness_at("a");
+    sockref *owner = harness_listen(hasty, path), *joiner = harness_listen(there, path), *again;
+
+    harness_assert_ok(sockref_serve(owner, sockref_echo_handlers(), NULL));
+    sockref_release(owner);
+    revocation.thread = pthread_self();
+    revocation.registry = hasty;
+    revocation.path = path;
+    revocation.status = 1;
+    faults_install();
+    faults_before(FAULTS_lock, clean_up, NULL);
+    if (_i)
+        harness_assert_ok(sockref_registry_get_or_create(hasty, path, &again));
+    else
+        again = harness_listen(hasty, path);
+    faults_clear();
+    ck_assert_int_eq(revocation.status, SOCKREF_ETIMEOUT);
+    ck_assert(sockref_is_owner(again));
+    ck_assert_uint_eq(sockref_holder_count(joiner), 2);
+    ck_assert_uint_eq(sockref_holder_count(again), 2);
+    harness_assert_ok(sockref_registry_cleanup(hasty, path));
+    sockref_release(again);
+    sockref_release(joiner);
+    sockref_registry_free(hasty);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("joint");
     TCase *joiner = harness_tcase(suite, "joiner");
     TCase *loss = harness_tcase(suite, "loss");
+    TCase *revival = harness_tcase(suite, "revival");
 
     tcase_add_checked_fixture(joiner, setup, teardown);
     tcase_add_test(joiner, the_loss_of_the_owner_is_told);
@@ -291,5 +342,7 @@ int main(void)
     tcase_add_test(loss, connections_outlive_a_lost_file);
     tcase_add_loop_test(loss, a_loss_is_told_to_a_watch_that_was_there_before, 0, 2);
     tcase_add_test(loss, the_end_of_a_name_is_no_loss);
+    tcase_add_checked_fixture(revival, setup, teardown);
+    tcase_add_loop_test(revival, a_revocation_waits_until_it_is_counted_again, 0, 2);
     return harness_run(suite);
 }
