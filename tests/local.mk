@@ -22,6 +22,7 @@ threads_suites = \
 	tests/unit/test-guard \
 	tests/unit/test-guard-failures \
 	tests/unit/test-guard-life \
+	tests/unit/test-guard-rights \
 	tests/unit/test-log \
 	tests/unit/test-lookup \
 	tests/unit/test-options \

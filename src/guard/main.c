@@ -93,42 +93,59 @@ static void prepare(void)
 
 /* ---- messages ---- */
 
+/* What came with a message beside its bytes. */
+struct attached {
+    int fd; /* -1 */
+    uid_t user;
+};
+
 /* Takes fd. */
-static void add(const struct sr_guard_message *message, size_t length, int fd)
+static void add(const struct sr_guard_message *message, size_t length,
+                const struct attached *attached)
 {
     if (length > 0 && strnlen(message->path, length) == length - 1 &&
         sr_path_is_usable(message->path) && sr_path_is_file(message->path))
-        sr_watched_add(message->id, message->path, message->has_lock, fd);
+        sr_watched_add(message->id, message->path, message->has_lock, attached->user, attached->fd);
     else
-        sr_fd_close(fd);
+        sr_fd_close(attached->fd);
 }
 
 /* Takes fd. */
-static void handle(const struct sr_guard_message *message, size_t path_length, int fd)
+static void handle(const struct sr_guard_message *message, size_t path_length,
+                   const struct attached *attached)
 {
     switch (message->op) {
     case SR_GUARD_WATCH:
-        add(message, path_length, fd);
+        add(message, path_length, attached);
         return;
     case SR_GUARD_PIN:
-        sr_watched_pin(message->id, (dev_t)message->device, (ino_t)message->inode, fd);
+        sr_watched_pin(message->id, (dev_t)message->device, (ino_t)message->inode, attached->fd);
         return;
     case SR_GUARD_FORGET:
         sr_watched_forget(message->id);
         break;
     }
-    sr_fd_close(fd);
+    sr_fd_close(attached->fd);
 }
 
-static int take_descriptor(struct msghdr *packet)
+/* The user is the kernel's word: the process may have dropped the rights that this one has. */
+static struct attached detach(struct msghdr *packet)
 {
-    struct cmsghdr *header = CMSG_FIRSTHDR(packet);
-    int fd = -1;
+    struct attached attached = {.fd = -1, .user = geteuid()};
 
-    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-        header->cmsg_len == CMSG_LEN(sizeof fd))
-        memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    return fd;
+    for (struct cmsghdr *head = CMSG_FIRSTHDR(packet); head; head = CMSG_NXTHDR(packet, head)) {
+        struct ucred sender;
+
+        if (head->cmsg_level != SOL_SOCKET)
+            continue;
+        if (head->cmsg_type == SCM_RIGHTS && head->cmsg_len == CMSG_LEN(sizeof attached.fd))
+            memcpy(&attached.fd, CMSG_DATA(head), sizeof attached.fd);
+        if (head->cmsg_type == SCM_CREDENTIALS && head->cmsg_len == CMSG_LEN(sizeof sender)) {
+            memcpy(&sender, CMSG_DATA(head), sizeof sender);
+            attached.user = sender.uid;
+        }
+    }
+    return attached;
 }
 
 static enum received receive(void)
@@ -136,15 +153,15 @@ static enum received receive(void)
     static struct sr_guard_message message;
     union {
         struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
     } control;
     struct iovec part = {&message, sizeof message};
     struct msghdr packet = {.msg_iov = &part,
                             .msg_iovlen = 1,
                             .msg_control = &control,
                             .msg_controllen = sizeof control};
+    struct attached attached;
     ssize_t length;
-    int fd;
 
     do
         length = sr_sys.recvmsg(SR_SPAWN_COMMAND, &packet, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -153,12 +170,12 @@ static enum received receive(void)
         return NOTHING;
     if (length <= 0)
         return END;
-    fd = take_descriptor(&packet);
+    attached = detach(&packet);
     if ((size_t)length >= SR_GUARD_HEAD && message.version == SR_GUARD_VERSION) {
-        handle(&message, (size_t)length - SR_GUARD_HEAD, fd);
+        handle(&message, (size_t)length - SR_GUARD_HEAD, &attached);
         return MESSAGE;
     }
-    sr_fd_close(fd);
+    sr_fd_close(attached.fd);
     return (size_t)length < sizeof message.version || message.version == SR_GUARD_VERSION ? MESSAGE
                                                                                           : END;
 }

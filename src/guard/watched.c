@@ -59,15 +59,16 @@ static void grow(void)
 }
 
 /* The directory of a checked path. Takes fd. */
-static struct sr_watched_dir *acquire_dir(int fd, const char *path)
+static struct sr_watched_dir *acquire_dir(int fd, const char *path, uid_t user)
 {
     struct sr_watched_dir *dir;
     struct sr_place place;
 
-    if (fd < 0 || sr_place_from_fd(fd, &place) < 0)
+    if (fd < 0 || sr_place_from_fd(fd, user, &place) < 0)
         goto close;
     for (dir = dirs; dir; dir = dir->next) {
-        if (dir->place.device != place.device || dir->place.inode != place.inode)
+        if (dir->place.device != place.device || dir->place.inode != place.inode ||
+            dir->place.user != user)
             continue;
         dir->place.shared |= place.shared;
         dir->names++;
@@ -112,10 +113,10 @@ static void remove_at(struct sr_watched **link)
     free(name);
 }
 
-void sr_watched_add(uint64_t id, const char *path, bool has_lock, int dir_fd)
+void sr_watched_add(uint64_t id, const char *path, bool has_lock, uid_t user, int dir_fd)
 {
     size_t length = strlen(path) + 1;
-    struct sr_watched_dir *dir = acquire_dir(dir_fd, path);
+    struct sr_watched_dir *dir = acquire_dir(dir_fd, path, user);
     struct sr_watched *name, **bucket;
 
     if (!dir)
@@ -144,11 +145,13 @@ static bool is_spare(int fd)
     return getrlimit(RLIMIT_NOFILE, &limit) < 0 || (rlim_t)fd + SPARE_DESCRIPTORS < limit.rlim_cur;
 }
 
-static bool is_inode(int fd, dev_t device, ino_t inode)
+/* It may be removed on no more proof than this, so it is a socket of the user's. */
+static bool is_inode(const struct sr_watched *name, int fd, dev_t device, ino_t inode)
 {
     struct stat info;
 
-    return fd >= 0 && sr_sys.fstat(fd, &info) == 0 && info.st_dev == device && info.st_ino == inode;
+    return fd >= 0 && sr_sys.fstat(fd, &info) == 0 && S_ISSOCK(info.st_mode) &&
+           info.st_uid == name->dir->place.user && info.st_dev == device && info.st_ino == inode;
 }
 
 /* What the parent could not open, its own limit being reached. */
@@ -156,7 +159,7 @@ static int open_inode(const struct sr_watched *name, dev_t device, ino_t inode)
 {
     int fd = sr_fd_open(name->dir->place.dir, sr_path_leaf(name->path), O_PATH | O_NOFOLLOW);
 
-    if (is_inode(fd, device, inode))
+    if (is_inode(name, fd, device, inode))
         return fd;
     if (fd >= 0)
         sr_fd_close(fd);
@@ -173,7 +176,7 @@ void sr_watched_pin(uint64_t id, dev_t device, ino_t inode, int fd)
     }
     if (fd < 0)
         fd = open_inode(name, device, inode);
-    if (fd >= 0 && (!is_spare(fd) || !is_inode(fd, device, inode))) {
+    if (fd >= 0 && (!is_spare(fd) || !is_inode(name, fd, device, inode))) {
         sr_fd_close(fd);
         fd = -1;
     }

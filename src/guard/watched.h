@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Names of one directory share one descriptor of it. */
+/* Names of one user in one directory share one descriptor of it. */
 struct sr_watched_dir {
     struct sr_watched_dir *next;
     struct sr_place place;
@@ -27,7 +27,7 @@ struct sr_watched {
 };
 
 /* Each takes the descriptor, which may be -1. What can't be done is left out. */
-void sr_watched_add(uint64_t id, const char *path, bool has_lock, int dir);
+void sr_watched_add(uint64_t id, const char *path, bool has_lock, uid_t user, int dir);
 void sr_watched_pin(uint64_t id, dev_t device, ino_t inode, int fd);
 void sr_watched_forget(uint64_t id);
 

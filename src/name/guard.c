@@ -58,26 +58,33 @@ static unsigned starts_count SR_GUARDED_BY(mutex);
 
 /* ---- messages ---- */
 
-/* Returns 0, -EAGAIN when it could succeed later, or -errno when the guard is gone. */
-static int send_message(const struct sr_guard_message *message, size_t length, int fd)
-    SR_REQUIRES(mutex)
+/* What goes with a message beside its bytes. */
+struct attached {
+    _Alignas(struct cmsghdr) char room[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
+    size_t length;
+};
+
+static void attach(struct attached *out, int type, const void *data, size_t size)
 {
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {0};
+    const struct cmsghdr header = {CMSG_LEN(size), SOL_SOCKET, type};
+    char *at = out->room + out->length;
+
+    memcpy(at, &header, sizeof header);
+    memcpy(at + CMSG_LEN(0), data, size);
+    out->length += CMSG_SPACE(size);
+}
+
+/* Returns 0, -EAGAIN when it could succeed later, or -errno when the guard is gone. */
+static int send_message(const struct sr_guard_message *message, size_t length,
+                        struct attached *attached) SR_REQUIRES(mutex)
+{
     struct iovec part = {(void *)message, length};
-    struct msghdr packet = {.msg_iov = &part, .msg_iovlen = 1};
+    struct msghdr packet = {.msg_iov = &part,
+                            .msg_iovlen = 1,
+                            .msg_control = attached->length ? attached->room : NULL,
+                            .msg_controllen = attached->length};
     ssize_t sent;
 
-    if (fd >= 0) {
-        packet.msg_control = &control;
-        packet.msg_controllen = sizeof control;
-        control.header.cmsg_level = SOL_SOCKET;
-        control.header.cmsg_type = SCM_RIGHTS;
-        control.header.cmsg_len = CMSG_LEN(sizeof fd);
-        memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
-    }
     do
         sent = sr_sys.sendmsg(command, &packet, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
@@ -96,16 +103,31 @@ static void address(struct sr_guard_message *out, enum sr_guard_op op, uint64_t 
     out->id = id;
 }
 
+/* The kernel tells the real user by itself; of another one it sees whether this process may act for
+ * him. */
+static void attach_user(struct attached *out, uid_t user)
+{
+    const struct ucred credentials = {getpid(), user, getegid()};
+
+    if (user != getuid())
+        attach(out, SCM_CREDENTIALS, &credentials, sizeof credentials);
+}
+
 static int tell_name(struct sr_guarded *self) SR_REQUIRES(mutex)
 {
     size_t length = strlen(self->path) + 1;
     struct sr_guard_message message;
+    struct attached attached = {0};
     int status;
 
     address(&message, SR_GUARD_WATCH, self->id);
     message.has_lock = self->has_lock;
     memcpy(message.path, self->path, length);
-    status = send_message(&message, SR_GUARD_HEAD + length, self->dir);
+    attach(&attached, SCM_RIGHTS, &self->dir, sizeof self->dir);
+    attach_user(&attached, self->user);
+    status = send_message(&message, SR_GUARD_HEAD + length, &attached);
+    if (status == -EPERM)
+        status = 0; /* of before the process has dropped its rights: no guard is told any more */
     self->is_told = status == 0;
     return status;
 }
@@ -113,12 +135,15 @@ static int tell_name(struct sr_guarded *self) SR_REQUIRES(mutex)
 static int tell_pin(struct sr_guarded *self, int inode) SR_REQUIRES(mutex)
 {
     struct sr_guard_message message;
+    struct attached attached = {0};
     int status;
 
     address(&message, SR_GUARD_PIN, self->id);
     message.device = self->device;
     message.inode = self->inode;
-    status = send_message(&message, SR_GUARD_HEAD, inode);
+    if (inode >= 0)
+        attach(&attached, SCM_RIGHTS, &inode, sizeof inode);
+    status = send_message(&message, SR_GUARD_HEAD, &attached);
     self->is_pin_told = status == 0;
     return status;
 }
@@ -126,11 +151,12 @@ static int tell_pin(struct sr_guarded *self, int inode) SR_REQUIRES(mutex)
 static int tell_ends(void) SR_REQUIRES(mutex)
 {
     struct sr_guard_message message;
+    struct attached none = {0};
     int status;
 
     while (ended_count > 0) {
         address(&message, SR_GUARD_FORGET, ended[ended_count - 1]);
-        status = send_message(&message, SR_GUARD_HEAD, -1);
+        status = send_message(&message, SR_GUARD_HEAD, &none);
         if (status < 0)
             return status;
         ended_count--;
@@ -227,7 +253,7 @@ static int find_program(char out[SR_PATH_MAX + 1])
 static int start(struct started *out) SR_EXCLUDES(mutex)
 {
     char program[SR_PATH_MAX + 1];
-    int fds[2], pidfd, status;
+    int fds[2], pidfd, status, on = 1;
 
     if (getpid() == 1)
         return sr_error_set(SOCKREF_EUNSUPPORTED, NULL,
@@ -239,7 +265,10 @@ static int start(struct started *out) SR_EXCLUDES(mutex)
     if (status < 0)
         return sr_error_system(-status, "socketpair", NULL);
     pidfd = sr_fd_pidfd(getpid()); /* where there is none, the end of the socket must do */
-    status = sr_sys.spawn_guard(program, fds[1], pidfd < 0 ? -1 : pidfd, &out->pid);
+    if (sr_sys.setsockopt(fds[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0)
+        status = -errno;
+    else
+        status = sr_sys.spawn_guard(program, fds[1], pidfd < 0 ? -1 : pidfd, &out->pid);
     if (pidfd >= 0)
         sr_fd_close(pidfd);
     sr_fd_close(fds[1]);
@@ -417,7 +446,8 @@ int sr_guard_watch(struct sr_guarded *self, const struct sr_place *place, const 
 {
     int status;
 
-    *self = (struct sr_guarded){.dir = place->dir, .path = path, .has_lock = has_lock};
+    *self = (struct sr_guarded){
+        .dir = place->dir, .user = place->user, .path = path, .has_lock = has_lock};
     sr_list_init(&self->node);
     if (place->dir < 0)
         return 0;

@@ -18,6 +18,7 @@ struct sr_guarded {
     struct sr_list node;
     uint64_t id;      /* 0: not watched over */
     int dir;          /* of the place: borrowed, open until the name is forgotten */
+    uid_t user;       /* of the place */
     const char *path; /* borrowed as well */
     bool has_lock;    /* there is a lock file; else only the pinned inode is removed */
     bool is_told;     /* the guard of now knows it */

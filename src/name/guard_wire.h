@@ -1,6 +1,7 @@
 /*
  * What the library tells its guard, over a SOCK_SEQPACKET pair: one message a packet, at most one
- * descriptor with it.
+ * descriptor with it. The kernel says with each on which user's behalf it was sent (SO_PASSCRED);
+ * on whose a name is watched over, its WATCH says.
  *
  *     WATCH    a name, before anything of it exists     the directory, O_PATH
  *     PIN      the socket's inode, once it is bound     the inode, O_PATH, if it could be opened
@@ -14,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SR_GUARD_VERSION 1 /* of this; a guard that reads another one ends */
+#define SR_GUARD_VERSION 2 /* of this; a guard that reads another one ends */
 
 enum sr_guard_op {
     SR_GUARD_WATCH = 1,

@@ -99,9 +99,9 @@ int sr_place_open_any(const char *path, struct sr_place *out_place)
     return open_place(path, true, out_place);
 }
 
-int sr_place_from_fd(int dir, struct sr_place *out_place)
+int sr_place_from_fd(int dir, uid_t user, struct sr_place *out_place)
 {
-    struct sr_place place = {.dir = dir, .user = geteuid()};
+    struct sr_place place = {.dir = dir, .user = user};
     struct stat info;
 
     if (sr_sys.fstat(dir, &info) < 0)

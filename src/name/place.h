@@ -20,8 +20,9 @@ struct sr_place {
 int sr_place_open(const char *path, struct sr_place *out_place);
 /* The same, but one that others could change is none the worse: it is shared with them. */
 int sr_place_open_any(const char *path, struct sr_place *out_place);
-/* Take a directory that somebody else has opened and checked: 0 or -errno, nothing described. */
-int sr_place_from_fd(int dir, struct sr_place *out_place);
+/* Take a directory that a process of a user has opened and checked: 0 or -errno, nothing described.
+ */
+int sr_place_from_fd(int dir, uid_t user, struct sr_place *out_place);
 void sr_place_close(struct sr_place *self);
 /* Only look where the directory of a checked path is now: 0 or -errno, nothing described. */
 int sr_place_find(const char *path, dev_t *out_device, ino_t *out_inode);

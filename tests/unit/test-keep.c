@@ -26,7 +26,7 @@ static const char *add(const char *directory, uint64_t id)
         ck_assert_int_eq(errno, EEXIST);
     dir = sr_fd_open(AT_FDCWD, harness_at(directory), O_PATH | O_DIRECTORY);
     ck_assert_int_ge(dir, 0);
-    sr_watched_add(id, path, true, dir);
+    sr_watched_add(id, path, true, geteuid(), dir);
     return path;
 }
 
