@@ -238,8 +238,7 @@ static bool has_proc(void)
     return atomic_load(&known);
 }
 
-/* What nobody else could have made or could change. */
-static bool is_ours(const struct sr_place *place, const struct stat *info)
+bool sr_lockfile_is_ours(const struct sr_place *place, const struct stat *info)
 {
     return S_ISREG(info->st_mode) && info->st_uid == place->user && info->st_nlink <= 1 &&
            !(info->st_mode & (S_IRWXG | S_IRWXO));
@@ -255,7 +254,7 @@ static int check_opened(struct sr_lockfile *self, const struct sr_place *place, 
         return sr_error_system(errno, "fstat", path);
     self->device = info.st_dev;
     self->inode = info.st_ino;
-    if (!is_ours(place, &info))
+    if (!sr_lockfile_is_ours(place, &info))
         return sr_error_set(SOCKREF_EUNTRUSTED, path,
                             "%s is not a lock file of this user alone: make its mode 0600, or use "
                             "another directory",
@@ -353,7 +352,7 @@ static void abandon(struct sr_lockfile *self, const struct sr_place *place, cons
     struct sr_error *error = sr_error_take();
     struct stat info;
 
-    if (sr_sys.fstat(self->fd, &info) == 0 && is_ours(place, &info) &&
+    if (sr_sys.fstat(self->fd, &info) == 0 && sr_lockfile_is_ours(place, &info) &&
         sr_lockfile_take(self, path, SR_BYTE_CHANGE) == 0) {
         self->device = info.st_dev;
         self->inode = info.st_ino;

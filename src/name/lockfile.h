@@ -20,6 +20,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 enum {
     SR_BYTE_CHANGE = 0,
@@ -67,6 +68,10 @@ int sr_lockfile_reenter_alone(struct sr_lockfile *self, const char *path);
 bool sr_lockfile_is_current(const struct sr_lockfile *self, const struct sr_place *place,
                             const char *path);
 void sr_lockfile_leave(struct sr_lockfile *self); /* free byte 0 */
+
+/* Whether a file at such a name is a lock file of the place's user, which nobody else could change.
+ */
+bool sr_lockfile_is_ours(const struct sr_place *place, const struct stat *info);
 
 /* Lock one byte. Returns 0, SR_LOCK_BUSY, or a described status. Never waits. */
 int sr_lockfile_take(struct sr_lockfile *self, const char *path, int64_t byte);

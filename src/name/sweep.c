@@ -73,28 +73,74 @@ static int sweep_socket(const struct sr_place *place, const char *leaf)
     return status;
 }
 
-/* Whether anybody lives who holds the name of a lock file; asked without locking anything. */
-static bool is_held(const struct sr_place *place, const char *lock_name)
+/* Whether a lock file is of this user, and nobody lives who holds it; asked without locking
+ * anything.
+ */
+static bool is_left(const struct sr_place *place, const char *lock_name)
 {
     struct sr_lockfile lock = {
         .fd = sr_fd_open(place->dir, lock_name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)};
-    bool held = lock.fd < 0 || sr_lockfile_has_owner(&lock) || sr_lockfile_has_slots(&lock);
+    struct stat info;
+    bool left = lock.fd >= 0 && sr_sys.fstat(lock.fd, &info) == 0 &&
+                sr_lockfile_is_ours(place, &info) && !sr_lockfile_has_owner(&lock) &&
+                !sr_lockfile_has_slots(&lock);
 
     sr_fd_close(lock.fd < 0 ? -1 : lock.fd);
-    return held;
+    return left;
+}
+
+static DIR *open_stream(const struct sr_place *place)
+{
+    int fd = sr_sys.openat(place->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    DIR *stream = fd < 0 ? NULL : fdopendir(fd);
+    int os_errno = errno;
+
+    if (!stream && fd >= 0)
+        sr_sys.close(fd);
+    errno = os_errno;
+    return stream;
+}
+
+/*
+ * The leaf that a lock file goes with, SR_LEAF_MAX + 1 bytes. The name of the file tells it, unless
+ * it is a long one: then a file is looked for that has such a leaf. Returns 0 or a described
+ * status.
+ */
+static int find_leaf(const struct sr_place *place, const char *lock_name, char *out)
+{
+    char beside[SR_LOCKFILE_NAME_MAX];
+    const struct dirent *item;
+    DIR *stream;
+
+    snprintf(out, SR_LEAF_MAX + 1, "%.*s", (int)(strlen(lock_name) - strlen(LOCK_SUFFIX) - 1),
+             lock_name + 1);
+    if (out[0] != '~')
+        return 0;
+    stream = open_stream(place);
+    if (!stream)
+        return sr_error_system(errno, "open", lock_name);
+    while ((item = readdir(stream))) {
+        sr_lockfile_name(item->d_name, LOCK_SUFFIX, beside);
+        if (strcmp(beside, lock_name) == 0)
+            snprintf(out, SR_LEAF_MAX + 1, "%s", item->d_name);
+    }
+    closedir(stream);
+    return 0;
 }
 
 /* ".LEAF.srlock": returns 1 if something was removed. */
 static int sweep_lock(const struct sr_place *place, const char *directory, const char *lock_name)
 {
-    size_t length = strlen(lock_name) - strlen(LOCK_SUFFIX);
-    char path[SR_PATH_MAX + 1];
+    char path[SR_PATH_MAX + 1], leaf[SR_LEAF_MAX + 1];
     bool removed = false;
     int status;
 
-    if (snprintf(path, sizeof path, "%s/%.*s", directory, (int)length - 1, lock_name + 1) >=
-            (int)sizeof path ||
-        is_held(place, lock_name))
+    if (!is_left(place, lock_name))
+        return 0;
+    status = find_leaf(place, lock_name, leaf);
+    if (status < 0)
+        return status;
+    if (snprintf(path, sizeof path, "%s/%s", directory, leaf) >= (int)sizeof path)
         return 0;
     status = sr_recover_name(place, path, NULL, &removed);
     return status < 0 ? status : removed;
@@ -151,20 +197,16 @@ int sr_sweep_directory(const char *directory, uint64_t *inout_count)
 {
     char inside[SR_PATH_MAX + 4];
     struct sr_place place;
-    DIR *stream = NULL;
-    int fd, status;
+    DIR *stream;
+    int status;
 
     snprintf(inside, sizeof inside, "%s/.", directory);
     status = sr_place_open(inside, &place);
     if (status < 0)
         return status;
-    fd = sr_sys.openat(place.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (fd >= 0)
-        stream = fdopendir(fd);
+    stream = open_stream(&place);
     if (!stream) {
         status = sr_error_system(errno, "open", directory);
-        if (fd >= 0)
-            sr_sys.close(fd);
     } else {
         status = sweep_stream(stream, &place, directory, inout_count);
         closedir(stream);

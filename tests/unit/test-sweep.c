@@ -148,6 +148,43 @@ START_TEST(sockets_of_another_user_stay)
 }
 END_TEST
 
+/* Anybody may put files with such names into a directory like /tmp. */
+START_TEST(what_is_no_lock_file_of_this_user_is_no_failure)
+{
+    ck_assert_int_eq(mkfifo(harness_at(".fifo.srlock"), 0600), 0);
+    harness_write(harness_at(".theirs.srlock"), "");
+    ck_assert_int_eq(chmod(harness_at(".theirs.srlock"), geteuid() == 0 ? 0600 : 0666), 0);
+    if (geteuid() == 0)
+        ck_assert_int_eq(chown(harness_at(".theirs.srlock"), 65534, 65534), 0);
+    harness_assert_ok(sweep());
+    ck_assert_uint_eq(swept, 0);
+    ck_assert_uint_eq(harness_beside(), 2);
+    ck_assert_int_eq(unlink(harness_at(".fifo.srlock")) | unlink(harness_at(".theirs.srlock")), 0);
+}
+END_TEST
+
+static int own_and_die(void *path)
+{
+    sockref_options *options = harness_options(SOCKREF_OPT_GUARD, 0, 0);
+    sockref *ref;
+
+    _exit(sockref_registry_listen(NULL, path, options, &ref) == 0 ? 0 : 1);
+}
+
+/* The name of its lock file has a hash of it; without that file nobody would know the socket. */
+START_TEST(a_socket_with_a_long_name_goes_with_its_lock_file)
+{
+    const char *path = harness_at("the_name_of_a_socket_that_is_longer_than_all_names_of_the_files_"
+                                  "beside_it_can_be_");
+
+    ck_assert_int_eq(harness_in_child(own_and_die, (void *)path), 0);
+    ck_assert(harness_is_socket(path));
+    harness_assert_ok(sweep());
+    ck_assert_uint_eq(swept, 1);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
 START_TEST(where_others_may_add_files_a_name_alone_proves_nothing)
 {
     const char *sticky = harness_sticky_dir();
@@ -289,6 +326,8 @@ int main(void)
     tcase_add_loop_test(tcase, other_names_stay, 0, (int)(sizeof others / sizeof others[0]));
     tcase_add_test(tcase, what_is_no_socket_stays);
     tcase_add_test(tcase, sockets_of_another_user_stay);
+    tcase_add_test(tcase, what_is_no_lock_file_of_this_user_is_no_failure);
+    tcase_add_test(tcase, a_socket_with_a_long_name_goes_with_its_lock_file);
     tcase_add_test(tcase, where_others_may_add_files_a_name_alone_proves_nothing);
     tcase_add_test(tcase, wrong_directories_are_told);
     tcase_add_test(tcase, the_first_default_name_sweeps_its_directory);
