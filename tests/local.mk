@@ -15,6 +15,7 @@ single_suites = \
 	tests/unit/test-tcp-spelling
 # No loop.
 threads_suites = \
+	tests/unit/test-cancel \
 	tests/unit/test-cleanup \
 	tests/unit/test-error \
 	tests/unit/test-exit \

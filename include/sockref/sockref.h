@@ -23,6 +23,9 @@
  * Threads. Every function may be called on any thread and inside any callback, unless its comment
  * says otherwise. Callbacks run with no lock held, on the thread that drives their loop (net.h).
  *
+ * A thread that pthread_cancel() is called for inside a function of this header is cancelled after
+ * it. Those of conn.h and net.h may leave their loop locked for ever where that happens.
+ *
  * Fork. In a child of fork() every handle of the parent is inert: calls on it answer
  * SOCKREF_EFORKED, release and free give back nothing but the child's own count, and no file of the
  * parent is touched. The default registry of the child is a new, empty one.

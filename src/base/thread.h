@@ -1,4 +1,7 @@
-/* Threads of the library: all signals blocked, so that the host's handlers never run on them. */
+/*
+ * Threads of the library: all signals blocked, so that the host's handlers never run on them. And
+ * those of the host inside the library: not cancelled, for what they hold would be held for ever.
+ */
 #ifndef SR_BASE_THREAD_H
 #define SR_BASE_THREAD_H
 
@@ -14,5 +17,20 @@ int sr_thread_start(void *(*body)(void *), void *arg, bool detached, pthread_t *
  * word; 0 is no thread. Returns 0 or -ETIMEDOUT.
  */
 int sr_thread_wait_gone(pid_t thread, uint64_t deadline_ns);
+
+/* Put off what pthread_cancel() asks of this thread; the state before is for the second, which does
+ * not act on it either, but for threads that are cancelled asynchronously. */
+static inline int sr_thread_begin_uncancelled(void)
+{
+    int before;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    return before;
+}
+
+static inline void sr_thread_end_uncancelled(int before)
+{
+    pthread_setcancelstate(before, NULL);
+}
 
 #endif

@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "net/serve.h"
 #include "net/service.h"
 #include "ref/options.h"
@@ -383,20 +384,12 @@ static int enlist(struct start *self) SR_EXCLUDES(mutex)
     return 0;
 }
 
-int sockref_registry_start_listener(sockref_registry *self, const char *path,
-                                    const sockref_options *options, sockref_start_fn on_start,
-                                    void *user)
+static int start_listener(sockref_registry *self, const char *path, const sockref_options *options,
+                          sockref_start_fn on_start, void *user)
 {
     struct start *start = NULL;
-    int status;
+    int status = sr_registry_check_path(self, path);
 
-    if (!on_start)
-        return sr_error_argument("on_start is NULL");
-    status = sr_registry_resolve(&self);
-    if (status == 0)
-        status = sr_options_check_call(options);
-    if (status == 0)
-        status = sr_registry_check_path(self, path);
     if (status == 0)
         status = make(self, path, options, &start);
     if (status < 0)
@@ -413,6 +406,25 @@ int sockref_registry_start_listener(sockref_registry *self, const char *path,
         let_go(start); /* for the loop */
     }
     let_go(start);
+    return status;
+}
+
+int sockref_registry_start_listener(sockref_registry *self, const char *path,
+                                    const sockref_options *options, sockref_start_fn on_start,
+                                    void *user)
+{
+    int status, cancel;
+
+    if (!on_start)
+        return sr_error_argument("on_start is NULL");
+    status = sr_registry_resolve(&self);
+    if (status == 0)
+        status = sr_options_check_call(options);
+    if (status < 0)
+        return status;
+    cancel = sr_thread_begin_uncancelled();
+    status = start_listener(self, path, options, on_start, user);
+    sr_thread_end_uncancelled(cancel);
     return status;
 }
 

@@ -1,6 +1,7 @@
 /* The end of a registry: drain, shutdown, free, and the removal of all that it holds. */
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/thread.h"
 #include "name/path.h"
 #include "name/sweep.h"
 #include "ref/hooks.h"
@@ -44,11 +45,13 @@ int sockref_registry_drain(sockref_registry *self, int timeout_ms)
     uint64_t deadline = sr_clock_after_ms(timeout_ms);
     int status = sr_registry_enter_any(&self);
     bool done;
+    int cancel;
 
     if (status == 0)
         status = refuse_in_callback();
     if (status < 0)
         return status;
+    cancel = sr_thread_begin_uncancelled();
     sr_mutex_lock(&self->mutex);
     while (!(done = self->pending == 0 && !has_dying(self)))
         if (!wait_for_change(self, deadline))
@@ -56,6 +59,7 @@ int sockref_registry_drain(sockref_registry *self, int timeout_ms)
     sr_mutex_unlock(&self->mutex);
     if (done && sr_hooks.drain(deadline) < 0)
         done = false;
+    sr_thread_end_uncancelled(cancel);
     if (!done)
         return sr_error_set(SOCKREF_ETIMEOUT, NULL,
                             "something of the registry was still on its way out after %d ms",
@@ -113,11 +117,14 @@ int sockref_registry_cleanup_all(sockref_registry *self, uint64_t *out_count)
 {
     int status = sr_registry_enter(&self);
     uint64_t count = 0, deadline;
+    int cancel;
 
     if (status < 0)
         return status;
     deadline = sr_clock_after_ms(sr_registry_option(self, NULL, SOCKREF_OPT_CLEANUP_TIMEOUT_MS));
+    cancel = sr_thread_begin_uncancelled();
     status = revoke_all(self, deadline, false, &count);
+    sr_thread_end_uncancelled(cancel);
     if (out_count)
         *out_count = count;
     return status;
@@ -162,16 +169,12 @@ static bool wait_for_holders(sockref_registry *self, uint64_t deadline)
     return done;
 }
 
-int sockref_registry_shutdown(sockref_registry *self, int timeout_ms)
+static int shut_down(sockref_registry *self, int timeout_ms)
 {
     uint64_t deadline = sr_clock_after_ms(timeout_ms), count = 0, end;
-    int status = sr_registry_enter(&self);
+    int status;
     bool done;
 
-    if (status == 0)
-        status = refuse_in_callback();
-    if (status < 0)
-        return status;
     if (!close_registry(self, SR_SHUTTING))
         return sr_error_set(SOCKREF_ESHUTDOWN, NULL, "the registry is being shut down already");
     notify_all(self, SOCKREF_WATCH_SHUTDOWN);
@@ -190,12 +193,28 @@ int sockref_registry_shutdown(sockref_registry *self, int timeout_ms)
     return 0;
 }
 
+int sockref_registry_shutdown(sockref_registry *self, int timeout_ms)
+{
+    int status = sr_registry_enter(&self), cancel;
+
+    if (status == 0)
+        status = refuse_in_callback();
+    if (status < 0)
+        return status;
+    cancel = sr_thread_begin_uncancelled();
+    status = shut_down(self, timeout_ms);
+    sr_thread_end_uncancelled(cancel);
+    return status;
+}
+
 void sockref_registry_free(sockref_registry *self)
 {
     uint64_t count = 0, deadline;
+    int cancel;
 
     if (!self || sr_registry_is_forked(self))
         return;
+    cancel = sr_thread_begin_uncancelled();
     close_registry(self, SR_SHUT);
     revoke_all(self, SR_CLOCK_NEVER, true, &count);
     deadline = sr_clock_after_ms(sr_registry_option(self, NULL, SOCKREF_OPT_CLEANUP_TIMEOUT_MS));
@@ -203,16 +222,18 @@ void sockref_registry_free(sockref_registry *self)
     while (has_dying(self) && wait_for_change(self, deadline))
         continue;
     sr_registry_unhold_unlock(self);
+    sr_thread_end_uncancelled(cancel);
 }
 
 int sockref_registry_sweep(sockref_registry *self, const char *directory, uint64_t *out_count)
 {
     char *fallback = NULL;
     uint64_t count = 0;
-    int status = sr_registry_enter_any(&self);
+    int status = sr_registry_enter_any(&self), cancel;
 
     if (status < 0)
         return status;
+    cancel = sr_thread_begin_uncancelled();
     if (directory)
         status = sr_path_check_directory(directory);
     else
@@ -220,6 +241,7 @@ int sockref_registry_sweep(sockref_registry *self, const char *directory, uint64
     if (status == 0)
         status = sr_sweep_directory(directory ? directory : fallback, &count);
     free(fallback);
+    sr_thread_end_uncancelled(cancel);
     if (out_count)
         *out_count = count;
     return status;

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "name/path.h"
 #include "name/sockname.h"
 #include "name/tcp.h"
@@ -299,24 +300,6 @@ static void attempt_clear(struct sr_attempt *attempt)
     sr_name_clear(&attempt->name);
 }
 
-int sr_registry_try_listen(sockref_registry *self, const char *path, const sockref_options *options,
-                           struct sr_waiter *waiter, sockref **out_ref)
-{
-    char buffer[SR_PATH_MAX + 1];
-    struct sr_attempt attempt;
-    int status = sr_registry_enter(&self);
-
-    if (status == 0)
-        status = attempt_init(&attempt, self, path, options, buffer);
-    if (status < 0)
-        return status;
-    attempt.waiter = waiter;
-    attempt.patience = &waiter->patience;
-    status = run(&attempt, out_ref);
-    attempt_clear(&attempt);
-    return status;
-}
-
 /* Wait until something of the registry changed since `seen`. */
 static int wait_for_change(sockref_registry *self, uint64_t seen, uint64_t deadline,
                            const char *path)
@@ -379,30 +362,50 @@ static int run_patiently(struct sr_attempt *attempt, sockref **out_ref)
     }
 }
 
-int sockref_registry_listen(sockref_registry *self, const char *path,
-                            const sockref_options *options, sockref **out_ref)
+/* With a waiter, which is parked and comes back, it does not wait. fd: to adopt, or -1. */
+static int listen_entered(sockref_registry *self, const char *path, const sockref_options *options,
+                          struct sr_waiter *waiter, int fd, sockref **out_ref)
 {
     char buffer[SR_PATH_MAX + 1];
     struct sr_attempt attempt;
+    int status, cancel = sr_thread_begin_uncancelled();
+
+    status = attempt_init(&attempt, self, path, options, fd < 0 ? buffer : NULL);
+    if (status == 0) {
+        attempt.fd = fd;
+        attempt.waiter = waiter;
+        if (waiter)
+            attempt.patience = &waiter->patience;
+        status = waiter ? run(&attempt, out_ref) : run_patiently(&attempt, out_ref);
+        attempt_clear(&attempt);
+    }
+    sr_thread_end_uncancelled(cancel);
+    return status;
+}
+
+int sr_registry_try_listen(sockref_registry *self, const char *path, const sockref_options *options,
+                           struct sr_waiter *waiter, sockref **out_ref)
+{
+    int status = sr_registry_enter(&self);
+
+    return status < 0 ? status : listen_entered(self, path, options, waiter, -1, out_ref);
+}
+
+int sockref_registry_listen(sockref_registry *self, const char *path,
+                            const sockref_options *options, sockref **out_ref)
+{
     int status;
 
     if (!out_ref)
         return sr_error_argument("out_ref is NULL");
     status = sr_registry_enter(&self);
-    if (status == 0)
-        status = attempt_init(&attempt, self, path, options, buffer);
-    if (status < 0)
-        return status;
-    status = run_patiently(&attempt, out_ref);
-    attempt_clear(&attempt);
-    return status;
+    return status < 0 ? status : listen_entered(self, path, options, NULL, -1, out_ref);
 }
 
 int sockref_registry_register_new(sockref_registry *self, const char *path, int fd,
                                   sockref **out_ref)
 {
     char told[SR_SOCKNAME_MAX];
-    struct sr_attempt attempt;
     struct stat info;
     int status;
 
@@ -416,12 +419,5 @@ int sockref_registry_register_new(sockref_registry *self, const char *path, int 
         status = sr_sockname_read(fd, told);
         path = told;
     }
-    if (status == 0)
-        status = attempt_init(&attempt, self, path, NULL, NULL);
-    if (status < 0)
-        return status;
-    attempt.fd = fd;
-    status = run_patiently(&attempt, out_ref);
-    attempt_clear(&attempt);
-    return status;
+    return status < 0 ? status : listen_entered(self, path, NULL, NULL, fd, out_ref);
 }

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/thread.h"
 #include "name/path.h"
 #include "name/tcp.h"
 #include "ref/state.h"
@@ -175,7 +176,7 @@ static int get_waiting(sockref_registry *self, const struct sr_name *name, bool 
                        sockref **out_ref)
 {
     uint64_t deadline = SR_CLOCK_NEVER;
-    int status;
+    int status, cancel = sr_thread_begin_uncancelled();
 
     sr_mutex_lock(&self->mutex);
     while ((status = get_locked(self, name, create, out_ref)) == SR_PARKED) {
@@ -189,10 +190,12 @@ static int get_waiting(sockref_registry *self, const struct sr_name *name, bool 
         break;
     }
     sr_mutex_unlock(&self->mutex);
-    if (status != REVIVED)
-        return status;
-    sr_joint_revive(*out_ref);
-    return 0;
+    if (status == REVIVED) {
+        sr_joint_revive(*out_ref);
+        status = 0;
+    }
+    sr_thread_end_uncancelled(cancel);
+    return status;
 }
 
 static int get(sockref_registry *self, const char *path, bool create, sockref **out_ref)

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "name/guard.h"
 #include "name/path.h"
 #include "name/sweep.h"
@@ -294,7 +295,7 @@ int sr_registry_default_path(sockref_registry *self, bool unique, char *out)
 {
     char *fresh = NULL, *spare;
     bool known;
-    int status;
+    int status, cancel;
 
     sr_mutex_lock(&self->mutex);
     known = self->default_path && !unique;
@@ -303,7 +304,9 @@ int sr_registry_default_path(sockref_registry *self, bool unique, char *out)
     sr_mutex_unlock(&self->mutex);
     if (known)
         return 0;
+    cancel = sr_thread_begin_uncancelled();
     status = draw_path(self, &fresh);
+    sr_thread_end_uncancelled(cancel);
     if (status < 0)
         return status;
     spare = fresh;

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "name/path.h"
 #include "ref/fork.h"
 #include "ref/hooks.h"
@@ -235,8 +236,11 @@ static void remove_revoked(sockref *entry)
 
 void sr_remove_last(sockref *entry, uint64_t word)
 {
+    int cancel;
+
     if (word & SR_FORKED || sr_fork_was_unseen())
         return;
+    cancel = sr_thread_begin_uncancelled();
     switch (sr_word_state(word)) {
     case SR_NAMED:
         remove_named(entry);
@@ -253,6 +257,7 @@ void sr_remove_last(sockref *entry, uint64_t word)
     default:
         break; /* the others are held by whoever changes them */
     }
+    sr_thread_end_uncancelled(cancel);
 }
 
 void sr_remove_stop_delay(sockref_registry *self, sockref *entry)

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "ref/hooks.h"
 
 /* Out of the index with all that is known, for those who still hold it. */
@@ -204,7 +205,7 @@ int sr_remove_revoke_unlock(sockref_registry *self, sockref *entry, uint64_t dea
 
 int sockref_registry_cleanup(sockref_registry *self, const char *path)
 {
-    int status = sr_registry_enter(&self);
+    int status = sr_registry_enter(&self), cancel;
     struct sr_name name;
     sockref *entry;
 
@@ -212,6 +213,7 @@ int sockref_registry_cleanup(sockref_registry *self, const char *path)
         status = sr_name_init(&name, self, path);
     if (status < 0)
         return status;
+    cancel = sr_thread_begin_uncancelled();
     sr_name_locate(&name);
     sr_mutex_lock(&self->mutex);
     entry = sr_names_find(self, &name);
@@ -227,5 +229,6 @@ int sockref_registry_cleanup(sockref_registry *self, const char *path)
     if (status == SOCKREF_ENOTFOUND)
         sr_error_set(status, path, "the name is not active in this registry");
     sr_name_clear(&name);
+    sr_thread_end_uncancelled(cancel);
     return status;
 }

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "ref/fork.h"
 #include "ref/state.h"
 
@@ -124,12 +125,15 @@ uint64_t sockref_holder_count(const sockref *self)
 {
     struct sr_lockfile lock = {.fd = -1};
     uint64_t others = 0;
+    int cancel;
 
     if (!sockref_is_active(self))
         return 0;
+    cancel = sr_thread_begin_uncancelled();
     lock.fd = borrow_lock(self);
     if (lock.fd >= 0)
         others = sr_lockfile_count_slots(&lock);
     sr_fd_close(lock.fd);
+    sr_thread_end_uncancelled(cancel);
     return others + 1;
 }

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "ref/hooks.h"
 #include "ref/state.h"
 
@@ -120,7 +121,7 @@ static int exchange(sockref *self, struct sr_watch **inout_watch)
 int sockref_set_watch(sockref *self, sockref_watch_fn fn, void *user, void (*free_user)(void *user))
 {
     struct sr_watch *watch = NULL;
-    int status = 0;
+    int status = 0, cancel;
 
     if (!self)
         return sr_error_argument("the reference is NULL");
@@ -139,6 +140,8 @@ int sockref_set_watch(sockref *self, sockref_watch_fn fn, void *user, void (*fre
     sr_watch_release(watch);
     if (!fn && free_user)
         free_user(user);
+    cancel = sr_thread_begin_uncancelled();
     sr_joint_attend(self);
+    sr_thread_end_uncancelled(cancel);
     return 0;
 }

@@ -1,0 +1,107 @@
+/* Threads that are cancelled inside the library: src/ref/, by src/base/thread.h. I9. */
+#include "harness/faults.h"
+#include "harness/harness.h"
+#include "harness/wait.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *path;
+static sockref *ref;
+static uint64_t swept;
+
+static void listen_on(void)
+{
+    harness_assert_ok(sockref_registry_listen(NULL, path, NULL, &ref));
+}
+
+static void release(void)
+{
+    sockref_release(ref);
+    ref = NULL;
+}
+
+static void clean_up(void)
+{
+    harness_assert_ok(sockref_registry_cleanup(NULL, path));
+}
+
+static void clean_all_up(void)
+{
+    harness_assert_ok(sockref_registry_cleanup_all(NULL, NULL));
+}
+
+static void shut_down(void)
+{
+    ck_assert_int_eq(sockref_registry_shutdown(NULL, 0), SOCKREF_ETIMEOUT);
+}
+
+static void sweep(void)
+{
+    harness_assert_ok(sockref_registry_sweep(NULL, harness_dir(), &swept));
+}
+
+static void count_holders(void)
+{
+    ck_assert_uint_eq(sockref_holder_count(ref), 1);
+}
+
+static const struct {
+    void (*call)(void);
+    enum faults_kind inside; /* where it is when it is cancelled */
+    bool is_held, ends;
+} calls[] = {
+    {listen_on, FAULTS_bind, false, false},      {listen_on, FAULTS_openat, false, false},
+    {release, FAULTS_unlinkat, true, true},      {clean_up, FAULTS_unlinkat, true, true},
+    {clean_all_up, FAULTS_unlinkat, true, true}, {shut_down, FAULTS_unlinkat, true, true},
+    {sweep, FAULTS_openat, false, true},         {count_holders, FAULTS_close, true, false},
+};
+
+static void *call(void *arg)
+{
+    calls[*(int *)arg].call();
+    pthread_testcancel();
+    return NULL;
+}
+
+/* The call is made whole, the thread ends after it, and everybody else can go on. */
+START_TEST(a_call_is_made_whole)
+{
+    struct faults_gate gate;
+    pthread_t thread;
+    void *result;
+    pid_t child;
+
+    path = harness_at("a");
+    if (calls[_i].is_held)
+        listen_on();
+    faults_install();
+    faults_hold(calls[_i].inside, &gate);
+    ck_assert_int_eq(pthread_create(&thread, NULL, call, &_i), 0);
+    faults_wait_held(&gate);
+    ck_assert_int_eq(pthread_cancel(thread), 0);
+    faults_let_go(&gate);
+    ck_assert_int_eq(pthread_join(thread, &result), 0);
+    faults_clear();
+    ck_assert_ptr_eq(result, PTHREAD_CANCELED);
+    ck_assert(harness_exists(path) == !calls[_i].ends);
+    child = fork(); /* waits for those who are opening a descriptor */
+    if (child == 0)
+        _exit(0);
+    ck_assert_int_eq(waitpid(child, NULL, 0), child);
+    if (ref)
+        release();
+    listen_on();
+    ck_assert(sockref_is_owner(ref));
+    release();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("cancel");
+    TCase *tcase = harness_tcase(suite, "cancel");
+
+    tcase_add_loop_test(tcase, a_call_is_made_whole, 0, sizeof calls / sizeof calls[0]);
+    return harness_run(suite);
+}
