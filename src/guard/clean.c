@@ -58,6 +58,8 @@ static bool clean_pinned(struct sr_watched *name)
         return true;
     case SR_PROBE_DEAD:
         break;
+    default:
+        return is_over(FAILING_MS);
     }
     return sr_recover_pinned(&name->dir->place, name->path, &name->pinned) == 0 ||
            is_over(FAILING_MS);

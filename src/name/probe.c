@@ -15,14 +15,14 @@
 
 #define FRESH_MS 500
 
-enum sr_probe sr_probe_inode(int inode)
+int sr_probe_inode(int inode)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     enum sr_probe answer = SR_PROBE_ALIVE;
     int fd = sr_fd_socket(AF_UNIX, SOCK_DGRAM);
 
     if (fd < 0)
-        return SR_PROBE_ALIVE;
+        return fd;
     snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", inode);
     if (sr_sys.connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
         if (errno == ECONNREFUSED)

@@ -11,8 +11,9 @@ enum sr_probe {
     SR_PROBE_DENIED /* it belongs to somebody who lets us not */
 };
 
-/* Ask about an inode that an O_PATH descriptor pins and that is a socket. Never describes. */
-enum sr_probe sr_probe_inode(int inode);
+/* Ask about an inode that an O_PATH descriptor pins and that is a socket. Returns an enum sr_probe,
+ * or -errno where there is no descriptor to ask with. Never describes. */
+int sr_probe_inode(int inode);
 
 /*
  * A bind() that is under way has made its file, but does not answer yet. Where nothing else proves

@@ -114,13 +114,17 @@ static int judge_alive(const struct relic *relic, enum proof proof, bool *out_re
 static int judge(const struct relic *relic, int inode, const struct stat *info, bool *out_remove)
 {
     enum proof proof;
+    int probe;
 
     if (!S_ISSOCK(info->st_mode))
         return refuse_foreign(relic, kind_of(info->st_mode));
     if (info->st_uid != geteuid())
         return refuse_foreign(relic, "a socket of another user");
     proof = prove(relic, inode, info);
-    if (sr_probe_inode(inode) != SR_PROBE_DEAD)
+    probe = sr_probe_inode(inode);
+    if (probe < 0)
+        return sr_error_system(-probe, "socket", relic->path);
+    if (probe != SR_PROBE_DEAD)
         return judge_alive(relic, proof, out_remove);
     return judge_dead(relic, proof, info, out_remove);
 }

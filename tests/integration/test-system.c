@@ -167,12 +167,17 @@ END_TEST
 
 /* Limits of the system. */
 
+/* Also where something stands at the path that has to be looked at: it is not said to be foreign.
+ */
 START_TEST(emfile_is_told_and_leaves_nothing)
 {
+    bool is_stale = _i == 1;
     int fds[64], made = 0, before_it = count_fds(), room = 0;
     struct rlimit old, low;
     sockref *ref;
 
+    if (is_stale)
+        leave_dead_socket(path);
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
     low = (struct rlimit){.rlim_cur = (rlim_t)before_it + 32, .rlim_max = old.rlim_max};
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
@@ -185,7 +190,7 @@ START_TEST(emfile_is_told_and_leaves_nothing)
         ck_assert_str_eq(sockref_last_error()->path, path);
         ck_assert(strcmp(sockref_last_error()->syscall, "open") == 0 ||
                   strcmp(sockref_last_error()->syscall, "socket") == 0);
-        ck_assert(!exists(path));
+        ck_assert(exists(path) == is_stale);
         ck_assert_int_eq(count_beside(directory), 0);
         close(fds[--made]);
         ck_assert_int_lt(++room, 6);
@@ -427,7 +432,7 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, v5_another_user_gets_in_only_where_the_mode_says_so);
     tcase_add_test(tcase, another_user_lives_beside_us);
     tcase_add_test(tcase, in_a_sticky_directory_only_our_own_socket_is_removed);
-    tcase_add_test(tcase, emfile_is_told_and_leaves_nothing);
+    tcase_add_loop_test(tcase, emfile_is_told_and_leaves_nothing, 0, 2);
     tcase_add_test(tcase, v4_a_path_of_any_length_is_bound_or_refused_but_never_cut);
     tcase_add_test(tcase, sigpipe_is_never_delivered);
     tcase_add_test(tcase, u9_an_executed_program_inherits_no_descriptor);
