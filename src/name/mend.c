@@ -13,6 +13,7 @@
 #include "name/record.h"
 
 #include <errno.h>
+#include <sockref/sockref.h>
 
 #define LOCK_WITHIN_MS 100
 
@@ -142,6 +143,16 @@ static int mend_entered(struct sr_share *share, struct sr_sockfile *file, int ba
     return status;
 }
 
+/* Whether what is made by the path comes to where the files were. */
+static bool is_in_place(const struct sr_share *share, const struct sr_place *place)
+{
+    dev_t device;
+    ino_t inode;
+
+    return sr_place_find(share->path, &device, &inode) == 0 && device == place->device &&
+           inode == place->inode;
+}
+
 int sr_share_mend(struct sr_share *share, struct sr_sockfile *file, int backlog, int *out_fd)
 {
     int status = 0;
@@ -149,6 +160,8 @@ int sr_share_mend(struct sr_share *share, struct sr_sockfile *file, int backlog,
     *out_fd = -1;
     if (file->adopted)
         return 0;
+    if (!is_in_place(share, &file->place))
+        return sr_error_set(SOCKREF_EFOREIGN, share->path, "the directory is another one now");
     if (sr_share_is_shared(share))
         status = enter(share, &file->place);
     if (status != 0)

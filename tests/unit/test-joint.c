@@ -5,7 +5,9 @@
 
 #include <semaphore.h>
 #include <sockref/net.h>
+#include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static sockref_registry *here, *there;
@@ -187,6 +189,27 @@ START_TEST(what_was_removed_is_made_again)
 END_TEST
 
 /* Who has joined before stays a holder, and can own what was made again. */
+/* Whoever made the directory anew may want the name there. */
+START_TEST(in_another_directory_nothing_is_made)
+{
+    sockref_registry *alone = harness_registry(SOCKREF_OPT_SHARE, 0, 0);
+    const char *directory = harness_at("d");
+    sockref *ref;
+
+    ck_assert_int_eq(mkdir(directory, 0700), 0);
+    ref = listen_watched(alone, harness_at("d/a"));
+    faults_install();
+    ck_assert_int_eq(rename(directory, harness_at("old")), 0);
+    remove_at(harness_at("old/a"));
+    ck_assert_int_eq(mkdir(directory, 0700), 0);
+    wait_for(&heard, SOCKREF_WATCH_DISPLACED);
+    ck_assert_uint_eq(faults_calls(FAULTS_bind), 0);
+    faults_clear();
+    sockref_release(ref);
+    sockref_registry_free(alone);
+}
+END_TEST
+
 START_TEST(a_joiner_outlives_a_lost_file)
 {
     const char *path = harness_at("a");
@@ -338,6 +361,7 @@ int main(void)
     tcase_add_checked_fixture(loss, setup, teardown);
     tcase_add_test(loss, a_replacement_is_told_once_and_left_alone);
     tcase_add_loop_test(loss, what_was_removed_is_made_again, 0, sizeof losses / sizeof losses[0]);
+    tcase_add_test(loss, in_another_directory_nothing_is_made);
     tcase_add_test(loss, a_joiner_outlives_a_lost_file);
     tcase_add_test(loss, connections_outlive_a_lost_file);
     tcase_add_loop_test(loss, a_loss_is_told_to_a_watch_that_was_there_before, 0, 2);
