@@ -29,6 +29,7 @@
 
 #define PROGRAM        "sockref-guard"
 #define ROOM_MS        200 /* a guard that reads nothing for so long is stuck */
+#define BUFFERS_MS     20  /* what it has read by then lacks no more */
 #define STARTS_AT_MOST 5   /* in a second */
 #define TRIES          2   /* for one name */
 
@@ -74,7 +75,8 @@ static void attach(struct attached *out, int type, const void *data, size_t size
     out->length += CMSG_SPACE(size);
 }
 
-/* Returns 0, -EAGAIN when it could succeed later, or -errno when the guard is gone. */
+/* Returns 0; -EAGAIN when there could be room later, and -ENOBUFS when it could succeed later
+ * nevertheless; or -errno when the guard is gone. */
 static int send_message(const struct sr_guard_message *message, size_t length,
                         struct attached *attached) SR_REQUIRES(mutex)
 {
@@ -90,9 +92,13 @@ static int send_message(const struct sr_guard_message *message, size_t length,
     while (sent < 0 && errno == EINTR);
     if (sent >= 0)
         return 0;
-    if (errno == ENOBUFS || errno == ENOMEM || errno == ETOOMANYREFS)
-        return -EAGAIN;
-    return -errno;
+    /* The last counts what is on its way of all processes of the user. */
+    return errno == ENOMEM || errno == ETOOMANYREFS ? -ENOBUFS : -errno;
+}
+
+static bool is_passing(int status)
+{
+    return status == -EAGAIN || status == -ENOBUFS;
 }
 
 static void address(struct sr_guard_message *out, enum sr_guard_op op, uint64_t id)
@@ -341,21 +347,22 @@ static int replace_guard(void) SR_REQUIRES(mutex)
     return status;
 }
 
-/* Give the guard a moment to read; the mutex is free meanwhile. Returns whether it has read. */
-static bool wait_for_room(void) SR_REQUIRES(mutex)
+/* Give the guard a moment to read; the mutex is free meanwhile. Returns whether it may have read.
+ */
+static bool wait_for_room(int lacking) SR_REQUIRES(mutex)
 {
-    struct pollfd room = {.fd = command, .events = POLLOUT};
-    uint64_t deadline = sr_clock_after_ms(ROOM_MS);
-    int ready;
+    struct pollfd room = {.fd = command, .events = lacking == -EAGAIN ? POLLOUT : 0};
+    int timeout_ms = lacking == -EAGAIN ? ROOM_MS : BUFFERS_MS, ready;
+    uint64_t deadline = sr_clock_after_ms(timeout_ms);
 
     become(BUSY);
     sr_mutex_unlock(&mutex);
     do
-        ready = sr_sys.poll(&room, 1, ROOM_MS);
+        ready = sr_sys.poll(&room, 1, timeout_ms);
     while (ready < 0 && errno == EINTR && sr_clock_ns() < deadline);
     sr_mutex_lock(&mutex);
     become(RUNNING);
-    return ready > 0 && !(room.revents & (POLLERR | POLLHUP));
+    return (ready > 0 || lacking != -EAGAIN) && !(room.revents & (POLLERR | POLLHUP));
 }
 
 /*
@@ -375,7 +382,7 @@ static int mend(void) SR_REQUIRES(mutex)
             status = tell_all(&progress);
             if (status == 0)
                 return 0;
-            if (status != -EAGAIN || (waited && !progress) || !wait_for_room())
+            if (!is_passing(status) || (waited && !progress) || !wait_for_room(status))
                 break;
             waited = true;
         }
@@ -488,7 +495,7 @@ void sr_guard_forget(struct sr_guarded *self)
     if (is_own(self)) {
         remove_name(self);
         status = state == RUNNING ? tell_ends() : 0;
-        if (status < 0 && status != -EAGAIN)
+        if (status < 0 && !is_passing(status))
             drop_guard();
     }
     sr_mutex_unlock(&mutex);

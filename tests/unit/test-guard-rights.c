@@ -5,6 +5,9 @@
 #include "test-guard-helpers.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
 
 #define NOBODY 65534
 
@@ -15,13 +18,33 @@ static const char *reachable(const char *leaf)
     return harness_at(leaf);
 }
 
-static const char *directory_of_nobody(void)
+static void make_directory_of_nobody(void)
 {
     const char *path = reachable("theirs");
 
     ck_assert_int_eq(mkdir(path, 0700), 0);
     ck_assert_int_eq(chown(path, NOBODY, NOBODY), 0);
-    return path;
+}
+
+/* The build tree may be where NOBODY can't come. */
+static void have_guard_of_nobody(void)
+{
+    const char *path = reachable("theirs/guard");
+    int from = open(getenv("SOCKREF_GUARD"), O_RDONLY | O_CLOEXEC);
+    int to = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+    struct stat info;
+
+    ck_assert(fstat(from, &info) == 0 && fchown(to, NOBODY, NOBODY) == 0);
+    ck_assert_int_eq(sendfile(to, from, NULL, (size_t)info.st_size), info.st_size);
+    close(from);
+    close(to);
+    ck_assert_int_eq(setenv("SOCKREF_GUARD", path, 1), 0);
+}
+
+/* The process and its guard are at work. */
+static void lose_guard_of_nobody(void)
+{
+    ck_assert_int_eq(unlink(harness_at("theirs/guard")), 0);
 }
 
 static void drop_rights(void)
@@ -49,7 +72,7 @@ START_TEST(names_of_both_users_are_removed)
 
     if (geteuid() != 0)
         return;
-    directory_of_nobody();
+    make_directory_of_nobody();
     host = begin(own_before_and_after, &has_lock);
     end(&host);
     ck_assert_uint_eq(harness_files() + harness_beside(), 0);
@@ -75,13 +98,15 @@ START_TEST(a_later_guard_does_what_it_may)
 
     if (geteuid() != 0)
         return;
-    directory_of_nobody();
+    make_directory_of_nobody();
+    have_guard_of_nobody();
     host = begin(own_after_the_guards_end, NULL);
     ck_assert_int_eq(send_signal(host.guard, SIGKILL), 0);
     await_guard(&host);
     guard = go_on(&host);
     ck_assert_int_gt(guard, 0);
     host.guard = open_process(guard);
+    lose_guard_of_nobody();
     end(&host);
     ck_assert(!harness_exists(harness_at("theirs/b")));
     ck_assert(harness_is_socket(harness_at("a")));
@@ -140,12 +165,48 @@ START_TEST(nothing_of_another_user_is_removed)
 }
 END_TEST
 
+/* Descriptors on their way count for the user's limit, and the guard does not read at once. */
+static void watch_many(void *unused)
+{
+    const struct rlimit low = {16, 16};
+
+    (void)unused;
+    drop_rights(); /* the limit is not root's */
+    watch_name(&names[0], harness_at("theirs/a"), true);
+    CHECK(setrlimit(RLIMIT_NOFILE, &low) == 0);
+    step(sr_guard_status());
+    for (int i = 0; i < 500; i++) {
+        CHECK(sr_guard_watch(&names[1].guarded, &names[0].place, names[0].path, true) == 0);
+        sr_guard_forget(&names[1].guarded);
+    }
+    step(sr_guard_status());
+}
+
+START_TEST(a_guard_that_reads_is_not_replaced)
+{
+    struct host host;
+    int guard;
+
+    if (geteuid() != 0)
+        return;
+    make_directory_of_nobody();
+    have_guard_of_nobody();
+    host = begin(watch_many, NULL);
+    guard = go_on(&host);
+    lose_guard_of_nobody();
+    ck_assert_int_gt(guard, 0);
+    ck_assert_msg(!has_ended(host.guard, 0), "it was replaced by %d", guard);
+    end(&host);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("guard-rights");
     TCase *tcase = harness_tcase(suite, "dropped");
 
     tcase_add_loop_test(tcase, names_of_both_users_are_removed, 0, 2);
+    tcase_add_test(tcase, a_guard_that_reads_is_not_replaced);
     tcase = harness_tcase_unchecked(suite, "left");
     tcase_add_test(tcase, a_later_guard_does_what_it_may);
     tcase_add_test(tcase, only_a_socket_is_removed);
