@@ -216,7 +216,7 @@ scenario('decision 48: small chunks that are kept keep little else', async ({ fi
     kept.push(chunk);
     socket.end();
   }));
-  const connections = 2000, size = 1024;
+  const connections = 10000, size = 1024;
   const before = process.memoryUsage().arrayBuffers;
   for (let i = 0; i < connections; i += 50) {
     const sockets = await Promise.all(Array.from({ length: 50 }, () => dial(place())));
