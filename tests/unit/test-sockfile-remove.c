@@ -135,15 +135,18 @@ START_TEST(a_refused_removal_is_told)
 }
 END_TEST
 
-/* ---- directories where others may add files ---- */
+/* ---- directories where others may add files: for root alone ---- */
 
-START_TEST(in_a_sticky_directory_the_file_is_renamed_aside_first)
+static const char *sticky, *path;
+
+static void setup_sticky(void)
 {
-    const char *dir = harness_sticky_dir(), *path;
+    sticky = harness_sticky_dir();
+    path = harness_text("%s/a", sticky);
+}
 
-    if (!dir)
-        return;
-    path = harness_text("%s/a", dir);
+START_TEST(the_file_is_renamed_aside_first)
+{
     bind_at(path);
     faults_install();
     end(path);
@@ -163,13 +166,8 @@ static void put_now(void *arg)
 }
 
 /* Replaced between the look and the renaming: put back. */
-START_TEST(in_a_sticky_directory_another_file_is_put_back)
+START_TEST(another_file_is_put_back)
 {
-    const char *dir = harness_sticky_dir(), *path;
-
-    if (!dir)
-        return;
-    path = harness_text("%s/a", dir);
     bind_at(path);
     faults_install();
     faults_before(FAULTS_rename_new, replace_now, (void *)path);
@@ -185,14 +183,10 @@ static void replace_by_another_socket(void *path)
     replace_by_socket(path);
 }
 
-START_TEST(in_a_sticky_directory_a_socket_that_replaces_ours_is_seen)
+START_TEST(a_socket_that_replaces_ours_is_seen)
 {
-    const char *dir = harness_sticky_dir(), *path;
     struct sr_place place;
 
-    if (!dir)
-        return;
-    path = harness_text("%s/a", dir);
     harness_assert_ok(sr_place_open(path, &place));
     faults_install();
     faults_before(FAULTS_birth, replace_by_another_socket, (void *)path);
@@ -205,14 +199,10 @@ START_TEST(in_a_sticky_directory_a_socket_that_replaces_ours_is_seen)
 END_TEST
 
 /* It takes the path when ours has been found: it is not given our mode. */
-START_TEST(in_a_sticky_directory_a_socket_that_replaces_ours_keeps_its_mode)
+START_TEST(a_socket_that_replaces_ours_keeps_its_mode)
 {
-    const char *dir = harness_sticky_dir(), *path;
     struct sr_place place;
 
-    if (!dir)
-        return;
-    path = harness_text("%s/a", dir);
     harness_assert_ok(sr_place_open(path, &place));
     umask(077);
     faults_install();
@@ -233,16 +223,14 @@ static void replace_and_put(void *arg)
     faults_before(FAULTS_fstatat, put_now, arg);
 }
 
-static const char *own_path;
-
 /* Somebody who recovers the name takes it for the rest of a removal that was killed. */
 static void put_back_now(void *arg)
 {
     struct sr_place place;
 
     (void)arg;
-    harness_assert_ok(sr_place_open(own_path, &place));
-    ck_assert_int_eq(sr_sockfile_restore(&place, sr_path_leaf(own_path), own_path), 0);
+    harness_assert_ok(sr_place_open(path, &place));
+    ck_assert_int_eq(sr_sockfile_restore(&place, sr_path_leaf(path), path), 0);
     sr_place_close(&place);
 }
 
@@ -252,36 +240,27 @@ static void put_back_later(void *arg)
     faults_before(arg ? FAULTS_unlinkat : FAULTS_fstatat, put_back_now, NULL);
 }
 
-START_TEST(in_a_sticky_directory_a_removal_survives_that_its_file_is_put_back)
+START_TEST(a_removal_survives_that_its_file_is_put_back)
 {
-    const char *dir = harness_sticky_dir();
-
-    if (!dir)
-        return;
-    own_path = harness_text("%s/a", dir);
-    bind_at(own_path);
+    bind_at(path);
     faults_install();
     faults_before(FAULTS_rename_new, put_back_later, (void *)(intptr_t)_i);
-    end(own_path);
+    end(path);
     ck_assert_uint_eq(harness_files(), 0);
 }
 END_TEST
 
-START_TEST(in_a_sticky_directory_nothing_is_put_over_a_third_file)
+START_TEST(nothing_is_put_over_a_third_file)
 {
-    const char *dir = harness_sticky_dir(), *path;
     glob_t kept;
 
-    if (!dir)
-        return;
-    path = harness_text("%s/a", dir);
     bind_at(path);
     faults_install();
     faults_before(FAULTS_rename_new, replace_and_put, (void *)path);
     end(path);
     ck_assert(harness_holds(path, "precious"));
     ck_assert_uint_eq(harness_files(), 2);
-    ck_assert_int_eq(glob(harness_text("%s/.sockref-kept-*", dir), 0, NULL, &kept), 0);
+    ck_assert_int_eq(glob(harness_text("%s/.sockref-kept-*", sticky), 0, NULL, &kept), 0);
     ck_assert_uint_eq(kept.gl_pathc, 1);
     ck_assert(harness_holds(kept.gl_pathv[0], "precious"));
     globfree(&kept);
@@ -291,7 +270,6 @@ END_TEST
 #define RACES 2000
 
 struct race {
-    const char *path;
     pthread_barrier_t barrier;
     unsigned made, destroyed;
 };
@@ -302,11 +280,11 @@ static void *take_away(void *arg)
     struct race *race = arg;
 
     for (int i = 0; i < RACES; i++) {
-        const char *own = harness_text("%s.%d", race->path, i);
+        const char *own = harness_text("%s.%d", path, i);
 
         harness_write(own, "precious");
         pthread_barrier_wait(&race->barrier);
-        if (rename(own, race->path) == 0)
+        if (rename(own, path) == 0)
             race->made++;
         pthread_barrier_wait(&race->barrier);
         pthread_barrier_wait(&race->barrier);
@@ -314,35 +292,31 @@ static void *take_away(void *arg)
     return NULL;
 }
 
-static bool is_aside_kept(const char *dir)
+static bool is_aside_kept(void)
 {
     const char *aside = strstr(sockref_last_error()->message, ".a.sraside");
 
-    return aside && harness_holds(harness_text("%s/%s", dir, aside), "precious");
+    return aside && harness_holds(harness_text("%s/%s", sticky, aside), "precious");
 }
 
-START_TEST(in_a_sticky_directory_a_racing_replacer_loses_nothing)
+START_TEST(a_racing_replacer_loses_nothing)
 {
     struct race race = {0};
-    const char *dir = harness_sticky_dir();
     pthread_t thread;
 
-    if (!dir)
-        return;
-    race.path = harness_text("%s/a", dir);
     pthread_barrier_init(&race.barrier, NULL, 2);
     ck_assert_int_eq(pthread_create(&thread, NULL, take_away, &race), 0);
     for (int i = 0; i < RACES; i++) {
         int status;
 
-        bind_at(race.path);
+        bind_at(path);
         pthread_barrier_wait(&race.barrier);
-        status = sr_sockfile_remove(&file, race.path);
+        status = sr_sockfile_remove(&file, path);
         pthread_barrier_wait(&race.barrier);
         sr_sockfile_close(&file);
-        if (!harness_holds(race.path, "precious") && !(status < 0 && is_aside_kept(dir)))
+        if (!harness_holds(path, "precious") && !(status < 0 && is_aside_kept()))
             race.destroyed++;
-        unlink(race.path);
+        unlink(path);
         pthread_barrier_wait(&race.barrier);
     }
     pthread_join(thread, NULL);
@@ -362,13 +336,18 @@ int main(void)
     tcase_add_test(tcase, d14_a_file_that_is_gone_is_no_error);
     tcase_add_test(tcase, the_file_is_removed_where_its_directory_went);
     tcase_add_loop_test(tcase, a_refused_removal_is_told, 0, 3);
-    tcase_add_test(tcase, in_a_sticky_directory_the_file_is_renamed_aside_first);
-    tcase_add_test(tcase, in_a_sticky_directory_another_file_is_put_back);
-    tcase_add_test(tcase, in_a_sticky_directory_a_socket_that_replaces_ours_is_seen);
-    tcase_add_test(tcase, in_a_sticky_directory_a_socket_that_replaces_ours_keeps_its_mode);
-    tcase_add_loop_test(tcase, in_a_sticky_directory_a_removal_survives_that_its_file_is_put_back,
-                        0, 2);
-    tcase_add_test(tcase, in_a_sticky_directory_nothing_is_put_over_a_third_file);
-    tcase_add_test(tcase, in_a_sticky_directory_a_racing_replacer_loses_nothing);
+    if (geteuid() == 0) {
+        TCase *shared = harness_tcase(suite, "sticky");
+
+        tcase_set_timeout(shared, 60);
+        tcase_add_checked_fixture(shared, setup_sticky, NULL);
+        tcase_add_test(shared, the_file_is_renamed_aside_first);
+        tcase_add_test(shared, another_file_is_put_back);
+        tcase_add_test(shared, a_socket_that_replaces_ours_is_seen);
+        tcase_add_test(shared, a_socket_that_replaces_ours_keeps_its_mode);
+        tcase_add_loop_test(shared, a_removal_survives_that_its_file_is_put_back, 0, 2);
+        tcase_add_test(shared, nothing_is_put_over_a_third_file);
+        tcase_add_test(shared, a_racing_replacer_loses_nothing);
+    }
     return harness_run(suite);
 }
