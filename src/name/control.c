@@ -163,6 +163,19 @@ int sr_control_remove(const struct sr_place *place, const char *path, int *inout
     return status;
 }
 
+void sr_control_remove_own(const struct sr_place *place, const char *path, int *inout_fd)
+{
+    char leaf[SR_LOCKFILE_NAME_MAX];
+    struct stat info;
+
+    sr_lockfile_name(sr_path_leaf(path), ".srctl", leaf);
+    if (sr_sys.fstatat(place->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISSOCK(info.st_mode) && sr_bound_to(*inout_fd, &info) == SR_BOUND_HERE)
+        sr_sys.unlinkat(place->dir, leaf, 0);
+    sr_fd_close(*inout_fd);
+    *inout_fd = -1;
+}
+
 int sr_control_send(int fd, enum sr_control_word word, const int *fds)
 {
     _Alignas(struct cmsghdr) char room[CMSG_SPACE(SR_CONTROL_FDS * sizeof(int))] = {0};

@@ -36,6 +36,8 @@ int sr_control_connect(const struct sr_place *place, const char *path, int *out_
 /* Remove the owner's control socket, wherever it was bound, and close it. 0 or a described status.
  */
 int sr_control_remove(const struct sr_place *place, const char *path, int *inout_fd);
+/* The same where another owner's may stand at its name. */
+void sr_control_remove_own(const struct sr_place *place, const char *path, int *inout_fd);
 
 /* Send a word, with SR_CONTROL_FDS descriptors or NULL. Returns 0 or -errno. */
 int sr_control_send(int fd, enum sr_control_word word, const int *fds);

@@ -304,30 +304,45 @@ static int leads_here(const struct sr_lockfile *self, const struct sr_place *pla
     return out_info->st_dev == self->device && out_info->st_ino == self->inode;
 }
 
-bool sr_lockfile_is_current(const struct sr_lockfile *self, const struct sr_place *place,
-                            const char *path)
-{
-    char name[SR_LOCKFILE_NAME_MAX];
-    struct stat info;
-
-    sr_lockfile_name(sr_path_leaf(path), ".srlock", name);
-    return leads_here(self, place, name, &info) != 0;
-}
-
-int sr_lockfile_unlink(const struct sr_lockfile *self, const struct sr_place *place,
-                       const char *path)
+int sr_lockfile_find_name(const struct sr_lockfile *self, const struct sr_place *place,
+                          const char *path)
 {
     char name[SR_LOCKFILE_NAME_MAX];
     struct stat info;
 
     sr_lockfile_name(sr_path_leaf(path), ".srlock", name);
     if (sr_sys.fstatat(place->dir, name, &info, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT ? 0 : sr_error_system(errno, "fstatat", path);
-    if (info.st_dev != self->device || info.st_ino != self->inode)
-        return 0;
+        return errno == ENOENT ? SR_LOCK_NAMES_NONE : -errno;
+    return info.st_dev == self->device && info.st_ino == self->inode ? SR_LOCK_NAMES_THIS
+                                                                     : SR_LOCK_NAMES_ANOTHER;
+}
+
+bool sr_lockfile_is_current(const struct sr_lockfile *self, const struct sr_place *place,
+                            const char *path)
+{
+    int found = sr_lockfile_find_name(self, place, path);
+
+    return found < 0 || found == SR_LOCK_NAMES_THIS;
+}
+
+int sr_lockfile_unlink_name(const struct sr_place *place, const char *path)
+{
+    char name[SR_LOCKFILE_NAME_MAX];
+
+    sr_lockfile_name(sr_path_leaf(path), ".srlock", name);
     if (sr_sys.unlinkat(place->dir, name, 0) < 0 && errno != ENOENT)
         return sr_error_system(errno, "unlinkat", path);
     return 0;
+}
+
+int sr_lockfile_unlink(const struct sr_lockfile *self, const struct sr_place *place,
+                       const char *path)
+{
+    int found = sr_lockfile_find_name(self, place, path);
+
+    if (found < 0)
+        return sr_error_system(-found, "fstatat", path);
+    return found == SR_LOCK_NAMES_THIS ? sr_lockfile_unlink_name(place, path) : 0;
 }
 
 void sr_lockfile_discard(const struct sr_lockfile *self, const struct sr_place *place,

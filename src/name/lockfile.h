@@ -64,9 +64,13 @@ int sr_lockfile_enter_to_own(const struct sr_place *place, const char *path,
 int sr_lockfile_reenter(struct sr_lockfile *self, const char *path);
 /* The same, but BUSY as well where anybody else has any byte, a slot for example. */
 int sr_lockfile_reenter_alone(struct sr_lockfile *self, const char *path);
-/* Whether the lock file's name still leads to this one. */
+/* Whether the lock file's name still leads to this one, or that can't be told. */
 bool sr_lockfile_is_current(const struct sr_lockfile *self, const struct sr_place *place,
                             const char *path);
+enum sr_lock_name { SR_LOCK_NAMES_THIS, SR_LOCK_NAMES_ANOTHER, SR_LOCK_NAMES_NONE };
+/* What the lock file's name leads to: an enum sr_lock_name, or -errno, not described. */
+int sr_lockfile_find_name(const struct sr_lockfile *self, const struct sr_place *place,
+                          const char *path);
 void sr_lockfile_leave(struct sr_lockfile *self); /* free byte 0 */
 
 /* Whether a file at such a name is a lock file of the place's user, which nobody else could change.
@@ -90,6 +94,8 @@ uint64_t sr_lockfile_count_slots(const struct sr_lockfile *self);
 /* Remove the file, if its name still leads to it; byte 0 must be held. 0 or a described status. */
 int sr_lockfile_unlink(const struct sr_lockfile *self, const struct sr_place *place,
                        const char *path);
+/* The same where that has just been looked at. */
+int sr_lockfile_unlink_name(const struct sr_place *place, const char *path);
 /*
  * After a start that failed: the same, unless somebody has a slot or byte 1, or the record tells of
  * what a dead owner left. A failure is logged, the thread's error stays.

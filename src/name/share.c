@@ -9,7 +9,6 @@
 #include "base/fd.h"
 #include "base/random.h"
 #include "name/control.h"
-#include "name/path.h"
 #include "name/record.h"
 
 #include <stdlib.h>
@@ -105,36 +104,29 @@ uint64_t sr_share_count_others(const struct sr_share *self)
 }
 
 /*
- * Whether the control socket at the name is ours. Where somebody has removed the files of the name,
- * another owner may have made them anew; while our socket stands there nobody does.
+ * Where somebody has removed the files of the name, another owner may have made them anew: then the
+ * lock file is his, and so may be the control socket.
  */
-static bool has_control(const struct sr_share *self, const struct sr_place *place, bool had_socket)
-{
-    char lock[SR_LOCKFILE_NAME_MAX];
-
-    if (had_socket)
-        return true;
-    sr_lockfile_name(sr_path_leaf(self->path), ".srlock", lock);
-    return sr_place_lacks(place, lock) ||
-           sr_place_leads_to(place, lock, self->lock.device, self->lock.inode) != 0;
-}
-
 int sr_share_end(struct sr_share *self, struct sr_sockfile *file, bool has_others)
 {
     static const struct sr_record empty;
-    int status = sr_sockfile_unlink(file, self->path), beside = 0;
+    int status = sr_sockfile_remove(file, self->path), beside = 0;
+    int lock;
 
     if (!sr_share_is_shared(self))
-        return status < 0 ? status : 0;
-    if (has_control(self, &file->place, status == 1))
+        return status;
+    lock = sr_lockfile_find_name(&self->lock, &file->place, self->path);
+    if (lock == SR_LOCK_NAMES_ANOTHER)
+        sr_control_remove_own(&file->place, self->path, &self->control);
+    else if (lock < 0)
+        beside = sr_error_system(-lock, "fstatat", self->path);
+    else
         beside = sr_control_remove(&file->place, self->path, &self->control);
-    sr_fd_close(self->control);
-    self->control = -1;
     sr_peers_clear(&self->peers);
     if (status < 0 || beside < 0) /* the record helps whoever tries next */
         return status < 0 ? status : beside;
     if (!has_others || !sr_share_has_others(self))
-        return sr_lockfile_unlink(&self->lock, &file->place, self->path);
+        return lock == SR_LOCK_NAMES_THIS ? sr_lockfile_unlink_name(&file->place, self->path) : 0;
     sr_record_write(self->lock.fd, &empty); /* the inode's number may be used again */
     return 0;
 }

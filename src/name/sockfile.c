@@ -510,21 +510,16 @@ int sr_sockfile_remove_inode(const struct sr_place *place, const char *leaf, dev
     return remove_target(&target);
 }
 
-int sr_sockfile_unlink(struct sr_sockfile *self, const char *path)
+int sr_sockfile_remove(struct sr_sockfile *self, const char *path)
 {
     const struct target target = {&self->place, sr_path_leaf(path), path, self->device,
                                   self->inode};
+    int status;
 
     if (!self->has_file)
         return 0;
     self->has_file = false;
-    return remove_target(&target);
-}
-
-int sr_sockfile_remove(struct sr_sockfile *self, const char *path)
-{
-    int status = sr_sockfile_unlink(self, path);
-
+    status = remove_target(&target);
     return status < 0 ? status : 0;
 }
 

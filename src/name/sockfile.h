@@ -46,8 +46,6 @@ int sr_sockfile_adopt(struct sr_place *place, const char *path, int fd,
  * error. Returns 0 or a described status.
  */
 int sr_sockfile_remove(struct sr_sockfile *self, const char *path);
-/* The same, but returns 1 where the file was still there. */
-int sr_sockfile_unlink(struct sr_sockfile *self, const char *path);
 /*
  * In a directory where others may add files: put back what a removal that was killed has renamed
  * aside. Returns 0; 1: the name is taken, and it stands aside still; or a described status.
