@@ -54,7 +54,7 @@ START_TEST(a_flood_beyond_the_descriptors_is_survived)
     ck_assert(sockref_is_owner(ref));
     ck_assert_int_eq(access(path, F_OK), 0);
 
-    /* One of ours closes, and another one is accepted with its descriptor, at once. */
+    /* One of ours closes, and another one is accepted with its descriptor. */
     late = record.connections;
     sockref_conn_destroy(record.conn);
     DRIVE_UNTIL(record.connections > late);
@@ -116,6 +116,62 @@ START_TEST(an_error_of_accept_never_ends_the_listener)
     sr_sys.accept4 = accept4;
     close(first);
     close(second);
+    sockref_release(ref);
+    DRIVE_UNTIL(record.stops == 1);
+}
+END_TEST
+
+START_TEST(who_comes_when_descriptors_run_out_is_turned_away)
+{
+    struct record record = {0};
+    sockref *ref = serve_here(NULL, &recording, &record);
+    int peer = dial(), next;
+    char buffer[8];
+
+    accept_errno = EMFILE;
+    failing_accepts = 1;
+    sr_sys.accept4 = failing_accept;
+    DRIVE_UNTIL(record.connections > 0 || peek_some(peer, buffer, sizeof buffer) == 0);
+    ck_assert_int_eq(record.connections, 0);
+    next = dial();
+    DRIVE_UNTIL(record.connections == 1);
+    sr_sys.accept4 = accept4;
+    close(peer);
+    close(next);
+    sockref_release(ref);
+    DRIVE_UNTIL(record.stops == 1);
+}
+END_TEST
+
+/* Where that comes sooner than the pause could be over, it is what has ended it. */
+START_TEST(a_connection_that_ends_lets_the_next_one_in_at_once)
+{
+    struct record record = {0};
+    sockref *ref = serve_here(NULL, &recording, &record);
+    int peer = dial(), waiting, tries = 0;
+    bool at_once = false;
+
+    DRIVE_UNTIL(record.connections == 1);
+    accept_errno = ENOBUFS;
+    sr_sys.accept4 = failing_accept;
+    while (!at_once) {
+        int accepted = record.connections;
+        uint64_t before;
+
+        ck_assert_int_lt(tries++, 100);
+        failing_accepts = 1;
+        waiting = dial();
+        before = sr_clock_ns();
+        while (failing_accepts > 0) /* without waiting: no callback comes of it */
+            ck_assert_int_ge(sockref_loop_dispatch(loop, 0), 0);
+        sockref_conn_destroy(record.conn);
+        DRIVE_UNTIL(record.connections > accepted);
+        at_once = sr_clock_ns() < before + 10000000u;
+        close(peer);
+        peer = waiting;
+    }
+    sr_sys.accept4 = accept4;
+    close(peer);
     sockref_release(ref);
     DRIVE_UNTIL(record.stops == 1);
 }
@@ -332,6 +388,8 @@ int main(void)
     tcase_add_test(tcase, a_flood_beyond_the_descriptors_is_survived);
     tcase_add_loop_test(tcase, an_error_of_accept_never_ends_the_listener, 0,
                         (int)(sizeof accept_errors / sizeof *accept_errors));
+    tcase_add_test(tcase, who_comes_when_descriptors_run_out_is_turned_away);
+    tcase_add_test(tcase, a_connection_that_ends_lets_the_next_one_in_at_once);
     tcase_add_test(tcase, no_more_than_max_connections_are_open);
     tcase_add_test(tcase, a_limit_that_is_lowered_during_accept_holds_for_the_next);
     tcase_add_test(tcase, a_blocking_socket_of_the_program_does_not_block_the_loop);
