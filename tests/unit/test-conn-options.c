@@ -485,6 +485,11 @@ START_TEST(the_peer_of_a_unix_socket_is_known)
     ck_assert_int_eq(sockref_conn_peer(conn, NULL), -EINVAL);
     who.size = sizeof who + 1;
     ck_assert_int_eq(sockref_conn_peer(conn, &who), -EINVAL);
+    who.size = offsetof(sockref_peer, gid); /* of a caller that does not know of it */
+    who.pid = who.gid = -2;
+    ck_assert_int_eq(sockref_conn_peer(conn, &who), 0);
+    ck_assert_int_eq(who.pid, getpid());
+    ck_assert_int_eq(who.gid, -2);
     who.size = sizeof who;
     sockref_conn_destroy(conn);
     DRIVE_UNTIL(record.closes == 1);

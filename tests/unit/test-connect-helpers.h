@@ -31,6 +31,7 @@ static inline void on_attempt(sockref_conn *conn, const sockref_address *address
                               int status, void *user)
 {
     static const char letters[] = "?bfl";
+    sockref_conn_details details = {.size = sizeof details};
     size_t length = strlen(tried);
 
     ck_assert_ptr_eq(user, &record);
@@ -41,6 +42,11 @@ static inline void on_attempt(sockref_conn *conn, const sockref_address *address
             address->family == SOCKREF_FAMILY_UNIX ? 'u' : (char)('0' + address->family);
         tried[length + 1] = '\0';
         begun_port = address->port;
+        ck_assert_int_eq(sockref_conn_info(conn, &details), 0);
+        ck_assert(details.connecting && details.pending);
+        ck_assert_int_eq(details.remote.family, address->family);
+        ck_assert_uint_eq(details.remote.port, address->port);
+        ck_assert_str_eq(details.remote.host, address->host);
     } else {
         ck_assert_int_lt(status, 0);
         last_failure = status;

@@ -15,6 +15,7 @@ scenario('L27 options: unknown, misplaced, out of range, wrong type', async ({ f
     [{ directory }, 'ERR_INVALID_ARG_VALUE'],
     [{ maxSockets: 3 }, 'ERR_INVALID_ARG_VALUE'],
     [{ maxReferences: 3 }, 'ERR_INVALID_ARG_VALUE'],
+    [{ keepFile: true }, 'ERR_INVALID_ARG_VALUE'],
     [{ mode: 0o1000000 }, 'EINVAL'],
     [{ backlog: -5 }, 'EINVAL'],
     [{ cleanupDelayMs: -1 }, 'EINVAL'],

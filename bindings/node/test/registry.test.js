@@ -189,6 +189,7 @@ scenario('L36 drain', async ({ file }) => {
   await sockref.drain(Infinity);
   await assert.rejects(sockref.drain('x'), { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' });
   await assert.rejects(sockref.shutdown(1.5), { name: 'RangeError', code: 'ERR_OUT_OF_RANGE' });
+  await assert.rejects(sockref.drain(-2), { name: 'RangeError', code: 'ERR_OUT_OF_RANGE' });
 });
 
 scenario('L39 sweep', async ({ file, directory }) => {

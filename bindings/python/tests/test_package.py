@@ -257,6 +257,24 @@ def test_compat(path: Path, directory: Path) -> None:
     assert compat._kept == {}
 
 
+def test_each_earlier_name_warns_once(path: Path) -> None:
+    compat = sockref.compat
+    compat._warned.clear()
+    names = compat.__all__
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for name in [*names, *names]:
+            takes_path = name not in ("get_active_socket_count", "cleanup_all_sockets")
+            got = getattr(compat, name)(*[path] if takes_path else [])
+            if asyncio.iscoroutine(got):
+                got = run(got)
+            if isinstance(got, sockref.SocketReference):
+                got.close()
+        compat.cleanup_all_sockets()
+    assert all(warning.category is DeprecationWarning for warning in told)
+    assert sorted(str(warning.message).split()[0] for warning in told) == sorted(f"sockref.compat.{n}" for n in names)
+
+
 def test_register_new_leaves_the_socket_on_failure(path: Path) -> None:
     import socket
 
