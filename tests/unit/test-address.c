@@ -254,6 +254,24 @@ START_TEST(families_take_turns)
 }
 END_TEST
 
+START_TEST(an_address_has_250_ms_and_at_least_10)
+{
+    static const unsigned given[] = {0, 1, 10, 400}, expected[] = {250, 10, 10, 400};
+    sockref_connect_options options = {.size = sizeof options};
+    struct sr_dial_wish wish;
+
+    harness_assert_ok(sr_dial_wish_init(&wish, "tcp:127.0.0.1:1", NULL));
+    ck_assert_uint_eq(wish.attempt_delay_ns, 250000000u);
+    sr_dial_wish_clear(&wish);
+    for (int i = 0; i < 4; i++) {
+        options.attempt_delay_ms = given[i];
+        harness_assert_ok(sr_dial_wish_init(&wish, "tcp:127.0.0.1:1", &options));
+        ck_assert_uint_eq(wish.attempt_delay_ns, expected[i] * UINT64_C(1000000));
+        sr_dial_wish_clear(&wish);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("address");
@@ -273,5 +291,6 @@ int main(void)
     tcase_add_test(tcase, a_listener_tells_its_path);
     tcase_add_test(tcase, a_listener_tells_its_abstract_name);
     tcase_add_test(tcase, families_take_turns);
+    tcase_add_test(tcase, an_address_has_250_ms_and_at_least_10);
     return harness_run(suite);
 }

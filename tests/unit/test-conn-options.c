@@ -107,6 +107,29 @@ START_TEST(nodelay_and_keepalive_are_set_on_tcp)
 }
 END_TEST
 
+START_TEST(accepted_ones_have_nodelay_and_keepalive_too)
+{
+    static const sockref_handlers nobody = {.size = sizeof nobody};
+    sockref_conn_options options = with(SOCKREF_CONN_NODELAY | SOCKREF_CONN_KEEPALIVE);
+    sockref_handlers handlers = recording_all();
+    sockref *ref;
+
+    options.keepalive_delay_ms = 7400;
+    handlers.options = &options;
+    ck_assert_int_eq(sockref_registry_listen(NULL, "tcp:127.0.0.1:0", NULL, &ref), 0);
+    ck_assert_int_eq(sockref_serve_on(ref, loop, &handlers, &record), 0);
+    ck_assert_int_eq(sockref_connect(loop, sockref_path(ref), NULL, &nobody, NULL, NULL), 0);
+    DRIVE_UNTIL(count_of('Y') == 1);
+    conn = record.conn;
+    ck_assert_int_eq(option_of(IPPROTO_TCP, TCP_NODELAY), 1);
+    ck_assert_int_eq(option_of(SOL_SOCKET, SO_KEEPALIVE), 1);
+    ck_assert_int_eq(option_of(IPPROTO_TCP, TCP_KEEPIDLE), 7);
+    conn = NULL;
+    sockref_release(ref);
+    DRIVE_UNTIL(record.stops == 1 && sockref_loop_hold_count(loop) == 0);
+}
+END_TEST
+
 START_TEST(what_is_set_before_the_first_turn_is_noted)
 {
     adopt_recording(tcp_pair, NULL);
@@ -520,6 +543,7 @@ int main(void)
     tcase_add_test(tcase, accepted_ones_are_paused_too);
     tcase_add_test(tcase, options_of_a_start_serve_as_well);
     tcase_add_test(tcase, nodelay_and_keepalive_are_set_on_tcp);
+    tcase_add_test(tcase, accepted_ones_have_nodelay_and_keepalive_too);
     tcase_add_test(tcase, what_is_set_before_the_first_turn_is_noted);
     tcase_add_test(tcase, the_delay_of_keepalive_is_whole_seconds);
     tcase_add_test(tcase, a_unix_socket_needs_neither);
