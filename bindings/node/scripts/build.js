@@ -10,11 +10,27 @@ const path = require('node:path');
 
 const root = path.join(__dirname, '..');
 
+const wrapper = path.join(root, 'src', 'sockref_low_wrap.cxx');
+
+function fail(message) {
+  console.error(`sockref: ${message}`);
+  process.exit(1);
+}
+
 function nodeGyp() {
   try {
     return [process.execPath, require.resolve('node-gyp/bin/node-gyp.js', { paths: [root] })];
   } catch {
     return process.env.npm_config_node_gyp ? [process.execPath, process.env.npm_config_node_gyp] : ['node-gyp'];
+  }
+}
+
+// What it says of its failure has been shown.
+function run(command, args) {
+  try {
+    execFileSync(command, args, { cwd: root, stdio: 'inherit' });
+  } catch (error) {
+    fail(error.status ? 'the addon was not built, see above' : `${command} cannot be run: ${error.message}`);
   }
 }
 
@@ -37,9 +53,12 @@ function put(file, copy) {
   fs.copyFileSync(fs.realpathSync(file), copy);
 }
 
+if (!fs.existsSync(wrapper)) {
+  fail(`${wrapper} is missing: make writes it, so install the package that "make node-pack" makes at the top of a checkout`);
+}
 const [command, ...first] = nodeGyp();
 const given = process.argv.slice(2);
-execFileSync(command, [...first, ...(given.length > 0 ? given : ['rebuild'])], { cwd: root, stdio: 'inherit' });
+run(command, [...first, ...(given.length > 0 ? given : ['rebuild'])]);
 const release = path.join(root, 'build', 'Release');
 const soname = needed(path.join(release, 'sockref_low.node'));
 put(library(soname), path.join(release, soname));
