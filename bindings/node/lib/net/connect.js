@@ -35,8 +35,9 @@ function connect(socket, args) {
   if (options.signal?.aborted) return; // the stream has seen to it
   if (socket.destroyed) state.revive(socket);
   if (options.blockList) socket.blockList = options.blockList;
+  const isTaken = socket.connecting || socket[kIsOpen];
   socket.connecting = true;
-  if (socket[kIsOpen]) {
+  if (isTaken) {
     fail(socket, errors.connectFailed(ALREADY, 'connect', options.path ?? options.host, options.port));
     return;
   }
@@ -102,14 +103,24 @@ function lookUp(socket, target, options) {
   if (!isOfOne && asked.hints === 0) asked.hints = dns.ADDRCONFIG;
   const scope = socket[kResource];
   if (!isOfOne && !target.localAddress && target.autoSelectFamily) {
-    lookup(target.host, { ...asked, all: true }, (error, found) => {
+    lookup(target.host, { ...asked, all: true }, firstOnly((error, found) => {
       if (socket.connecting) scope.runInAsyncScope(foundAll, null, socket, target, error, found);
-    });
+    }));
   } else {
-    lookup(target.host, asked, (error, address, family) => {
+    lookup(target.host, asked, firstOnly((error, address, family) => {
       scope.runInAsyncScope(foundOne, null, socket, target, error, { address, family });
-    });
+    }));
   }
+}
+
+// A lookup of the program's may answer twice; there is one connection to make.
+function firstOnly(answer) {
+  let isAnswered = false;
+  return (...args) => {
+    if (isAnswered) return;
+    isAnswered = true;
+    answer(...args);
+  };
 }
 
 // Why an address cannot be tried; undefined where it can.
@@ -130,12 +141,13 @@ function foundOne(socket, target, error, place) {
   toOne(socket, target, place);
 }
 
-function foundAll(socket, target, error, found) {
+function foundAll(socket, target, error, answer) {
   if (error) {
     socket.emit('lookup', error, undefined, undefined, target.host);
     fail(socket, error);
     return;
   }
+  const found = Array.isArray(answer) ? answer : []; // a lookup of the program's may not know the option all
   for (const { address, family } of found) {
     socket.emit('lookup', error, address, family, target.host);
     if (!socket.connecting) return;
@@ -165,13 +177,11 @@ const isBlocked = (socket, { address, family }) => socket.blockList?.check(addre
 
 function toOne(socket, target, { address, family }) {
   const { port } = target;
-  if (isBlocked(socket, { address, family })) {
-    socket.destroy(errors.blocked(address));
-    return;
-  }
   socket[kConnect] = Object.assign(target, { address, family });
   socket.emit('connectionAttempt', address, port, family);
-  if (socket.connecting) openTcp(socket, target, [{ address, family, port }]);
+  if (!socket.connecting) return;
+  if (isBlocked(socket, { address, family })) socket.destroy(errors.blocked(address));
+  else openTcp(socket, target, [{ address, family, port }]);
 }
 
 function toSeveral(socket, target, places) {

@@ -19,7 +19,7 @@ const { tcpAddress } = require('./names.js');
 const { isInt32, isBlockList, keepAliveDelay, wholeSeconds } = require('./validate.js');
 
 const {
-  kSlot, kIsOpen, kResource, kBytesRead, kDispatched, kDelivered, kIsPaused, kIsUnheld, kIsResetting, kWaiting, kSending,
+  kSlot, kIsOpen, kResource, kBytesRead, kDispatched, kDelivered, kIsPaused, kIsWanted, kIsUnheld, kIsResetting, kWaiting, kSending,
   kAddresses, kServer, kConnect, kNoDelay, kKeepAlive, kKeepAliveDelay, kTypeOfService, kOnRead, kHadError, kPeer, kIsQuiet,
 } = state;
 const { END, ERROR, CONNECT, TIMEOUT, ATTEMPT, WRITTEN } = events.kinds;
@@ -166,7 +166,7 @@ function connected(socket) {
   socket.emit('connect');
   sendWaiting(socket);
   socket.emit('ready');
-  if (socket.isPaused()) pauseReading(socket);
+  if (socket.isPaused() && !socket[kIsWanted]) pauseReading(socket);
 }
 
 // Reading has begun by itself: what comes before anybody listens is kept, up to the high-water mark.
@@ -201,7 +201,10 @@ function emitClose(socket, hadError) {
 
 // ---- reading -------------------------------------------------------------------------------------------------
 
+// The stream asks once, and again when it was given something: what it asks for before there is a connection is
+// wanted also when it is paused by then.
 Socket.prototype._read = function () {
+  if (this.connecting) this[kIsWanted] = true;
   resumeReading(this);
 };
 
@@ -264,7 +267,7 @@ function send(socket, data, callback) {
     socket[kWaiting] = { data, callback };
     return;
   }
-  if (!socket[kIsOpen]) {
+  if (!socket[kIsOpen] || socket.destroyed) {
     callback(errors.plainError('socketClosed'));
     return;
   }
@@ -285,12 +288,12 @@ function sendWaiting(socket) {
 function written(socket, status) {
   const { callback } = socket[kSending];
   socket[kSending] = null;
-  if (status < 0 && !socket.destroyed) callback(errors.callFailed(status, 'write'));
+  if (status < 0) callback(errors.callFailed(status, 'write'));
   else callback();
 }
 
 Socket.prototype._final = function (callback) {
-  if (this.pending) {
+  if (this.connecting) {
     this.once('connect', () => this._final(callback));
     return;
   }
@@ -339,8 +342,11 @@ Socket.prototype.resetAndDestroy = function () {
   return this;
 };
 
+// Of an end without a name the family is not told: TCP has none such.
 function isUnix(socket) {
-  return socket.connecting ? socket[kConnect].family === undefined : addresses(socket)?.[0].family === 1;
+  if (socket.connecting) return socket[kConnect].family === undefined;
+  const family = addresses(socket)?.[0].family;
+  return family !== undefined && family !== 4 && family !== 6;
 }
 
 function reset(socket) {

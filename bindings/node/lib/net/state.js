@@ -13,6 +13,7 @@ const names = [
   'kBytesRead', 'kDispatched', // given to the library, which has written them or will
   'kDelivered', // data went straight to a listener
   'kIsPaused', // the library does not read
+  'kIsWanted', // the stream asked for data before it was connected
   'kIsUnheld', 'kIsResetting',
   'kWaiting', // a write until it is connected
   'kSending', // a write until it is written
@@ -64,6 +65,7 @@ const fresh = {
 };
 /** More of it, which few ever change. */
 const unconnected = {
+  [state.kIsWanted]: false,
   [state.kIsQuiet]: false,
   [state.kIsResetting]: false,
   [state.kWaiting]: null,

@@ -2,7 +2,7 @@
 
 // Connecting: the forms, hosts and their addresses, errors, and what cancels it.
 
-const { assert, both, once, within, closed, received, trace, tcp, nodeNet } = require('./harness.js');
+const { assert, both, once, within, closed, received, trace, tcp, until, nodeNet } = require('./harness.js');
 
 const host = '127.0.0.1';
 
@@ -89,6 +89,35 @@ both('the option lookup gets what dns.lookup gets', async ({ net, serve }) => {
   assert.deepEqual(asked, ['somewhere.example', { family: 4, hints: 1 }]);
 });
 
+both('connect while it connects, or is connected, is an error', async ({ net, serve, placeOf, isOurs }) => {
+  const server = await serve(undefined, (socket) => socket.resume());
+  for (const isConnected of isOurs ? [false, true] : [true]) { // of two attempts Node leaves one open
+    const socket = net.connect(placeOf(server));
+    if (isConnected) await within(once(socket, 'ready'), 'ready');
+    const events = trace(socket, ['connect', 'error', 'close'], (name, value) => value?.code ?? value ?? '');
+    socket.connect(placeOf(server));
+    await closed(socket);
+    assert.deepEqual(events, ['error EISCONN', 'close true']);
+  }
+});
+
+both('a lookup that answers twice makes one connection', async ({ net, serve, isOurs }) => {
+  let connections = 0;
+  const server = await serve(undefined, () => { connections++; }, tcp);
+  const { port } = server.address();
+  for (const family of [4, 0]) {
+    const lookup = (name, { all }, callback) => {
+      for (let i = 0; i < 2; i++) callback(null, all ? [{ address: host, family: 4 }] : host, 4);
+    };
+    const socket = net.connect({ port, host: 'x.example', family, lookup });
+    if (isOurs) await within(once(socket, 'connect'), 'connect');
+    else assert.equal((await within(once(socket, 'error'), 'error'))[0].code, 'EALREADY');
+    socket.destroy();
+    await closed(socket);
+  }
+  if (isOurs) await until(() => connections === 2, 'connections');
+});
+
 both('lookup fails, or finds nonsense', async ({ net }) => {
   const cases = [
     [(name, options, callback) => callback(Object.assign(new Error('nobody'), { code: 'ENOTFOUND' })), 'ENOTFOUND'],
@@ -100,6 +129,10 @@ both('lookup fails, or finds nonsense', async ({ net }) => {
     assert.equal((await within(once(socket, 'error'), 'error'))[0].code, code);
     await closed(socket);
   }
+  const knowsNoAll = (name, options, callback) => process.nextTick(callback, null, host, 4);
+  const socket = net.connect({ port: 1, host: 'x.example', lookup: knowsNoAll });
+  assert.equal((await within(once(socket, 'error'), 'error'))[0].code, 'ERR_INVALID_IP_ADDRESS');
+  await closed(socket);
 });
 
 const all = (...found) => (name, options, callback) => process.nextTick(callback, null, found);

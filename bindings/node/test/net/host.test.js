@@ -3,7 +3,7 @@
 // What it is to the program around it: Node's own sockets are not used, what is kept alive and what is not, contexts,
 // exceptions, threads, memory, and other work in the same loop.
 
-const { assert, root, sockref, sockrefNet: net, nodeNet, scenario, once, within, closed, received, until, isSocket, collect, run } =
+const { assert, root, sockref, sockrefNet: net, nodeNet, scenario, once, within, closed, received, trace, until, isSocket, collect, run } =
   require('./harness.js');
 const { AsyncLocalStorage, createHook } = require('node:async_hooks');
 const { fork, spawn } = require('node:child_process');
@@ -346,9 +346,9 @@ scenario('a block list: outbound and inbound', async () => {
   list.addAddress('127.0.0.1');
   const server = await serve({ port: 0, host: '127.0.0.1' }, () => assert.fail('it was let in'), { blockList: list });
   const refused = net.connect({ port: server.address().port, host: '127.0.0.1', blockList: list });
-  const [error] = await within(new Promise((resolve) => { refused.once('error', (told) => resolve([told])); }), 'error');
-  assert.equal(error.code, 'ERR_IP_BLOCKED');
+  const events = trace(refused, ['connectionAttempt', 'error', 'close'], (name, value) => value.code ?? value);
   await closed(refused);
+  assert.deepEqual(events, ['connectionAttempt 127.0.0.1', 'error ERR_IP_BLOCKED', 'close true']);
   await closed(net.connect(server.address().port, '127.0.0.1').resume());
   await end(server);
 });

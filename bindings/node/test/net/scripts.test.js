@@ -22,15 +22,23 @@ function numbers(seed) {
   };
 }
 
-const steps = ['write', 'write', 'write', 'big', 'end', 'destroy', 'error', 'pause', 'resume', 'resume', 'cork', 'uncork',
-  'destroySoon', 'setTimeout', 'settle', 'settle', 'settle'];
+const steps = ['write', 'write', 'text', 'big', 'end', 'last', 'destroy', 'error', 'pause', 'resume', 'resume', 'cork', 'uncork',
+  'destroySoon', 'setTimeout', 'setEncoding', 'read', 'unref', 'settle', 'settle', 'settle'];
+// Of the client, before it is connected.
+const early = ['write', 'text', 'pause', 'resume', 'cork', 'uncork', 'setEncoding', 'read', 'unref'];
+
+const mark = (next) => (next(3) === 0 ? { highWaterMark: [0, 1, 100][next(3)] } : {});
 
 function script(seed) {
   const next = numbers(seed);
   return {
     tcp: next(2) === 1,
-    options: [{ allowHalfOpen: next(2) === 1, pauseOnConnect: next(4) === 0 }, { allowHalfOpen: next(2) === 1 }],
+    options: [
+      { allowHalfOpen: next(2) === 1, pauseOnConnect: next(4) === 0, ...mark(next) },
+      { allowHalfOpen: next(2) === 1, ...mark(next) },
+    ],
     listens: [next(3) > 0, next(3) > 0],
+    early: Array.from({ length: next(2) * next(4) }, () => ({ what: early[next(early.length)], size: 1 + next(3000) })),
     steps: Array.from({ length: 3 + next(8) }, () => ({ who: next(2), what: steps[next(steps.length)], size: 1 + next(3000) })),
   };
 }
@@ -49,8 +57,10 @@ function watch(socket, name, listens) {
   return own;
 }
 
-function take(socket, { what, size }) {
+function take(socket, { what, size }, calls) {
   if (what === 'write') socket.write(Buffer.alloc(size, size));
+  else if (what === 'text') socket.write('\u00e9'.repeat(size), 'latin1', (error) => calls.push(error?.code));
+  else if (what === 'last') socket.end(Buffer.alloc(size, size));
   else if (what === 'big') socket.write(Buffer.alloc(size * 100, size));
   else if (what === 'error') socket.destroy(Object.assign(new Error('mine'), { code: 'MINE' }));
   else if (what === 'setTimeout') socket.setTimeout(0);
@@ -75,17 +85,26 @@ function views(log, hasCut) {
   return hasCut ? [without('end')] : [without('end'), without('finish')];
 }
 
-async function play(net, { tcp, options, listens, steps: taken }, place, expected) {
+/** What is seen of a socket at last; how far it has read is told where nobody was cut off. */
+function stateOf(one, hasCut) {
+  const state = [one.readyState, one.destroyed, one.bytesWritten];
+  return hasCut ? state : [...state, one.bytesRead, one.readableLength, one.readableFlowing, one.readableDidRead, one.isPaused(),
+    one.writableFinished, one.readableEnded];
+}
+
+async function play(net, { tcp, options, listens, early: first, steps: taken }, place, expected) {
   const server = net.createServer(options[0]);
   server.listen(tcp ? { port: 0, host: '127.0.0.1' } : { path: place });
   await within(once(server, 'listening'), 'listening');
   const accepted = within(once(server, 'connection'), 'connection');
   const client = net.connect({ ...(tcp ? { port: server.address().port, host: '127.0.0.1' } : { path: place }), ...options[1] });
-  const told = within(new Promise((resolve) => { client.once('ready', resolve); }), 'ready');
+  const ready = within(new Promise((resolve) => { client.once('ready', resolve); }), 'ready');
   const ours = watch(client, 'client', listens[1]);
+  const calls = [[], []]; // of the callbacks of writes
+  for (const step of first) take(client, step, calls[1]);
   const [socket] = await accepted;
   const logs = [watch(socket, 'server', listens[0]), ours];
-  await told;
+  await ready;
   const cuts = [Infinity, Infinity];
   const ended = [false, false];
   const counts = [];
@@ -94,16 +113,18 @@ async function play(net, { tcp, options, listens, steps: taken }, place, expecte
       await settle(logs, counts, expected, Math.min(...cuts) < Infinity);
       continue;
     }
-    take([socket, client][step.who], step);
-    const isLate = ended[step.who] && ['write', 'big'].includes(step.what); // it destroys its own end
-    if (step.what === 'end') ended[step.who] = true;
+    take([socket, client][step.who], step, calls[step.who]);
+    const isLate = ended[step.who] && ['write', 'text', 'big', 'last'].includes(step.what); // it destroys its own end
+    if (['end', 'last'].includes(step.what)) ended[step.who] = true;
     const other = 1 - step.who;
     if ((isLate || cutting.includes(step.what)) && ![socket, client][other].destroyed) {
       cuts[other] = Math.min(cuts[other], logs[other].length);
     }
   }
-  await settle(logs, counts, expected, Math.min(...cuts) < Infinity);
-  const totals = [socket, client].map((one) => [one.readyState, one.destroyed, one.bytesWritten]);
+  const hasCut = Math.min(...cuts) < Infinity;
+  await settle(logs, counts, expected, hasCut);
+  const totals = [socket, client].map((one) => stateOf(one, hasCut));
+  const told = hasCut ? [] : calls.map((list) => [...list]);
   for (const one of [socket, client]) one.destroy();
   await Promise.all([closed(socket), closed(client)]);
   await new Promise((resolve) => { server.close(resolve); });
@@ -112,7 +133,12 @@ async function play(net, { tcp, options, listens, steps: taken }, place, expecte
     assert.match(log.at(-1), / close /, 'and last');
     assert.equal(log.some((event) => event.includes(' error ')), log.at(-1).endsWith('true'), 'and knows of an error');
   }
-  return { logs: logs.map((log, i) => views(log.slice(0, cuts[i]), cuts[1 - i] < Infinity)), totals: cuts.map((cut, i) => (cut < Infinity ? [] : totals[i])), counts };
+  return {
+    logs: logs.map((log, i) => views(log.slice(0, cuts[i]), cuts[1 - i] < Infinity)),
+    totals: totals.map((total, i) => (cuts[i] < Infinity ? [] : total)),
+    told,
+    counts,
+  };
 }
 
 scenario(`${last - first + 1} random scripts tell the same events`, async ({ file }) => {

@@ -5,6 +5,8 @@
 const { assert, both, once, within, closed, received, trace, tcp, until } = require('./harness.js');
 const { Duplex } = require('node:stream');
 
+const majorOf = ({ versions }) => Number.parseInt(versions.node, 10);
+
 const lifeEvents = ['connectionAttempt', 'connectionAttemptFailed', 'connect', 'ready', 'data', 'end', 'drain', 'timeout',
   'error', 'close'];
 
@@ -225,6 +227,49 @@ both('destroy before the connection is made fails what was written', async ({ ne
   await closed(socket);
 });
 
+both('destroyed as soon as it is connected: what was written fails, and is not counted', async ({ net, serve, placeOf }) => {
+  const server = await serve();
+  const socket = net.connect(placeOf(server), () => socket.destroy());
+  const written = new Promise((resolve) => { socket.write('x', resolve); });
+  assert.equal((await within(written, 'callback')).code, 'ERR_SOCKET_CLOSED');
+  await closed(socket);
+  assert.equal(socket.bytesWritten, 0);
+});
+
+both('destroy fails a write that is under way', async ({ pair, isOurs }) => {
+  if (!isOurs && majorOf(process) < 24) return; // which tells that it was written
+  const [, socket] = await pair();
+  const written = new Promise((resolve) => { socket.write(Buffer.alloc(5e6), resolve); });
+  socket.destroy();
+  const { code, syscall } = await within(written, 'callback');
+  assert.deepEqual([code, syscall], ['ECANCELED', 'write']);
+  await closed(socket);
+});
+
+both('the end of a socket that was never connected', async ({ net, isOurs }) => {
+  if (!isOurs && majorOf(process) < 22) return; // which waits for the connection
+  const socket = new net.Socket();
+  await within(new Promise((resolve) => { socket.end(resolve); }), 'callback');
+  const other = new net.Socket();
+  other.destroySoon();
+  await closed(other);
+  socket.destroy();
+});
+
+both('paused before it is connected: what comes is told after resume', async ({ serve, placeOf, net }) => {
+  for (const listens of [true, false]) {
+    const server = await serve(undefined, (socket) => socket.end('abc'), tcp);
+    const socket = net.connect(placeOf(server));
+    if (listens) socket.on('data', () => {});
+    socket.pause();
+    await within(once(socket, 'connect'), 'connect');
+    const got = received(socket);
+    socket.resume();
+    assert.equal(String(await got), 'abc');
+    await closed(socket);
+  }
+});
+
 both('J6 J7 nothing comes while it is paused, and all after resume', async ({ pair }) => {
   const [, socket, client] = await pair({ pauseOnConnect: true });
   const parts = [];
@@ -300,8 +345,11 @@ both('resetAndDestroy: the peer sees ECONNRESET', async ({ pair, net, peer }) =>
 });
 
 both('resetAndDestroy of a Unix socket is refused', async ({ pair }) => {
-  const [, socket] = await pair();
-  assert.throws(() => socket.resetAndDestroy(), { name: 'TypeError', code: 'ERR_INVALID_HANDLE_TYPE' });
+  const [, socket, client] = await pair();
+  for (const one of [socket, client]) {
+    assert.throws(() => one.resetAndDestroy(), { name: 'TypeError', code: 'ERR_INVALID_HANDLE_TYPE' });
+    assert.equal(one.destroyed, false);
+  }
 });
 
 both('we see a reset of the peer', async ({ pair, peer }) => {
