@@ -166,7 +166,7 @@ function connected(socket) {
   socket.emit('connect');
   sendWaiting(socket);
   socket.emit('ready');
-  if (socket.isPaused() && !socket[kIsWanted]) pauseReading(socket);
+  if (!socket.readable || (socket.isPaused() && !socket[kIsWanted])) pauseReading(socket);
 }
 
 // Reading has begun by itself: what comes before anybody listens is kept, up to the high-water mark.

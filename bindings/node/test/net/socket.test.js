@@ -3,6 +3,7 @@
 // One socket: its properties, methods and events, as documented.
 
 const { assert, both, once, within, closed, received, trace, tcp, until } = require('./harness.js');
+const path = require('node:path');
 const { Duplex } = require('node:stream');
 
 const majorOf = ({ versions }) => Number.parseInt(versions.node, 10);
@@ -268,6 +269,18 @@ both('paused before it is connected: what comes is told after resume', async ({ 
     assert.equal(String(await got), 'abc');
     await closed(socket);
   }
+});
+
+both('a client that is not readable leaves what comes where it is', async ({ pair, serve, dial, peer, directory }) => {
+  const [, socket, client] = await pair({}, { clientOptions: { readable: false } });
+  const events = trace(client, ['data', 'end', 'error', 'close']);
+  socket.write('abc');
+  client.write('d');
+  await within(once(socket, 'data'), 'data');
+  const other = await serve(undefined, (one) => one.end('x'), { path: path.join(directory, 'other') }); // a whole life of another one comes after it
+  const next = await dial(other, {}, peer);
+  await closed(next.resume());
+  assert.deepEqual([events, client.bytesRead, client.destroyed], [[], 0, false]);
 });
 
 both('J6 J7 nothing comes while it is paused, and all after resume', async ({ pair }) => {
