@@ -206,9 +206,11 @@ int sr_fd_pidfd(pid_t pid)
     return noted(sr_sys.pidfd_open(pid, 0)); /* close-on-exec of itself */
 }
 
-/* Note the descriptors of a message that was received, inside the gate; they stay in order. */
-static void note_received(struct msghdr *message, int *out_fds, size_t most)
+/* Note the descriptors of a message that was received, inside the gate; they stay in order. Returns
+ * whether some are lost: the kernel closes those that it has no room for, or no number. */
+static bool note_received(struct msghdr *message, int *out_fds, size_t most)
 {
+    bool lost = message->msg_flags & MSG_CTRUNC;
     size_t count = 0;
 
     for (struct cmsghdr *head = CMSG_FIRSTHDR(message); head; head = CMSG_NXTHDR(message, head)) {
@@ -220,15 +222,19 @@ static void note_received(struct msghdr *message, int *out_fds, size_t most)
             int fd;
 
             memcpy(&fd, CMSG_DATA(head) + at, sizeof fd);
-            if (count < most && sr_fd_adopt(fd) == 0)
+            if (count < most && sr_fd_adopt(fd) == 0) {
                 out_fds[count++] = fd;
-            else
+            } else {
                 sr_sys.close(fd);
+                lost = true;
+            }
         }
     }
+    return lost;
 }
 
-ssize_t sr_fd_receive(int socket, void *data, size_t size, int *out_fds, size_t most)
+ssize_t sr_fd_receive(int socket, void *data, size_t size, int *out_fds, size_t most,
+                      bool *out_lost)
 {
     _Alignas(struct cmsghdr) char room[CMSG_SPACE(SR_FD_MOST_RECEIVED * sizeof(int))];
     struct iovec part = {data, size};
@@ -240,12 +246,13 @@ ssize_t sr_fd_receive(int socket, void *data, size_t size, int *out_fds, size_t 
 
     for (size_t i = 0; i < most; i++)
         out_fds[i] = -1;
+    *out_lost = false;
     enter();
     got = sr_sys.recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (got < 0)
         got = -errno;
     else
-        note_received(&message, out_fds, most);
+        *out_lost = note_received(&message, out_fds, most);
     leave();
     return got;
 }

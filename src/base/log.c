@@ -38,6 +38,7 @@ static const char *const names[SR_LOG_EVENT_COUNT] = {
     [SR_LOG_ACCEPT_PAUSED] = "accept_paused",
     [SR_LOG_ACCEPT_RESUMED] = "accept_resumed",
     [SR_LOG_CONNECTION_FAILED] = "connection_failed",
+    [SR_LOG_DESCRIPTORS_LOST] = "descriptors_lost",
     [SR_LOG_SWEPT] = "swept",
     [SR_LOG_GUARD_FAILED] = "guard_failed",
     [SR_LOG_OWNER_CHANGED] = "owner_changed",

@@ -202,7 +202,8 @@ int sr_control_send(int fd, enum sr_control_word word, const int *fds)
 int sr_control_receive(int fd, enum sr_control_word *out_word, int out_fds[SR_CONTROL_FDS])
 {
     uint32_t word = 0;
-    ssize_t got = sr_fd_receive(fd, &word, sizeof word, out_fds, SR_CONTROL_FDS);
+    bool lost;
+    ssize_t got = sr_fd_receive(fd, &word, sizeof word, out_fds, SR_CONTROL_FDS, &lost);
 
     if (got == -EAGAIN || got == -EINTR)
         return -EAGAIN;

@@ -2,6 +2,7 @@
 #include "net/conn_state.h"
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/sys.h"
 
 #include <errno.h>
@@ -23,6 +24,16 @@ static bool ask_buffer(struct sockref_conn *self, void **out_buffer, size_t *ino
         *inout_room = room;
     }
     return true;
+}
+
+/* The peer believes that they have come. */
+static void tell_lost(const int *fds)
+{
+    const char *why = fds[SR_FD_MOST_RECEIVED - 1] >= 0 ? "a message may bring no more"
+                                                        : "this process has no more";
+
+    sr_log(SR_LOG_DESCRIPTORS_LOST, SOCKREF_LOG_WARNING, 0, NULL,
+           "descriptors that a peer passed are lost: %s", why);
 }
 
 /* Returns whether the bytes may be told as well. */
@@ -88,11 +99,17 @@ static bool tell_nothing(struct sockref_conn *self, int reason)
 static bool read_with_descriptors(struct sockref_conn *self, void *buffer, size_t room)
 {
     int fds[SR_FD_MOST_RECEIVED];
-    ssize_t length = sr_fd_receive(self->source.fd, buffer, room, fds, SR_FD_MOST_RECEIVED);
+    bool lost;
+    ssize_t length = sr_fd_receive(self->source.fd, buffer, room, fds, SR_FD_MOST_RECEIVED, &lost);
 
     if (length <= 0)
         return tell_nothing(self, (int)-length);
-    if (fds[0] < 0 || tell_descriptors(self, fds))
+    if (SR_UNLIKELY(lost)) {
+        tell_lost(fds);
+        if (sr_conn_is_foreign(self))
+            return true;
+    }
+    if (tell_descriptors(self, fds))
         tell_data(self, buffer, (size_t)length);
     return true;
 }

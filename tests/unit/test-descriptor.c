@@ -4,6 +4,7 @@
 
 #include "harness/harness.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define MOST 300
@@ -148,10 +149,32 @@ START_TEST(of_very_many_in_a_message_those_without_room_are_closed)
 
     for (int i = 0; i < 250; i++)
         fds[i] = peer;
+    harness_log();
     pass(fds, 250, "flood");
     DRIVE_UNTIL(record.bytes == 5);
+    ck_assert_uint_eq(harness_logged("descriptors_lost"), 1);
     ck_assert_int_eq(got_count, SR_FD_MOST_RECEIVED);
     ck_assert_uint_eq(harness_descriptors(), before + SR_FD_MOST_RECEIVED);
+}
+END_TEST
+
+/* The bytes come, and nobody else would tell what is missing. */
+START_TEST(of_those_that_find_no_number_the_log_is_told)
+{
+    struct rlimit before, few;
+    int fds[3] = {peer, peer, peer}, top = dup(peer);
+
+    harness_log();
+    pass(fds, 3, "starved");
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = (rlim_t)top + 1; /* those below it are taken, but for one */
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    close(top);
+    DRIVE_UNTIL(record.bytes == 7);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    ck_assert_int_eq(got_count, 1);
+    ck_assert_uint_eq(harness_logged("descriptors_lost"), 1);
 }
 END_TEST
 
@@ -280,6 +303,7 @@ int main(void)
     tcase_add_checked_fixture(taking, setup_taking, teardown_taking);
     tcase_add_test(taking, it_comes_before_its_bytes_and_is_the_callees);
     tcase_add_test(taking, of_very_many_in_a_message_those_without_room_are_closed);
+    tcase_add_test(taking, of_those_that_find_no_number_the_log_is_told);
     tcase_add_test(taking, destroyed_in_the_handler_the_others_are_closed);
     suite_add_tcase(suite, taking);
     tcase_add_checked_fixture(plain, setup_plain, teardown_adopted);
