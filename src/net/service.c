@@ -83,7 +83,8 @@ static void *serve(void *arg)
     return NULL;
 }
 
-static int start_locked(void) SR_REQUIRES(mutex)
+/* Where the thread can't be had the loop is left to the caller, who frees it without the mutex. */
+static int start_locked(struct sockref_loop **out_unused) SR_REQUIRES(mutex)
 {
     struct sockref_loop *loop;
     int status = sr_loop_make(true, &loop);
@@ -91,27 +92,28 @@ static int start_locked(void) SR_REQUIRES(mutex)
     if (status < 0)
         return status;
     status = sr_thread_start(serve, loop, true, NULL);
-    if (status < 0) {
-        sockref_loop_free(loop);
-        return status;
-    }
-    current = loop;
-    return 0;
+    if (status == 0)
+        current = loop;
+    else
+        *out_unused = loop;
+    return status;
 }
 
 static int enter_own(struct sockref_loop **out_loop)
 {
+    struct sockref_loop *unused = NULL;
     int status = 0;
 
     sr_mutex_lock(&mutex);
     if (!current)
-        status = start_locked();
+        status = start_locked(&unused);
     if (status == 0) {
         places++;
         *out_loop = current;
         sr_loop_acquire(current);
     }
     sr_mutex_unlock(&mutex);
+    sockref_loop_free(unused);
     return status;
 }
 
