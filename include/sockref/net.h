@@ -73,7 +73,8 @@ SOCKREF_API int sockref_loop_fd(const sockref_loop *self);
  * @brief Run the callbacks that are due.
  *
  * It returns after about a millisecond of work at most, callbacks not counted, so that the host's
- * other work goes on; the descriptor stays readable while there is more.
+ * other work goes on; the descriptor stays readable while there is more. A signal that this thread
+ * handles ends the waiting as well.
  *
  * Owner: none. Threads: any, one at a time; that thread is the loop thread meanwhile. Not inside a
  * callback of this loop.
