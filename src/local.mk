@@ -92,6 +92,8 @@ libsockref_internal_la_SOURCES = \
 	src/net/handlers.c \
 	src/net/handlers.h \
 	src/net/hooks.c \
+	src/net/kept.c \
+	src/net/kept.h \
 	src/net/listener.c \
 	src/net/listener.h \
 	src/net/loop.c \

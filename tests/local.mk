@@ -55,6 +55,7 @@ loop_suites = \
 	tests/unit/test-fork \
 	tests/unit/test-heir \
 	tests/unit/test-joint \
+	tests/unit/test-kept \
 	tests/unit/test-listen \
 	tests/unit/test-listener \
 	tests/unit/test-loop \
@@ -142,6 +143,7 @@ poll_suites_with_threads = \
 	tests/unit/test-fdwatch-fork-poll \
 	tests/unit/test-fdwatch-poll \
 	tests/unit/test-joint-poll \
+	tests/unit/test-kept-poll \
 	tests/unit/test-listener-poll \
 	tests/unit/test-loop-poll \
 	tests/unit/test-net-script-poll \

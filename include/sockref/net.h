@@ -46,8 +46,9 @@ SOCKREF_API int sockref_loop_new(sockref_loop **out_loop);
 /**
  * @brief Free a loop.
  *
- * Its pending starts get SOCKREF_ECANCELED, its connections on_close, its services on_stop, all
- * before this returns and on this thread. The listeners that it served stay active and unserved.
+ * Its pending starts get SOCKREF_ECANCELED, its connections on_close, its services on_stop, as do
+ * handlers that wait for a name which is joined to be owned; all before this returns and on this
+ * thread. The listeners that it served stay active and unserved.
  *
  * Owner: takes @p self. Threads: the loop thread; not inside a callback of its own.
  *

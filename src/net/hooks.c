@@ -4,6 +4,7 @@
 
 #include "net/count.h"
 #include "net/fdwatch.h"
+#include "net/kept.h"
 #include "net/resolve.h"
 #include "net/serve.h"
 #include "net/service.h"
@@ -34,6 +35,10 @@ struct sr_hooks sr_hooks = {
     .serve_begin = sr_serve_begin,
     .serve_retract = sr_serve_retract,
     .serve_unused = sr_serve_unused,
+    .kept_make = sr_kept_make,
+    .kept_serve = sr_kept_serve,
+    .kept_drop = sr_kept_drop,
+    .kept_forget = sr_kept_forget,
     .cancel_starts = sr_start_cancel_registry,
     .notify = sr_service_notify,
     .drain = drain,

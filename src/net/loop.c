@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/sys.h"
+#include "net/kept.h"
 #include "net/listener.h"
 #include "net/solo.h"
 #include "net/start.h"
@@ -77,6 +78,7 @@ int sr_loop_make(bool own, struct sockref_loop **out_loop)
     sr_list_init(&self->tasks);
     sr_list_init(&self->listeners);
     sr_list_init(&self->solos);
+    sr_list_init(&self->kept);
     sr_mutex_unlock(&self->mutex);
     *out_loop = self;
     return 0;
@@ -224,6 +226,7 @@ void sockref_loop_free(sockref_loop *self)
     sr_start_cancel_loop(self);
     sr_listener_stop_all(self);
     sr_solo_stop_all(self);
+    sr_kept_stop_all(self);
     run_last_tasks(self);
     sr_loop_leave();
     sr_fd_close(self->spare);

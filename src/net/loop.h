@@ -55,6 +55,7 @@ struct sockref_loop {
     struct sr_list tasks;
     struct sr_list listeners;
     struct sr_list solos; /* connections that no listener accepted */
+    struct sr_list kept;  /* handlers that wait for a name to be owned */
     bool closing;         /* takes nothing new */
     bool ended;           /* runs nothing any more */
 

@@ -185,17 +185,6 @@ void sr_birth_discard(struct sr_attempt *attempt, struct sr_life *life)
     sr_error_give(error);
 }
 
-static int keep_handlers(struct sr_attempt *attempt, struct sr_life *life)
-{
-    sockref_options *kept = sockref_options_new();
-
-    if (!kept)
-        return -ENOMEM;
-    kept->net = attempt->options->net;
-    life->kept = kept;
-    return 0;
-}
-
 /* Have it served, or wait for news of its owner. */
 static int attach(struct sr_attempt *attempt, struct sr_life *life, bool joined)
 {
@@ -206,7 +195,7 @@ static int attach(struct sr_attempt *attempt, struct sr_life *life, bool joined)
     if (status < 0 || !sr_attempt_has_handlers(attempt))
         return status;
     if (joined)
-        return keep_handlers(attempt, life);
+        return sr_hooks.kept_make(attempt->options, &life->kept);
     return sr_hooks.serve(attempt->options, life, &attempt->service);
 }
 

@@ -5,6 +5,7 @@
 #include "ref/remove.h"
 
 #include "base/clock.h"
+#include "ref/hooks.h"
 
 #include <time.h>
 
@@ -113,7 +114,7 @@ void sr_remove_unseen(struct sr_life *life)
     } else {
         end_joined(life, true, sr_clock_after_ms(UNSEEN_MS));
     }
-    sockref_options_free(life->kept);
+    sr_hooks.kept_forget(life->kept);
     life->kept = NULL;
     sr_joint_close(life);
 }

@@ -25,6 +25,18 @@ struct sr_hooks {
     /* A start with handlers ends without a service of its own: have on_stop called on the options'
      * loop. */
     void (*serve_unused)(const sockref_options *options);
+    /*
+     * Keep the handlers and the loop of options, which a joiner gave, for when it owns the name.
+     * Returns 0 or a described status. Who keeps them does one of the next three, once.
+     */
+    int (*kept_make)(const sockref_options *options, struct sr_kept **out_kept);
+    /* Serve with them, and take them. Returns 0, or a described status: on_stop has come, or
+     * comes. */
+    int (*kept_serve)(struct sr_kept *kept, struct sr_life *life);
+    /* There is nothing to serve any more: on_stop, unless their loop was freed and told it. */
+    void (*kept_drop)(struct sr_kept *kept);
+    /* The start fails: only the memory goes. */
+    void (*kept_forget)(struct sr_kept *kept);
     /* The registry ends: every start of it that is under way gets SOCKREF_ECANCELED before this
      * returns. */
     void (*cancel_starts)(sockref_registry *registry);

@@ -219,8 +219,8 @@ static void follow(struct sr_joint *self, sockref *entry, unsigned every_ms)
 static void own(struct sr_joint *self, sockref *entry)
 {
     struct sr_life *life = self->life;
-    sockref_options *kept = life->kept;
-    struct sr_service *service;
+    struct sr_kept *kept = life->kept;
+    int status;
 
     life->share->stale = -1;
     sr_mutex_lock(&life->registry->mutex);
@@ -228,15 +228,10 @@ static void own(struct sr_joint *self, sockref *entry)
     life->kept = NULL;
     sr_mutex_unlock(&life->registry->mutex);
     end(self);
-    if (kept && sr_hooks.serve(kept, life, &service) == 0) {
-        sr_hooks.serve_begin(service, life);
-    } else if (kept) {
-        sr_log(SR_LOG_THREAD_FAILED, SOCKREF_LOG_ERROR, sockref_last_error()->status,
-               sr_entry_path(entry), "what was handed over is not served: %s",
-               sockref_last_error()->message);
-        sr_hooks.serve_unused(kept);
-    }
-    sockref_options_free(kept);
+    status = kept ? sr_hooks.kept_serve(kept, life) : 0;
+    if (status < 0)
+        sr_log(SR_LOG_THREAD_FAILED, SOCKREF_LOG_ERROR, status, sr_entry_path(entry),
+               "what was handed over is not served: %s", sockref_last_error()->message);
     sr_log(SR_LOG_OWNER_CHANGED, SOCKREF_LOG_INFO, 0, sr_entry_path(entry), "owned from now on");
 }
 

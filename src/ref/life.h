@@ -36,6 +36,8 @@ struct sr_service {
     void (*limit)(struct sr_service *self);
 };
 
+struct sr_kept;
+
 struct sr_life {
     _Atomic uint32_t count;
     struct sr_sockfile file;          /* fd, directory, identity */
@@ -48,7 +50,7 @@ struct sr_life {
     struct sr_share *share; /* NULL when it is over; taken away with the mutex held */
     sockref *entry;         /* guarded by the mutex; NULL: not yet, or no more */
     struct sr_joint *joint; /* guarded by the mutex; waits for what other holders do, or NULL */
-    sockref_options *kept;  /* a joiner's handlers, for when it owns the name; or NULL */
+    struct sr_kept *kept;   /* a joiner's handlers, for when it owns the name; or NULL */
     int backlog;
     bool hands_over;             /* may pass the listener on at its end */
     struct sr_deadline deferred; /* a removal that has to wait */

@@ -110,10 +110,7 @@ void sr_remove_linger_on(sockref *entry)
 
 void sr_remove_drop_kept(struct sr_life *life)
 {
-    if (!life->kept)
-        return;
-    sr_hooks.serve_unused(life->kept);
-    sockref_options_free(life->kept);
+    sr_hooks.kept_drop(life->kept);
     life->kept = NULL;
 }
 
