@@ -1,6 +1,6 @@
 /*
  * Random scripts of names, services, dials and loops: all that was begun ends, once and in order,
- * whatever else begins and ends meanwhile, on this thread and on the library's own.
+ * whatever else begins and ends meanwhile, on this thread, the library's own, and a helper.
  *
  * Each service, dial and start has a record that is freed by its last callback; so one too many,
  * or one that comes after the last, is seen by a sanitizer at the latest, and one too few at the
@@ -10,14 +10,18 @@
 #include "test-loop-helpers.h"
 #include "test-resolver-script.h"
 
+#include <pthread.h>
+
 #define STEPS   150
 #define SCRIPTS 60
 #define NAMES   4
+#define HELPS   20 /* calls of a helper */
 #define TCP     (NAMES - 1)
 
 static sockref_loop *loops[LOOPS];
 static bool dispatching[LOOPS];
-static int freeing = -1; /* the loop that is */
+static bool freeing[LOOPS];
+static sockref_registry *registry;
 static sockref *refs[NAMES];
 static char names[NAMES][128];
 
@@ -25,13 +29,15 @@ static char names[NAMES][128];
  */
 static bool is_refused(int status, int loop)
 {
-    FUZZ_EXPECT(status == 0 || (status == SOCKREF_ECLOSED && freeing == loop));
+    ck_assert_msg(status == 0 || (status == SOCKREF_ECLOSED && freeing[loop]),
+                  "FUZZ_SEED=%llu: %s: %s", (unsigned long long)atomic_load(&fuzz.seed),
+                  sockref_status_name(status), sockref_last_error()->message);
     return status < 0;
 }
 
 /* ---- what a script does ---- */
 
-static void serve(int name, int loop)
+static void serve(sockref *ref, int loop)
 {
     struct owner *owner = owner_new(loop);
     sockref_conn_options options;
@@ -39,7 +45,7 @@ static void serve(int name, int loop)
     int status;
 
     records_service(&options, &handlers);
-    status = sockref_serve_on(refs[name], loops[loop], &handlers, owner);
+    status = sockref_serve_on(ref, loops[loop], &handlers, owner);
     FUZZ_EXPECT(status == 0 || status == SOCKREF_EBUSY || status == SOCKREF_ECLOSED);
     if (status < 0)
         owner_free(owner);
@@ -86,7 +92,7 @@ static void listen_at(int name, int loop)
     sockref_options *options;
     struct owner *owner = make_options(loop, &options);
     sockref *ref;
-    int status = sockref_registry_listen(NULL, to_listen_at(name), options, &ref);
+    int status = sockref_registry_listen(registry, to_listen_at(name), options, &ref);
 
     sockref_options_free(options);
     if (!is_refused(status, loop)) /* then on_stop comes, whether it serves or not */
@@ -121,7 +127,7 @@ static void start_at(int name, int loop)
 
     *start = (struct start){name, loop};
     atomic_fetch_add(&records.alive, 1);
-    status = sockref_registry_start_listener(NULL, to_listen_at(name), options, started, start);
+    status = sockref_registry_start_listener(registry, to_listen_at(name), options, started, start);
     sockref_options_free(options);
     if (is_refused(status, loop)) {
         free(start);
@@ -129,40 +135,39 @@ static void start_at(int name, int loop)
         if (owner)
             owner_free(owner);
     } else if (loop != OWN && fuzz_chance(3) == 0) {
-        status = sockref_registry_cancel_start(NULL, started, start);
+        status = sockref_registry_cancel_start(registry, started, start);
         FUZZ_EXPECT(status == 0 || status == SOCKREF_ENOTFOUND);
     }
 }
 
 /* A name to connect to. Hosts are looked up as test-resolver-script.h has it. */
-static const char *place_of(int name)
+static const char *place_of(const char *name)
 {
     static const char *const hosts[] = {"127.0.0.1", "localhost", "4.test", "6.4.test",
                                         "none.test"};
-    static char place[64];
-    const char *port = strrchr(names[name], ':');
+    static _Thread_local char place[64];
+    const char *port = strrchr(name, ':');
 
-    if (name != TCP)
-        return names[name];
+    if (name[0] == '/' || name[0] == '@')
+        return name;
     snprintf(place, sizeof place, "tcp:%s%s", hosts[fuzz_chance(5)], port ? port : ":1");
     return place;
 }
 
-static void dial_to(int name, int loop)
+/* slot: where this thread keeps a handle, or -1. */
+static void dial_to(const char *name, int loop, int slot)
 {
     const sockref_connect_options how = {.size = sizeof how, .timeout_ms = fuzz_chance(2) * 20};
     sockref_conn_options options;
     sockref_handlers handlers;
     struct owner *owner = owner_new(loop);
-    uint32_t slot = fuzz_chance(DIALS);
     int status;
 
     records_dial(&options, &handlers);
     atomic_store(&owner->open, 1);
-    if (loop != OWN && !records.dials[slot])
-        owner->slot = (int)slot;
+    owner->slot = slot;
     status = sockref_connect(loops[loop], place_of(name), &how, &handlers, owner,
-                             owner->slot >= 0 ? &records.dials[slot] : NULL);
+                             slot >= 0 ? &records.dials[slot] : NULL);
     if (!is_refused(status, loop))
         return;
     atomic_store(&owner->open, 0);
@@ -205,26 +210,26 @@ static void use_dial(sockref_conn *conn)
     }
 }
 
-static void unserve(int name)
+static void unserve(sockref *ref)
 {
-    int status = sockref_unserve(refs[name], fuzz_chance(2));
+    int status = sockref_unserve(ref, fuzz_chance(2));
 
     FUZZ_EXPECT(status == 0 || status == SOCKREF_ENOTFOUND || status == SOCKREF_ECLOSED);
 }
 
-static void revoke_name(int name)
+static void revoke_name(const char *name)
 {
-    int status = sockref_registry_cleanup(NULL, names[name]);
+    int status = sockref_registry_cleanup(registry, name);
 
     FUZZ_EXPECT(status == 0 || status == SOCKREF_ENOTFOUND);
 }
 
-static void limit(int name)
+static void limit(sockref *ref)
 {
-    int status = sockref_set_max_connections(refs[name], fuzz_chance(4));
+    int status = sockref_set_max_connections(ref, fuzz_chance(4));
 
     FUZZ_EXPECT(status == 0 || status == SOCKREF_ECLOSED);
-    (void)sockref_connection_count(refs[name]);
+    (void)sockref_connection_count(ref);
 }
 
 static void let_go(int name)
@@ -233,27 +238,115 @@ static void let_go(int name)
     refs[name] = NULL;
 }
 
+/* Whether this thread may drive or free a loop now. */
+static bool is_idle(int loop)
+{
+    return loop != OWN && !dispatching[loop] && !freeing[loop];
+}
+
 static void dispatch(int loop)
 {
-    if (loop == OWN || dispatching[loop] || freeing == loop)
+    if (!is_idle(loop))
         return;
     dispatching[loop] = true;
     FUZZ_EXPECT(sockref_loop_dispatch(loops[loop], fuzz_chance(10) == 0) >= 0);
     dispatching[loop] = false;
 }
 
+/* ---- a second thread ---- */
+
+struct helper {
+    pthread_t thread;
+    bool runs;
+    unsigned number; /* of this script */
+    sockref *refs[NAMES];
+    char names[NAMES][sizeof names[0]];
+};
+static struct helper helper;
+
+/* What any thread may do. */
+static void *help(void *arg)
+{
+    struct helper *self = arg;
+
+    for (unsigned i = 0; i < self->number; i++)
+        (void)fuzz_chance(1); /* not what the last one did */
+    for (int i = 0; i < HELPS; i++) {
+        int name = (int)fuzz_chance(NAMES), loop = (int)fuzz_chance(LOOPS);
+        uint32_t which = fuzz_chance(12);
+
+        if (which < 4)
+            dial_to(self->names[name], loop, -1);
+        else if (which < 6)
+            post_to(loop);
+        else if (!self->refs[name])
+            continue;
+        else if (which < 8)
+            serve(self->refs[name], loop);
+        else if (which < 9)
+            unserve(self->refs[name]);
+        else if (which < 10)
+            limit(self->refs[name]);
+        else if (which < 11)
+            revoke_name(self->names[name]);
+        else {
+            sockref_release(self->refs[name]);
+            self->refs[name] = NULL;
+        }
+    }
+    return NULL;
+}
+
+static void begin_helper(void)
+{
+    if (helper.runs)
+        return;
+    helper.number++;
+    helper.runs = true;
+    memcpy(helper.names, names, sizeof names);
+    for (int i = 0; i < NAMES; i++)
+        helper.refs[i] = refs[i] ? sockref_acquire(refs[i]) : NULL;
+    ck_assert_int_eq(pthread_create(&helper.thread, NULL, help, &helper), 0);
+}
+
+static void end_helper(void)
+{
+    if (!helper.runs)
+        return;
+    ck_assert_int_eq(pthread_join(helper.thread, NULL), 0);
+    helper.runs = false;
+    for (int i = 0; i < NAMES; i++)
+        sockref_release(helper.refs[i]);
+}
+
+/* Its callbacks may do anything; who uses it is gone. */
+static void replace_loop(int which)
+{
+    end_helper();
+    freeing[which] = true;
+    sockref_loop_free(loops[which]);
+    freeing[which] = false;
+    FUZZ_EXPECT(sockref_loop_new(&loops[which]) == 0);
+}
+
+/* ---- a script ---- */
+
 /* own_loop: whose callback this is in, or -1. */
 static void do_something(int own_loop)
 {
     int name = (int)fuzz_chance(NAMES), loop = (int)fuzz_chance(LOOPS);
-    uint32_t which = fuzz_chance(24), slot = fuzz_chance(DIALS);
+    uint32_t which = fuzz_chance(24);
+    int slot = (int)fuzz_chance(DIALS);
 
-    if (own_loop >= 0 && loop != OWN && loop != own_loop && which < 4) {
-        dispatch(loop); /* of another one, inside a callback */
+    if (own_loop >= 0 && which < 4 && is_idle(loop)) { /* another one, inside a callback */
+        if (fuzz_chance(20))
+            dispatch(loop);
+        else
+            replace_loop(loop);
         return;
     }
     if (which < 6)
-        dial_to(name, loop);
+        dial_to(names[name], loop, loop != OWN && !records.dials[slot] ? slot : -1);
     else if (which < 10 && records.dials[slot])
         use_dial(records.dials[slot]);
     else if (which < 11)
@@ -261,29 +354,21 @@ static void do_something(int own_loop)
     else if (!refs[name] && which < 18)
         (fuzz_chance(2) ? listen_at : start_at)(name, loop);
     else if (refs[name] && which < 15)
-        serve(name, loop);
+        serve(refs[name], loop);
     else if (refs[name] && which < 18)
-        limit(name);
+        limit(refs[name]);
     else if (refs[name] && which < 20)
-        unserve(name);
+        unserve(refs[name]);
     else if (refs[name] && which < 22)
         let_go(name);
     else if (refs[name])
-        revoke_name(name);
+        revoke_name(names[name]);
 }
-
-static void replace_loop(int which)
-{
-    freeing = which;
-    sockref_loop_free(loops[which]);
-    freeing = -1;
-    FUZZ_EXPECT(sockref_loop_new(&loops[which]) == 0);
-}
-
-/* ---- a script ---- */
 
 static void begin_script(void)
 {
+    FUZZ_EXPECT(sockref_registry_new(NULL, &registry) == 0);
+    helper.number = 0;
     for (int i = 0; i < OWN; i++)
         FUZZ_EXPECT(sockref_loop_new(&loops[i]) == 0);
     snprintf(names[0], sizeof names[0], "%s/a", directory);
@@ -297,8 +382,12 @@ static void begin_script(void)
 static void end_script(void)
 {
     uint64_t until = deadline();
+    bool is_free = fuzz_chance(2);
 
-    atomic_store(&records.ending, true);
+    end_helper();
+    atomic_store(&records.ending, true); /* nothing new is begun in callbacks from now on */
+    if (is_free)
+        sockref_registry_free(registry);
     for (int i = 0; i < NAMES; i++)
         let_go(i);
     for (int i = 0; i < DIALS; i++)
@@ -319,6 +408,8 @@ static void end_script(void)
     }
     for (int i = 0; i < NAMES; i++)
         let_go(i);
+    if (!is_free)
+        sockref_registry_free(registry);
 }
 
 static void play(void)
@@ -332,6 +423,10 @@ static void play(void)
                 dispatch(i);
         if (fuzz_chance(60) == 0)
             replace_loop((int)fuzz_chance(OWN));
+        if (fuzz_chance(20) == 0)
+            begin_helper();
+        else if (fuzz_chance(20) == 0)
+            end_helper();
     }
     end_script();
 }
