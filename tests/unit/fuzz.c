@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -35,6 +36,18 @@ void fuzz_play(uint64_t scripts, void (*play)(void))
         atomic_store(&fuzz.seed, first + fuzz.scripts++);
         play();
     }
+}
+
+void fuzz_fail(const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    fprintf(stderr, "FUZZ_SEED=%llu: ", (unsigned long long)atomic_load(&fuzz.seed));
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    abort();
 }
 
 int fuzz_main(const char *name, const TTest *test, SFun setup, SFun teardown)

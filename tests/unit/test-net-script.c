@@ -16,12 +16,13 @@
 #define SCRIPTS 60
 #define NAMES   4
 #define HELPS   20 /* calls of a helper */
+#define JOINED  1  /* the same path as the first, of another registry: one of them joins */
 #define TCP     (NAMES - 1)
 
 static sockref_loop *loops[LOOPS];
 static bool dispatching[LOOPS];
 static bool freeing[LOOPS];
-static sockref_registry *registry;
+static sockref_registry *registries[2]; /* the second has JOINED alone */
 static sockref *refs[NAMES];
 static char names[NAMES][128];
 
@@ -29,9 +30,8 @@ static char names[NAMES][128];
  */
 static bool is_refused(int status, int loop)
 {
-    ck_assert_msg(status == 0 || (status == SOCKREF_ECLOSED && freeing[loop]),
-                  "FUZZ_SEED=%llu: %s: %s", (unsigned long long)atomic_load(&fuzz.seed),
-                  sockref_status_name(status), sockref_last_error()->message);
+    if (status != 0 && !(status == SOCKREF_ECLOSED && freeing[loop]))
+        fuzz_fail("%s: %s", sockref_status_name(status), sockref_last_error()->message);
     return status < 0;
 }
 
@@ -82,6 +82,11 @@ static void keep_ref(int name, sockref *ref)
     snprintf(names[name], sizeof names[name], "%s", sockref_path(ref));
 }
 
+static sockref_registry *registry_of(int name)
+{
+    return registries[name == JOINED];
+}
+
 static const char *to_listen_at(int name)
 {
     return name == TCP ? "tcp:127.0.0.1:0" : names[name];
@@ -92,7 +97,7 @@ static void listen_at(int name, int loop)
     sockref_options *options;
     struct owner *owner = make_options(loop, &options);
     sockref *ref;
-    int status = sockref_registry_listen(registry, to_listen_at(name), options, &ref);
+    int status = sockref_registry_listen(registry_of(name), to_listen_at(name), options, &ref);
 
     sockref_options_free(options);
     if (!is_refused(status, loop)) /* then on_stop comes, whether it serves or not */
@@ -127,7 +132,8 @@ static void start_at(int name, int loop)
 
     *start = (struct start){name, loop};
     atomic_fetch_add(&records.alive, 1);
-    status = sockref_registry_start_listener(registry, to_listen_at(name), options, started, start);
+    status = sockref_registry_start_listener(registry_of(name), to_listen_at(name), options,
+                                             started, start);
     sockref_options_free(options);
     if (is_refused(status, loop)) {
         free(start);
@@ -135,7 +141,7 @@ static void start_at(int name, int loop)
         if (owner)
             owner_free(owner);
     } else if (loop != OWN && fuzz_chance(3) == 0) {
-        status = sockref_registry_cancel_start(registry, started, start);
+        status = sockref_registry_cancel_start(registry_of(name), started, start);
         FUZZ_EXPECT(status == 0 || status == SOCKREF_ENOTFOUND);
     }
 }
@@ -217,7 +223,7 @@ static void unserve(sockref *ref)
     FUZZ_EXPECT(status == 0 || status == SOCKREF_ENOTFOUND || status == SOCKREF_ECLOSED);
 }
 
-static void revoke_name(const char *name)
+static void revoke_name(sockref_registry *registry, const char *name)
 {
     int status = sockref_registry_cleanup(registry, name);
 
@@ -288,7 +294,7 @@ static void *help(void *arg)
         else if (which < 10)
             limit(self->refs[name]);
         else if (which < 11)
-            revoke_name(self->names[name]);
+            revoke_name(registry_of(name), self->names[name]);
         else {
             sockref_release(self->refs[name]);
             self->refs[name] = NULL;
@@ -362,21 +368,28 @@ static void do_something(int own_loop)
     else if (refs[name] && which < 22)
         let_go(name);
     else if (refs[name])
-        revoke_name(names[name]);
+        revoke_name(registry_of(name), names[name]);
 }
 
 static void begin_script(void)
 {
-    FUZZ_EXPECT(sockref_registry_new(NULL, &registry) == 0);
+    for (int i = 0; i < 2; i++)
+        FUZZ_EXPECT(sockref_registry_new(NULL, &registries[i]) == 0);
     helper.number = 0;
     for (int i = 0; i < OWN; i++)
         FUZZ_EXPECT(sockref_loop_new(&loops[i]) == 0);
     snprintf(names[0], sizeof names[0], "%s/a", directory);
-    snprintf(names[1], sizeof names[1], "%s/b", directory);
+    strcpy(names[JOINED], names[0]);
     snprintf(names[2], sizeof names[2], "@sockref-script-%d", (int)getpid());
     names[TCP][0] = '\0';
     atomic_store(&records.ending, false);
     records.act = do_something;
+}
+
+static void free_registries(void)
+{
+    for (int i = 0; i < 2; i++)
+        sockref_registry_free(registries[i]);
 }
 
 static void end_script(void)
@@ -387,7 +400,7 @@ static void end_script(void)
     end_helper();
     atomic_store(&records.ending, true); /* nothing new is begun in callbacks from now on */
     if (is_free)
-        sockref_registry_free(registry);
+        free_registries();
     for (int i = 0; i < NAMES; i++)
         let_go(i);
     for (int i = 0; i < DIALS; i++)
@@ -395,8 +408,8 @@ static void end_script(void)
     if (fuzz_chance(3) == 0)
         replace_loop((int)fuzz_chance(OWN));
     while (atomic_load(&records.alive) > 0) {
-        ck_assert_msg(sr_clock_ns() < until, "FUZZ_SEED=%llu: %d have not ended",
-                      (unsigned long long)atomic_load(&fuzz.seed), atomic_load(&records.alive));
+        if (sr_clock_ns() > until)
+            fuzz_fail("%d have not ended", atomic_load(&records.alive));
         for (int i = 0; i < NAMES; i++) /* of starts that came late */
             let_go(i);
         for (int i = 0; i < OWN; i++)
@@ -409,7 +422,7 @@ static void end_script(void)
     for (int i = 0; i < NAMES; i++)
         let_go(i);
     if (!is_free)
-        sockref_registry_free(registry);
+        free_registries();
 }
 
 static void play(void)
