@@ -24,6 +24,7 @@ java_generated_classes = \
 	$(java_generated)/SockrefNativeJNI.java
 java_sources = bindings/java/src/main/java
 java_classes = \
+	$(java_sources)/org/sockref/AcceptOperation.java \
 	$(java_sources)/org/sockref/Accepted.java \
 	$(java_sources)/org/sockref/Addresses.java \
 	$(java_sources)/org/sockref/Background.java \
@@ -46,10 +47,12 @@ java_classes = \
 	$(java_sources)/org/sockref/PathBytes.java \
 	$(java_sources)/org/sockref/PeerCredentials.java \
 	$(java_sources)/org/sockref/Poller.java \
+	$(java_sources)/org/sockref/ReadOperation.java \
 	$(java_sources)/org/sockref/Readiness.java \
 	$(java_sources)/org/sockref/Registry.java \
 	$(java_sources)/org/sockref/Service.java \
 	$(java_sources)/org/sockref/Shim.java \
+	$(java_sources)/org/sockref/Side.java \
 	$(java_sources)/org/sockref/SocketEvent.java \
 	$(java_sources)/org/sockref/SocketOptions.java \
 	$(java_sources)/org/sockref/SocketReference.java \
@@ -62,6 +65,7 @@ java_classes = \
 	$(java_sources)/org/sockref/Transfers.java \
 	$(java_sources)/org/sockref/VirtualThreads.java \
 	$(java_sources)/org/sockref/Watches.java \
+	$(java_sources)/org/sockref/WriteOperation.java \
 	$(java_sources)/org/sockref/package-info.java \
 	$(java_sources)/module-info.java
 java_resources = bindings/java/src/main/resources

@@ -101,7 +101,7 @@ public final class ConnectOptions {
          * @return this builder
          */
         public Builder timeout(Duration timeout) {
-            timeoutMs = Numbers.milliseconds(timeout);
+            timeoutMs = Numbers.milliseconds(timeout, "timeout");
             return this;
         }
 
@@ -112,7 +112,7 @@ public final class ConnectOptions {
          * @return this builder
          */
         public Builder attemptDelay(Duration attemptDelay) {
-            attemptDelayMs = Numbers.milliseconds(attemptDelay);
+            attemptDelayMs = Numbers.milliseconds(attemptDelay, "attemptDelay");
             return this;
         }
 
@@ -166,7 +166,7 @@ public final class ConnectOptions {
          * @return this builder
          */
         public Builder localAddress(InetSocketAddress address) {
-            if (address.isUnresolved()) {
+            if (Objects.requireNonNull(address, "address").isUnresolved()) {
                 throw new IllegalArgumentException(address + " is not resolved");
             }
             local = address;
@@ -180,7 +180,7 @@ public final class ConnectOptions {
          * @return this builder
          */
         public Builder addresses(List<InetAddress> addresses) {
-            if (addresses.isEmpty()) {
+            if (Objects.requireNonNull(addresses, "addresses").isEmpty()) {
                 throw new IllegalArgumentException("there is no address");
             }
             this.addresses = List.copyOf(addresses);

@@ -87,7 +87,7 @@ public final class Connection {
      * @throws SockrefException ESOCKREF_CLOSED, or ESOCKREF_LIMIT if more than maxBuffered would be queued
      */
     public boolean write(byte[] data) throws SockrefException {
-        return write(data, 0, data.length);
+        return write(Objects.requireNonNull(data, "data"), 0, data.length);
     }
 
     /**
@@ -100,7 +100,7 @@ public final class Connection {
      * @throws SockrefException as {@link #write(byte[])}
      */
     public boolean write(byte[] data, int offset, int length) throws SockrefException {
-        Objects.checkFromIndexSize(offset, length, data.length);
+        Objects.checkFromIndexSize(offset, length, Objects.requireNonNull(data, "data").length);
         return Shim.connWrite(use(), data, offset, length) == 0;
     }
 
@@ -113,8 +113,8 @@ public final class Connection {
      */
     public boolean write(ByteBuffer data) throws SockrefException {
         boolean more;
-        if (data.isDirect()) {
-            more = Shim.connWriteDirect(use(), data, data.position(), data.remaining()) == 0;
+        if (Objects.requireNonNull(data, "data").isDirect()) {
+            more = Shim.connWriteDirect(use(), Transfers.checked(data), data.position(), data.remaining()) == 0;
         } else if (data.hasArray()) {
             more = write(data.array(), data.arrayOffset() + data.position(), data.remaining());
         } else {
@@ -200,18 +200,20 @@ public final class Connection {
      * Write what remains in a direct buffer without copying it: what the socket does not take is sent from where it
      * lies. The buffer's position moves to its limit.
      *
-     * @param data a direct buffer, whose bytes must not change until {@code onWritten} runs
+     * @param data a direct buffer, whose bytes must not change, and whose arena must not be closed, until
+     *     {@code onWritten} runs
      * @param onWritten runs on the dispatch thread when the bytes are free again, also when the connection has failed
      * @return as {@link #write(byte[])}
      * @throws IllegalArgumentException if the buffer is not direct
      * @throws SockrefException as {@link #write(byte[])}; then {@code onWritten} never runs
      */
     public boolean write(ByteBuffer data, Runnable onWritten) throws SockrefException {
+        Objects.requireNonNull(data, "data");
         Objects.requireNonNull(onWritten, "onWritten");
         if (!data.isDirect()) {
             throw new IllegalArgumentException("the buffer is not direct");
         }
-        boolean more = Shim.connWriteLent(use(), data, data.position(), data.remaining(), () -> {
+        boolean more = Shim.connWriteLent(use(), Transfers.checked(data), data.position(), data.remaining(), () -> {
             try {
                 onWritten.run();
             } catch (Throwable t) {
@@ -229,7 +231,7 @@ public final class Connection {
      * @throws SockrefException ESOCKREF_CLOSED
      */
     public void setTimeout(Duration timeout) throws SockrefException {
-        Shim.connSetTimeout(use(), Numbers.milliseconds(timeout));
+        Shim.connSetTimeout(use(), Numbers.milliseconds(timeout, "timeout"));
     }
 
     /**
@@ -240,7 +242,7 @@ public final class Connection {
      * @throws SockrefException ESOCKREF_CLOSED
      */
     public void setKeepAlive(boolean on, Duration delay) throws SockrefException {
-        Shim.connSetKeepAlive(use(), on, Numbers.milliseconds(delay));
+        Shim.connSetKeepAlive(use(), on, Numbers.milliseconds(delay, "delay"));
     }
 
     /**

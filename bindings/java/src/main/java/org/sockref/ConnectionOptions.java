@@ -106,7 +106,7 @@ public final class ConnectionOptions {
          * @return this builder
          */
         public Builder keepAlive(Duration delay) {
-            keepAliveDelayMs = Numbers.milliseconds(delay);
+            keepAliveDelayMs = Numbers.milliseconds(delay, "delay");
             return flag(KEEP_ALIVE, true);
         }
 
@@ -117,7 +117,7 @@ public final class ConnectionOptions {
          * @return this builder
          */
         public Builder timeout(Duration timeout) {
-            timeoutMs = Numbers.milliseconds(timeout);
+            timeoutMs = Numbers.milliseconds(timeout, "timeout");
             return this;
         }
 
@@ -128,7 +128,7 @@ public final class ConnectionOptions {
          * @return this builder
          */
         public Builder highWater(long highWater) {
-            this.highWater = Numbers.notNegative(highWater);
+            this.highWater = Numbers.notNegative(highWater, "highWater");
             return this;
         }
 
@@ -139,7 +139,7 @@ public final class ConnectionOptions {
          * @return this builder
          */
         public Builder maxBuffered(long maxBuffered) {
-            this.maxBuffered = Numbers.notNegative(maxBuffered);
+            this.maxBuffered = Numbers.notNegative(maxBuffered, "maxBuffered");
             return this;
         }
 

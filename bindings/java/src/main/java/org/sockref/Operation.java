@@ -3,62 +3,59 @@ package org.sockref;
 import java.nio.channels.AsynchronousCloseException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
-import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 
 /**
  * An operation of a channel, which is the future of its outcome: tried at once and, where that would block, at each
- * sign of the poller. It has its direction's turn until it is over. Whoever else completes or cancels it ends it.
+ * sign of the poller. It has its side's turn until it is over. Whoever else completes or cancels it ends it.
+ *
+ * <p>There is one for each message of a busy connection: what it needs is in its own fields, not in objects beside it.
  */
-final class Operation<T> extends CompletableFuture<T> implements Runnable {
+abstract class Operation<T> extends CompletableFuture<T> implements Runnable {
+    private final Side side;
+    /** How it ended, from then on. Like the others it goes from thread to thread with the operation. */
+    private T outcome;
+    private Throwable problem;
+    private boolean hasWaited;
+
+    /** The caller has the side's turn. */
+    Operation(Side side) {
+        this.side = side;
+    }
+
     /** One try: the outcome, or null where it would block. */
-    interface Step<T> {
-        T run(int fd) throws Exception;
+    abstract T attempt(int fd) throws Exception;
+
+    /** It is over: who keeps the future keeps neither the channel nor a buffer. */
+    abstract void letGo();
+
+    /** The outcome came too late. */
+    void discard(T late) {
     }
 
-    /** Where the outcome came too late. */
-    interface Discard<T> {
-        void run(T outcome);
+    /** Try, unless it is known to be in vain, and wait. */
+    Operation<T> begin() {
+        run(!side.socket.isQuiet(side.direction));
+        return this;
     }
 
-    private final Descriptor socket;
-    private final int direction;
-    private final Semaphore turn;
-    private final Executor executor;
-    private final Discard<T> discard;
-    /** Null when it is over: who keeps the future keeps neither the channel nor a buffer. */
-    private Step<T> step;
-    private volatile boolean hasWaited;
-
-    private Operation(Descriptor socket, int direction, Semaphore turn, Executor executor, Step<T> step,
-            Discard<T> discard) {
-        this.socket = socket;
-        this.direction = direction;
-        this.turn = turn;
-        this.executor = executor;
-        this.step = step;
-        this.discard = discard;
-    }
-
-    /** Begin; the caller has the turn. */
-    static <T> CompletableFuture<T> begin(Descriptor socket, int direction, Semaphore turn, Executor executor,
-            Step<T> step, Discard<T> discard) {
-        Operation<T> operation = new Operation<>(socket, direction, turn, executor, step, discard);
-        operation.run(socket.isQuiet(direction));
-        return operation;
-    }
-
+    /** On the poller's thread, to go on; then on the executor, to tell how it ended. */
     @Override
     public void run() {
-        run(false);
+        if (outcome == null && problem == null) {
+            run(true);
+        } else {
+            tell();
+        }
     }
 
-    private void run(boolean isQuiet) {
-        boolean tries = !isQuiet;
-        T outcome = null;
-        Throwable problem = null;
-        while (outcome == null && problem == null) {
+    private void run(boolean tries) {
+        Descriptor socket = side.socket;
+        boolean isPromising = tries;
+        T found = null;
+        Throwable thrown = null;
+        while (found == null && thrown == null) {
             if (isDone()) {
                 end();
                 return;
@@ -68,11 +65,11 @@ final class Operation<T> extends CompletableFuture<T> implements Runnable {
                 if (fd == 0) {
                     throw new AsynchronousCloseException();
                 }
-                outcome = tries ? step.run(fd) : null;
-                tries = true;
-                if (outcome == null) {
+                found = isPromising ? attempt(fd) : null;
+                isPromising = true;
+                if (found == null) {
                     hasWaited = true;
-                    if (socket.await(direction, this)) {
+                    if (socket.await(side.direction, this)) {
                         if (isDone()) {
                             forget();
                         }
@@ -80,39 +77,37 @@ final class Operation<T> extends CompletableFuture<T> implements Runnable {
                     }
                 }
             } catch (Throwable t) {
-                problem = t;
+                thrown = t;
             } finally {
                 socket.exit(fd);
             }
         }
+        outcome = found;
+        problem = thrown;
         end();
-        settle(outcome, problem);
-    }
-
-    private void end() {
-        step = null;
-        turn.release();
-    }
-
-    private void settle(T outcome, Throwable problem) {
         if (hasWaited) {
-            Background.complete(executor, () -> finish(outcome, problem));
+            Background.complete(side.executor, this);
         } else {
-            finish(outcome, problem);
+            tell();
         }
     }
 
-    private void finish(T outcome, Throwable problem) {
+    private void end() {
+        letGo();
+        side.turn.release();
+    }
+
+    private void tell() {
         if (problem != null) {
             super.completeExceptionally(problem);
         } else if (!super.complete(outcome)) {
-            discard.run(outcome);
+            discard(outcome);
         }
     }
 
     /** Somebody else has completed it: it waits no more, or else its next try sees that. */
     private void forget() {
-        if (socket.forget(direction, this)) {
+        if (side.socket.forget(side.direction, this)) {
             end();
         }
     }

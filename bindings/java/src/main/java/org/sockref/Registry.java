@@ -111,7 +111,7 @@ public final class Registry implements AutoCloseable {
     }
 
     private static int milliseconds(Duration timeout) {
-        return timeout.isNegative() ? -1 : Numbers.milliseconds(timeout);
+        return Objects.requireNonNull(timeout, "timeout").isNegative() ? -1 : Numbers.milliseconds(timeout, "timeout");
     }
 
     /**

@@ -20,15 +20,24 @@ final class SocketOptions {
     private SocketOptions() {
     }
 
-    private static int number(Set<SocketOption<?>> supported, SocketOption<?> option) {
-        if (!supported.contains(Objects.requireNonNull(option, "option"))) {
+    /** Said of a closed channel as well. */
+    static void require(Set<SocketOption<?>> supported, SocketOption<?> option) {
+        if (!supported.contains(Objects.requireNonNull(option, "name"))) {
             throw new UnsupportedOperationException(option + " is not supported by this channel");
         }
+    }
+
+    private static int number(Set<SocketOption<?>> supported, SocketOption<?> option) {
+        require(supported, option);
         return BY_NUMBER.indexOf(option);
     }
 
     static <T> T get(int fd, Set<SocketOption<?>> supported, SocketOption<T> option) throws SockrefException {
         int value = SockrefException.checked(Sockets.getOption(fd, number(supported, option)), "getsockopt");
+        if (OF_UNIX.contains(option)) {
+            // The kernel tells twice what was set: the rest is for what it needs itself.
+            value /= 2;
+        }
         return option.type().cast(option.type() == Boolean.class ? (Object) (value != 0) : (Object) value);
     }
 

@@ -506,7 +506,7 @@ public final class SocketReference implements AutoCloseable {
      * @throws SockrefException ESOCKREF_CLOSED if it is not listening here, or was revoked
      */
     public void setMaxConnections(long most) throws SockrefException {
-        Numbers.notNegative(most);
+        Numbers.notNegative(most, "most");
         Handle handle = self.handle();
         long pointer = handle.enter();
         try {

@@ -21,7 +21,6 @@ import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
-import java.util.concurrent.Semaphore;
 import java.util.function.BooleanSupplier;
 
 /**
@@ -41,43 +40,33 @@ import java.util.function.BooleanSupplier;
  * without end needs the forms that end in Async, or a loop.
  * Completing or cancelling a future ends its operation; bytes that it moved before are not put back.
  *
- * <p>Direct buffers are read into and written from where they lie; others are copied once. A channel that was dropped
- * is closed when the collector finds it.
+ * <p>Direct buffers are read into and written from where they lie; others are copied once. One whose arena is closed is
+ * refused with {@link IllegalStateException}; an arena must not be closed while a call or an operation uses its buffer.
+ * That of a future must be one that every thread may use.
+ *
+ * <p>A channel that was dropped is closed when the collector finds it.
  */
 public final class SockrefChannel extends AbstractInterruptibleChannel
         implements ByteChannel, ScatteringByteChannel, GatheringByteChannel, NetworkChannel {
-    /** One direction. */
-    private static final class Side {
-        /** Of a call, or of an operation until it is over: no thread owns it. */
-        final Semaphore turn = new Semaphore(1);
-        /** Written by who has the turn. */
-        volatile long bytes;
-        volatile boolean isShut;
-
-        void count(long moved) {
-            bytes += moved;
-        }
-
-        boolean isBusy() {
-            return turn.availablePermits() == 0;
-        }
-    }
-
     private final Descriptor socket;
-    private final Executor executor;
-    private final Side input = new Side();
-    private final Side output = new Side();
+    private final Side input;
+    private final Side output;
     /** As the one who made the channel knows them; null: as the system does. */
     private final SocketAddress local;
     private final SocketAddress remote;
+    /** Of TCP, whose system knows the peer no more once both sides are ended: as {@link Addresses} reads it. */
+    private final byte[] remoteTold;
     private volatile int timeoutMs;
 
     /** Takes the descriptor. */
     SockrefChannel(int fd, Executor executor, SocketAddress local, SocketAddress remote, Runnable onFree) {
-        this.executor = executor;
         this.local = local;
         this.remote = remote;
         socket = new Descriptor(this, fd, onFree);
+        input = new Side(socket, Readiness.INPUT, executor);
+        output = new Side(socket, Readiness.OUTPUT, executor);
+        boolean isTcp = local == null && remote == null;
+        remoteTold = isTcp ? Sockets.address(fd, true) : null;
     }
 
     /**
@@ -172,21 +161,22 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
         }
     }
 
-    /** A read that waits: how many bytes, or -1 at the end. */
-    private int receive(Descriptor.Attempt attempt) throws IOException {
+    /** A read that waits: how many bytes, or -1 at the end; 0 where there is no room. */
+    private int receive(Descriptor.Attempt attempt, boolean hasRoom) throws IOException {
         input.turn.acquireUninterruptibly();
         try {
             requireOpen();
+            boolean isWanted = hasRoom && !input.isShut();
             int got = 0;
             try {
                 begin();
-                if (!input.isShut) {
+                if (isWanted) {
                     got = socket.run(Readiness.INPUT, attempt, timeoutMs);
                 }
             } finally {
-                end(got > 0);
+                end(!isWanted || got > 0);
             }
-            return received(got);
+            return hasRoom || input.isShut() ? received(got) : 0;
         } finally {
             input.turn.release();
         }
@@ -232,7 +222,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
     }
 
     private void requireOutput() throws ClosedChannelException {
-        if (output.isShut) {
+        if (output.isShut()) {
             throw new ClosedChannelException();
         }
     }
@@ -248,22 +238,20 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      */
     @Override
     public int read(ByteBuffer to) throws IOException {
+        Objects.requireNonNull(to, "to");
+        requireOpen();
         requireWritable(to);
-        if (!to.hasRemaining()) {
-            requireOpen();
-            return 0;
-        }
-        return receive((fd, wait) -> taken(Transfers.receive(fd, to, wait)));
+        return receive((fd, wait) -> taken(Transfers.receive(fd, to, wait)), to.hasRemaining());
     }
 
     private static void requireWritable(ByteBuffer buffer) {
-        if (buffer.isReadOnly()) {
+        if (Objects.requireNonNull(buffer, "to").isReadOnly()) {
             throw new IllegalArgumentException("the buffer is read-only");
         }
     }
 
     int read(byte[] to, int offset, int length) throws IOException {
-        return receive((fd, wait) -> taken(Sockets.receive(fd, to, offset, length, wait)));
+        return receive((fd, wait) -> taken(Sockets.receive(fd, to, offset, length, wait)), length > 0);
     }
 
     /**
@@ -275,7 +263,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      */
     @Override
     public long read(ByteBuffer[] to) throws IOException {
-        return read(to, 0, to.length);
+        return read(Objects.requireNonNull(to, "to"), 0, to.length);
     }
 
     /**
@@ -289,15 +277,13 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      */
     @Override
     public long read(ByteBuffer[] to, int offset, int length) throws IOException {
-        Objects.checkFromIndexSize(offset, length, to.length);
+        Objects.checkFromIndexSize(offset, length, Objects.requireNonNull(to, "to").length);
+        requireOpen();
         for (int i = offset; i < offset + length; i++) {
             requireWritable(to[i]);
         }
-        if (!Transfers.hasRemaining(to, offset, length)) {
-            requireOpen();
-            return 0;
-        }
-        return receive((fd, wait) -> taken(Transfers.receive(fd, to, offset, length, wait)));
+        return receive((fd, wait) -> taken(Transfers.receive(fd, to, offset, length, wait)),
+                Transfers.hasRemaining(to, offset, length));
     }
 
     /**
@@ -313,6 +299,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      */
     @Override
     public int write(ByteBuffer from) throws IOException {
+        Objects.requireNonNull(from, "from");
         return (int) send((fd, wait) -> Transfers.send(fd, from, wait), from::hasRemaining);
     }
 
@@ -329,7 +316,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      */
     @Override
     public long write(ByteBuffer[] from) throws IOException {
-        return write(from, 0, from.length);
+        return write(Objects.requireNonNull(from, "from"), 0, from.length);
     }
 
     /**
@@ -343,9 +330,11 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      */
     @Override
     public long write(ByteBuffer[] from, int offset, int length) throws IOException {
-        Objects.checkFromIndexSize(offset, length, from.length);
+        Objects.checkFromIndexSize(offset, length, Objects.requireNonNull(from, "from").length);
+        for (int i = offset; i < offset + length; i++) {
+            Objects.requireNonNull(from[i], "from");
+        }
         BooleanSupplier isLeft = () -> Transfers.hasRemaining(from, offset, length);
-        isLeft.getAsBoolean();
         return send((fd, wait) -> Transfers.send(fd, from, offset, length, wait), isLeft);
     }
 
@@ -358,10 +347,11 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      */
     public CompletableFuture<Integer> readAsync(ByteBuffer to) {
         try {
-            requireWritable(to);
+            Objects.requireNonNull(to, "to");
             requireOpen();
+            requireWritable(to);
             if (!to.hasRemaining()) {
-                return CompletableFuture.completedFuture(0);
+                return CompletableFuture.completedFuture(input.isShut() ? -1 : 0);
             }
             if (!input.turn.tryAcquire()) {
                 throw new ReadPendingException();
@@ -369,10 +359,13 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
         } catch (Exception e) {
             return CompletableFuture.failedFuture(e);
         }
-        return Operation.begin(socket, Readiness.INPUT, input.turn, executor, fd -> {
-            int got = input.isShut ? 0 : taken(Transfers.receive(fd, to, false));
-            return got == Sockets.EAGAIN ? null : (Integer) received(got);
-        }, late -> { });
+        return new ReadOperation(input, this, to).begin();
+    }
+
+    /** With the turn of input: how many bytes, -1 at the end; null where it would block. */
+    Integer tryRead(int fd, ByteBuffer to) throws IOException {
+        int got = input.isShut() ? 0 : taken(Transfers.receive(fd, to, false));
+        return got == Sockets.EAGAIN ? null : (Integer) received(got);
     }
 
     /**
@@ -382,9 +375,8 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      * @return a future of how many; it fails with {@link WritePendingException} while another write goes on
      */
     public CompletableFuture<Integer> writeAsync(ByteBuffer from) {
-        int first;
         try {
-            first = from.position();
+            Objects.requireNonNull(from, "from");
             requireOpen();
             if (!output.turn.tryAcquire()) {
                 throw new WritePendingException();
@@ -392,17 +384,20 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
         } catch (Exception e) {
             return CompletableFuture.failedFuture(e);
         }
-        return Operation.begin(socket, Readiness.OUTPUT, output.turn, executor, fd -> {
-            requireOutput();
-            while (from.hasRemaining()) {
-                int sent = Transfers.send(fd, from, false);
-                if (sent == Sockets.EAGAIN) {
-                    return null;
-                }
-                output.count(SockrefException.checked(sent, "send"));
+        return new WriteOperation(output, this, from).begin();
+    }
+
+    /** With the turn of output: whether nothing is left. */
+    boolean tryWrite(int fd, ByteBuffer from) throws IOException {
+        requireOutput();
+        while (from.hasRemaining()) {
+            int sent = Transfers.send(fd, from, false);
+            if (sent == Sockets.EAGAIN) {
+                return false;
             }
-            return from.position() - first;
-        }, late -> { });
+            output.count(SockrefException.checked(sent, "send"));
+        }
+        return true;
     }
 
     /**
@@ -424,14 +419,15 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
     }
 
     int available() throws IOException {
-        return SockrefException.checked(socket.use(Sockets::available), "ioctl");
+        int there = SockrefException.checked(socket.use(Sockets::available), "ioctl");
+        return input.isShut() ? 0 : there;
     }
 
     /**
      * Read no more: reads answer -1, also those that wait.
      *
      * @return this
-     * @throws IOException if the channel is closed, or the peer has closed it
+     * @throws IOException if the channel is closed
      */
     public SockrefChannel shutdownInput() throws IOException {
         return shutdown(input, true);
@@ -441,17 +437,20 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      * Send no more: the peer sees the end, and what it sends still comes.
      *
      * @return this
-     * @throws IOException if the channel is closed, or the peer has closed it
+     * @throws IOException if the channel is closed
      */
     public SockrefChannel shutdownOutput() throws IOException {
         return shutdown(output, false);
     }
 
     private SockrefChannel shutdown(Side side, boolean isInput) throws IOException {
-        if (!side.isShut) {
-            SockrefException.checked(socket.use(fd -> Sockets.shutdown(fd, isInput, !isInput)), "shutdown");
-            side.isShut = true;
-            socket.wake();
+        requireOpen();
+        if (!side.isShut()) {
+            int result = socket.use(fd -> Sockets.shutdown(fd, isInput, !isInput));
+            if (result != Sockets.ENOTCONN) { // which the system says where both sides are ended already
+                SockrefException.checked(result, "shutdown");
+            }
+            side.setShut();
         }
         return this;
     }
@@ -488,7 +487,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      * @return this
      */
     public SockrefChannel setTimeout(Duration timeout) {
-        timeoutMs = Numbers.milliseconds(timeout);
+        timeoutMs = Numbers.milliseconds(timeout, "timeout");
         return this;
     }
 
@@ -502,7 +501,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      * @throws IOException if the channel is closed, or the system refused
      */
     public SockrefChannel setKeepAlive(boolean on, Duration delay) throws IOException {
-        int seconds = (int) Math.min((Numbers.milliseconds(delay) + 999L) / 1000, Short.MAX_VALUE);
+        int seconds = (int) Math.min((Numbers.milliseconds(delay, "delay") + 999L) / 1000, Short.MAX_VALUE);
         setOption(java.net.StandardSocketOptions.SO_KEEPALIVE, on);
         if (seconds > 0) {
             socket.use(fd -> {
@@ -533,6 +532,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      */
     @Override
     public <T> SockrefChannel setOption(SocketOption<T> name, T value) throws IOException {
+        SocketOptions.require(supportedOptions(), name);
         return socket.use(fd -> {
             SocketOptions.set(fd, supported(fd), name, value);
             return this;
@@ -549,6 +549,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      */
     @Override
     public <T> T getOption(SocketOption<T> name) throws IOException {
+        SocketOptions.require(supportedOptions(), name);
         return socket.use(fd -> SocketOptions.get(fd, supported(fd), name));
     }
 
@@ -589,7 +590,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      * Tell the peer's end, as {@link #getLocalAddress}.
      *
      * @return the address
-     * @throws IOException if the channel is closed, or the peer has closed it and the system no longer knows
+     * @throws IOException if the channel is closed, or was reset before it was accepted
      */
     public SocketAddress getRemoteAddress() throws IOException {
         return address(remote, true);
@@ -597,11 +598,14 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
 
     private SocketAddress address(SocketAddress known, boolean isRemote) throws IOException {
         return socket.use(fd -> {
-            byte[] told = known == null ? Sockets.address(fd, isRemote) : null;
-            if (known == null && told == null) {
+            if (known != null) {
+                return known;
+            }
+            byte[] told = isRemote && remoteTold != null ? remoteTold : Sockets.address(fd, isRemote);
+            if (told == null) {
                 throw SockrefException.ofCall(Sockets.ENOTCONN, isRemote ? "getpeername" : "getsockname");
             }
-            return known != null ? known : Addresses.decode(told);
+            return Addresses.decode(told);
         });
     }
 
@@ -628,7 +632,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      * @return the number
      */
     public long bytesRead() {
-        return input.bytes;
+        return input.bytes();
     }
 
     /**
@@ -637,7 +641,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      * @return the number
      */
     public long bytesWritten() {
-        return output.bytes;
+        return output.bytes();
     }
 
     /**

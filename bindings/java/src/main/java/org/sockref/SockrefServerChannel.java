@@ -11,11 +11,10 @@ import java.nio.channels.ClosedChannelException;
 import java.nio.channels.NetworkChannel;
 import java.nio.channels.spi.AbstractInterruptibleChannel;
 import java.nio.file.Path;
+import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.Executor;
-import java.util.concurrent.Semaphore;
 
 /**
  * A listener whose connections are accepted one by one. Its life is a reference: while the channel is open the name
@@ -41,18 +40,19 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
     /** Wakes who waits in poll(): an eventfd. */
     private final int bell;
     private final CountDownLatch freed;
-    private final Executor executor;
     private final Accepted accepted;
-    private final Semaphore turn = new Semaphore(1);
+    private final Side input;
+    /** Of a name that is a path; null of TCP. */
+    private final SocketAddress unix;
     private volatile boolean isBound;
     private volatile boolean dropsExcess;
     private volatile long dropped;
 
     /** Takes everything. */
-    private SockrefServerChannel(SocketReference reference, int own, int bell, Options options) {
+    private SockrefServerChannel(SocketReference reference, SocketAddress unix, int own, int bell, Options options) {
         this.reference = reference;
+        this.unix = unix;
         this.bell = bell;
-        executor = options.executor() == null ? Background.defaultExecutor() : options.executor();
         accepted = new Accepted(this, options.maxConnections());
         CountDownLatch latch = new CountDownLatch(1);
         freed = latch;
@@ -60,6 +60,8 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
             Sockets.close(bell);
             latch.countDown();
         });
+        input = new Side(socket, Readiness.INPUT,
+                options.executor() == null ? Background.defaultExecutor() : options.executor());
     }
 
     /** Takes the reference, also when it throws. */
@@ -76,7 +78,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
             reference.close();
             throw e;
         }
-        SockrefServerChannel channel = new SockrefServerChannel(reference, own, bell, options);
+        SockrefServerChannel channel = new SockrefServerChannel(reference, unixAddress(reference), own, bell, options);
         try {
             reference.onEvent(event -> channel.follow());
             channel.follow();
@@ -153,7 +155,11 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
      * @throws SockrefException ESOCKREF_CLOSED if it is closed, or its name was revoked; ESOCKREF_LIMIT
      */
     public static SockrefServerChannel of(SocketReference reference) throws SockrefException {
-        return make(reference.dup(), Options.NONE);
+        return make(Objects.requireNonNull(reference, "reference").dup(), Options.NONE);
+    }
+
+    private static SocketAddress unixAddress(SocketReference reference) {
+        return reference.path().startsWith("tcp:") ? null : Addresses.unix(reference.pathBytes());
     }
 
     /** Something happened to the name: have our number lead to its socket, if it is here. On any thread. */
@@ -178,7 +184,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
     }
 
     /** One try; null where there is nothing to accept, or no room for it. */
-    private SockrefChannel tryAccept(int fd) throws IOException {
+    SockrefChannel tryAccept(int fd) throws IOException {
         while (true) {
             boolean isFull = accepted.isFull();
             if (!isBound || isFull && !dropsExcess) {
@@ -208,12 +214,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
 
     private SockrefChannel connection(int fd) {
         accepted.add();
-        return new SockrefChannel(fd, executor, unixAddress(), null, accepted::remove);
-    }
-
-    /** The address of a name that is a path; null of TCP. */
-    private SocketAddress unixAddress() {
-        return reference.path().startsWith("tcp:") ? null : Addresses.unix(reference.pathBytes());
+        return new SockrefChannel(fd, input.executor, unix, null, accepted::remove);
     }
 
     /**
@@ -224,7 +225,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
      * @throws IOException as the class says
      */
     public SockrefChannel accept() throws IOException {
-        turn.acquireUninterruptibly();
+        input.turn.acquireUninterruptibly();
         SockrefChannel connection = null;
         try {
             requireOpen();
@@ -241,7 +242,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
             }
             throw t;
         } finally {
-            turn.release();
+            input.turn.release();
         }
     }
 
@@ -281,19 +282,13 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
     public CompletableFuture<SockrefChannel> acceptAsync() {
         try {
             requireOpen();
-            if (!turn.tryAcquire()) {
+            if (!input.turn.tryAcquire()) {
                 throw new AcceptPendingException();
             }
         } catch (Exception e) {
             return CompletableFuture.failedFuture(e);
         }
-        return Operation.begin(socket, Readiness.INPUT, turn, executor, this::tryAccept, late -> {
-            try {
-                late.close();
-            } catch (IOException e) {
-                EventLoop.report(e);
-            }
-        });
+        return new AcceptOperation(input, this).begin();
     }
 
     private void requireOpen() throws ClosedChannelException {
@@ -332,7 +327,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
      */
     public CompletableFuture<Void> shutdown() throws IOException {
         close();
-        return accepted.end().thenApplyAsync(nothing -> nothing, executor);
+        return accepted.end().thenApplyAsync(nothing -> nothing, input.executor);
     }
 
     /**
@@ -371,7 +366,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
      * @return this
      */
     public SockrefServerChannel setMaxConnections(long most, boolean drop) {
-        Numbers.notNegative(most);
+        Numbers.notNegative(most, "most");
         dropsExcess = drop;
         accepted.setMost(most);
         lookAgain();
@@ -395,7 +390,6 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
      */
     @Override
     public SocketAddress getLocalAddress() throws IOException {
-        SocketAddress unix = unixAddress();
         return socket.use(fd -> {
             byte[] told = unix == null ? Sockets.address(fd, false) : null;
             return told == null ? unix : (InetSocketAddress) Addresses.decode(told);
@@ -425,6 +419,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
      */
     @Override
     public <T> SockrefServerChannel setOption(SocketOption<T> name, T value) throws IOException {
+        SocketOptions.require(supportedOptions(), name);
         return socket.use(fd -> {
             SocketOptions.set(fd, supportedOptions(), name, value);
             return this;
@@ -441,6 +436,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
      */
     @Override
     public <T> T getOption(SocketOption<T> name) throws IOException {
+        SocketOptions.require(supportedOptions(), name);
         return socket.use(fd -> SocketOptions.get(fd, supportedOptions(), name));
     }
 

@@ -1,5 +1,6 @@
 package org.sockref;
 
+import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
 
@@ -38,7 +39,7 @@ final class StartOperation {
 
     private void start(byte[] path, Options options) throws SockrefException {
         EventLoop loop = EventLoop.get();
-        try (NativeOptions nativeOptions = Options.toNative(options)) {
+        try (NativeOptions nativeOptions = Options.toNative(Objects.requireNonNull(options, "options"))) {
             long pointer = Registry.enter(registry);
             try {
                 long mine = Shim.startNew(this);

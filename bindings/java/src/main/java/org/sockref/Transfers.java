@@ -14,9 +14,22 @@ final class Transfers {
     private Transfers() {
     }
 
+    /**
+     * A direct buffer whose memory is there for this thread. That of an arena may not be, which only an access tells:
+     * C would take the address all the same.
+     *
+     * @throws IllegalStateException if the arena is closed; or is another thread's, as WrongThreadException
+     */
+    static ByteBuffer checked(ByteBuffer direct) {
+        if (direct.hasRemaining()) {
+            direct.get(direct.position());
+        }
+        return direct;
+    }
+
     static long receive(int fd, ByteBuffer to, boolean wait) {
         int position = to.position();
-        long got = to.isDirect() ? Sockets.receiveDirect(fd, to, position, to.remaining(), wait)
+        long got = to.isDirect() ? Sockets.receiveDirect(fd, checked(to), position, to.remaining(), wait)
                 : Sockets.receive(fd, to.array(), to.arrayOffset() + position, to.remaining(), wait);
         if (got > 0) {
             to.position(position + (int) got);
@@ -28,7 +41,7 @@ final class Transfers {
         int position = from.position();
         int moved;
         if (from.isDirect()) {
-            moved = Sockets.sendDirect(fd, from, position, from.remaining(), wait);
+            moved = Sockets.sendDirect(fd, checked(from), position, from.remaining(), wait);
         } else if (from.hasArray()) {
             moved = Sockets.send(fd, from.array(), from.arrayOffset() + position, from.remaining(), wait);
         } else {
@@ -105,7 +118,7 @@ final class Transfers {
         private void set(int index, ByteBuffer buffer) {
             lengths[index] = buffer.remaining();
             if (buffer.isDirect()) {
-                buffers[index] = buffer;
+                buffers[index] = checked(buffer);
                 offsets[index] = buffer.position();
             } else if (buffer.hasArray()) {
                 arrays[index] = buffer.array();

@@ -14,7 +14,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
@@ -253,19 +252,26 @@ class ChannelSignsTest extends ChannelScene {
     /** The future is cancelled between a try and the wait that follows it: nobody may be left to wait. */
     @Test
     void cancellingDuringATryFreesTheTurn() throws Exception {
-        Semaphore turn = new Semaphore(0);
         AtomicInteger tries = new AtomicInteger();
-        AtomicReference<CompletableFuture<Integer>> future = new AtomicReference<>();
         Descriptor socket = new Descriptor(this, Sockets.bellNew(), () -> { });
-        future.set(Operation.begin(socket, Readiness.INPUT, turn, Runnable::run, fd -> {
-            if (tries.incrementAndGet() == 2) {
-                future.get().cancel(false);
+        Side side = new Side(socket, Readiness.INPUT, Runnable::run);
+        assertTrue(side.turn.tryAcquire());
+        new Operation<Integer>(side) {
+            @Override
+            Integer attempt(int fd) {
+                if (tries.incrementAndGet() == 2) {
+                    cancel(false);
+                }
+                return null;
             }
-            return null;
-        }, late -> { }));
+
+            @Override
+            void letGo() {
+            }
+        }.begin();
         socket.wake();
         assertEquals(2, tries.get());
-        assertTrue(turn.tryAcquire());
+        assertTrue(side.turn.tryAcquire());
         socket.close(fd -> { });
     }
 }

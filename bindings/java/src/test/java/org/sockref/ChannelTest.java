@@ -123,6 +123,20 @@ class ChannelTest extends ChannelScene {
         }
     }
 
+    /** Beyond what one system call takes as well. */
+    @Test
+    void aMissingBufferIsFoundBeforeAnythingIsWritten() throws Exception {
+        try (Pair pair = new Pair()) {
+            ByteBuffer[] from = new ByteBuffer[200];
+            for (int i = 0; i < from.length - 1; i++) {
+                from[i] = ByteBuffer.allocate(10);
+            }
+            assertThrows(NullPointerException.class, () -> pair.channel.write(from));
+            assertEquals(0, pair.channel.bytesWritten());
+            assertEquals(10, from[0].remaining());
+        }
+    }
+
     /** More than the system takes at once, in buffers of every kind. */
     @Test
     void muchIsGathered() throws Exception {
@@ -167,6 +181,25 @@ class ChannelTest extends ChannelScene {
             assertEquals(-1, pair.channel.read(ByteBuffer.allocate(1)));
             pair.channel.write(ByteBuffer.wrap(everyByte()));
             assertArrayEquals(everyByte(), receive(pair.peer, 256));
+        }
+    }
+
+    @Test
+    void nothingComesOfAnInputThatIsShut() throws Exception {
+        try (Pair pair = new Pair()) {
+            send(pair.peer, everyByte());
+            InputStream input = pair.channel.inputStream();
+            assertEquals(256, input.available());
+            assertEquals(0, pair.channel.read(ByteBuffer.allocate(0)));
+            pair.channel.shutdownInput();
+            assertEquals(0, input.available());
+            assertEquals(-1, input.read());
+            assertEquals(-1, pair.channel.read(ByteBuffer.allocate(0)));
+            assertEquals(-1, pair.channel.read(new ByteBuffer[0]));
+            assertEquals(-1, get(pair.channel.readAsync(ByteBuffer.allocate(0)), "the read"));
+            pair.channel.shutdownOutput().close();
+            assertThrows(ClosedChannelException.class, pair.channel::shutdownInput);
+            assertThrows(ClosedChannelException.class, pair.channel::shutdownOutput);
         }
     }
 
