@@ -9,13 +9,18 @@ import java.util.concurrent.RejectedExecutionException;
 
 /** Daemon threads for calls that wait, and how futures are completed. */
 final class Background {
-    private static final ExecutorService WAITERS = Executors.newCachedThreadPool(task -> {
-        Thread thread = new Thread(null, task, "sockref-waiter");
-        thread.setDaemon(true);
-        return thread;
-    });
+    private static final ExecutorService WAITERS = Executors.newCachedThreadPool(
+            task -> daemon(task, "sockref-waiter"));
 
     private Background() {
+    }
+
+    /** A thread of ours, which keeps nothing of the one that happened to need it first. */
+    static Thread daemon(Runnable body, String name) {
+        Thread thread = new Thread(null, body, name, 0, false);
+        thread.setDaemon(true);
+        thread.setContextClassLoader(Background.class.getClassLoader());
+        return thread;
     }
 
     /** The common pool, or what CompletableFuture takes where that has no parallelism. */

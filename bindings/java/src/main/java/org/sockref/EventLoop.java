@@ -23,9 +23,7 @@ final class EventLoop implements Runnable {
 
     private EventLoop() throws SockrefException {
         pointer = Shim.loopNew();
-        thread = new Thread(null, this, "sockref-loop");
-        thread.setDaemon(true);
-        thread.setContextClassLoader(EventLoop.class.getClassLoader());
+        thread = Background.daemon(this, "sockref-loop");
     }
 
     private static ByteBuffer makeBuffer() {

@@ -36,10 +36,7 @@ final class Poller {
     private static synchronized Poller start() throws SockrefException {
         if (ofFutures == null) {
             Poller poller = new Poller();
-            Thread thread = new Thread(null, poller::runInSystem, "sockref-poller");
-            thread.setDaemon(true);
-            thread.setContextClassLoader(Poller.class.getClassLoader());
-            thread.start();
+            Background.daemon(poller::runInSystem, "sockref-poller").start();
             ofFutures = poller;
         }
         return ofFutures;

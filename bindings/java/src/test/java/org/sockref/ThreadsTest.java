@@ -1,6 +1,8 @@
 package org.sockref;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.channels.SocketChannel;
 import java.nio.file.Path;
@@ -12,6 +14,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 
@@ -132,5 +135,25 @@ class ThreadsTest extends Scene {
         assertEquals(1, loops);
         assertEquals(true, Thread.getAllStackTraces().size() <= before + 2);
         references.forEach(SocketReference::close);
+    }
+
+    /** What the first caller had would else be kept, and its class loader, for as long as the VM runs. */
+    @Test
+    void threadsOfOursInheritNothing() throws Exception {
+        InheritableThreadLocal<String> local = new InheritableThreadLocal<>();
+        local.set("the caller's");
+        Thread caller = Thread.currentThread();
+        ClassLoader own = caller.getContextClassLoader();
+        caller.setContextClassLoader(new ClassLoader(own) { });
+        try {
+            CompletableFuture<String> seen = new CompletableFuture<>();
+            Thread thread = Background.daemon(() -> seen.complete(String.valueOf(local.get())), "sockref-test");
+            thread.start();
+            assertEquals("null", seen.get(LONG.toSeconds(), TimeUnit.SECONDS));
+            assertTrue(thread.isDaemon());
+            assertSame(Background.class.getClassLoader(), thread.getContextClassLoader());
+        } finally {
+            caller.setContextClassLoader(own);
+        }
     }
 }
