@@ -77,6 +77,10 @@ def sockets_in(directory: Path) -> list[str]:
     return [found for found in left_in(directory) if not found.endswith((".srlock", ".srctl"))]
 
 
+def is_empty(directory: Path) -> None:
+    until(lambda: os.listdir(directory) == [], f"the end of {os.listdir(directory)}")
+
+
 def dial(path: Path | str | bytes) -> socket.socket:
     client = socket.socket(socket.AF_UNIX)
     client.settimeout(LIMIT)

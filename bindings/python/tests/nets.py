@@ -94,6 +94,10 @@ NETS: dict[str, Callable[[], Net]] = {
 }
 
 
+def port_of(server: Any) -> int:
+    return int(server.sockets[0].getsockname()[1])
+
+
 class Recorder(asyncio.Protocol):
     """Notes what is called; adjacent data is joined, for nobody promises where it is cut."""
 
