@@ -44,6 +44,7 @@
 %insert(header) "python_handlers.c"
 %insert(header) "python_connection.c"
 %insert(header) "python_protocol.c"
+%insert(header) "python_send.c"
 %insert(header) "python_extra.c"
 %insert(header) "python_transport.c"
 %insert(header) "python_endpoint.c"

@@ -35,7 +35,7 @@ static PyObject *connection_write(PyObject *object, PyObject *data)
     sockref_conn *conn = on_loop_thread(object);
     int status;
 
-    if (!conn || !write_object(conn, data, true, &status))
+    if (!conn || !write_object(conn, data, &status))
         return NULL;
     if (status < 0) {
         raise_status(status);

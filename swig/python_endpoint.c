@@ -196,6 +196,14 @@ static void on_endpoint_stop(void *user)
     endpoint_free(endpoint);
 }
 
+static bool read_endpoint_options(PyObject *options, sockref_conn_options *out_options)
+{
+    if (!read_conn_options(options, out_options))
+        return false;
+    out_options->high_water = MARKED_FROM;
+    return true;
+}
+
 static sockref_handlers endpoint_table(const sockref_conn_options *options, bool descriptors)
 {
     sockref_handlers table = {
@@ -226,7 +234,7 @@ static PyObject *serve_transports(struct pin *pin, PyObject *loop, PyObject *hos
     struct endpoint *endpoint;
     int status;
 
-    if (!ref || !read_conn_options(options, &begin))
+    if (!ref || !read_endpoint_options(options, &begin))
         return NULL;
     endpoint = endpoint_new(loop, host, factory, NULL);
     if (!endpoint)
@@ -284,7 +292,7 @@ static PyObject *connect_transport(const char *name, PyObject *loop, PyObject *h
     PyObject *self;
     int status;
 
-    if (!read_connect_options(connect_options, &how) || !read_conn_options(options, &begin))
+    if (!read_connect_options(connect_options, &how) || !read_endpoint_options(options, &begin))
         return NULL;
     endpoint = endpoint_new(loop, host, factory, name);
     self = endpoint ? connecting_transport(endpoint) : NULL;
@@ -312,7 +320,7 @@ static PyObject *adopt_transport(int fd, PyObject *loop, PyObject *host, PyObjec
     PyObject *self;
     int status;
 
-    if (!read_conn_options(options, &begin))
+    if (!read_endpoint_options(options, &begin))
         return NULL;
     endpoint = endpoint_new(loop, host, factory, NULL);
     self = endpoint ? connecting_transport(endpoint) : NULL;

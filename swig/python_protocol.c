@@ -15,21 +15,24 @@ enum {
     WRITING_PAUSED = 1 << 3, /* resume_writing() is owed */
     EOF_WRITTEN = 1 << 4,    /* by write_eof() */
     EOF_SENT = 1 << 5,       /* the system knows */
-    MARKED = 1 << 6,         /* on_mark comes when what is queued now is written */
-    LARGE_READS = 1 << 7     /* the last read was large */
+    LARGE_READS = 1 << 6     /* the last read was large */
 };
 
-enum { HIGH_WATER = 1 << 16 };
+/* The limits that asyncio begins with; and with how much is queued the library says that it is full: by them, where
+ * marks are wanted. */
+enum { HIGH_WATER = 1 << 16, LOW_WATER = HIGH_WATER / 4, MARKED_FROM = HIGH_WATER - LOW_WATER * 9 / 8 - 1 };
 
 /* What each read and write looks at comes first, so that it lies in few cache lines. */
 struct transport {
     sockref_conn *conn; /* NULL when it is over */
     struct loop_state *state;
     unsigned flags;
+    unsigned marks; /* those that on_mark has not met yet */
     PyObject *context;
     PyObject *received;   /* data_received of the protocol, or buffer_updated */
     PyObject *get_buffer; /* of a BufferedProtocol; else NULL */
     size_t high_water, low_water;
+    size_t unmarked; /* bytes written after the last mark */
     PyObject *protocol;
     PyObject *host;  /* the asyncio loop */
     PyObject *extra; /* what get_extra_info() has found: a dict, or NULL */
@@ -62,7 +65,7 @@ static PyObject *transport_new(struct loop_state *state, PyObject *host, PyObjec
     transport->host = Py_NewRef(host);
     transport->context = Py_NewRef(context);
     transport->high_water = HIGH_WATER;
-    transport->low_water = HIGH_WATER / 4;
+    transport->low_water = LOW_WATER;
     return self;
 }
 
@@ -328,93 +331,4 @@ static void lose(PyObject *self)
     Py_CLEAR(transport->received);
     Py_CLEAR(transport->get_buffer);
     Py_CLEAR(transport->error);
-}
-
-static void on_mark(int status, void *user);
-
-/* Have on_mark called when what is queued now is written. */
-static void mark(PyObject *self)
-{
-    struct transport *transport = transport_of(self);
-
-    if (transport->flags & MARKED)
-        return;
-    if (sockref_conn_write_own(transport->conn, NULL, 0, on_mark, self) >= 0) {
-        transport->flags |= MARKED;
-        Py_INCREF(self);
-    }
-}
-
-static size_t queued_of(const struct transport *transport)
-{
-    uint64_t queued;
-
-    sockref_conn_bytes(transport->conn, NULL, NULL, &queued);
-    return (size_t)queued;
-}
-
-static void send_eof(PyObject *self)
-{
-    struct transport *transport = transport_of(self);
-
-    if (queued_of(transport)) {
-        mark(self);
-        return;
-    }
-    transport->flags |= EOF_SENT;
-    (void)shutdown(sockref_conn_fd(transport->conn), SHUT_WR); /* a peer that is gone is told by the next read */
-}
-
-static void tell_resume(PyObject *self)
-{
-    PyObject *result = call_protocol(transport_of(self), "resume_writing", NULL);
-    PyObject *error = result ? NULL : tell_failure(self, "protocol.resume_writing() failed");
-
-    Py_XDECREF(result);
-    Py_XDECREF(error);
-}
-
-/* Inside a call of the program, which has its context, and is given what ends the program: then false is returned. */
-static bool tell_pause(PyObject *self)
-{
-    PyObject *result = PyObject_CallMethod(transport_of(self)->protocol, "pause_writing", NULL);
-    PyObject *error;
-
-    if (!result && ends_program())
-        return false;
-    error = result ? NULL : tell_failure(self, "protocol.pause_writing() failed");
-    Py_XDECREF(result);
-    Py_XDECREF(error);
-    return true;
-}
-
-static void on_mark(int status, void *user)
-{
-    PyObject *self = user;
-    struct transport *transport = transport_of(self);
-
-    transport->flags &= ~(unsigned)MARKED;
-    if (status >= 0 && may_call(transport) && transport->protocol) {
-        if ((transport->flags & WRITING_PAUSED) && queued_of(transport) <= transport->low_water) {
-            transport->flags &= ~(unsigned)WRITING_PAUSED;
-            tell_resume(self);
-        }
-        if ((transport->flags & EOF_WRITTEN) && !(transport->flags & EOF_SENT))
-            send_eof(self);
-        else if (transport->flags & WRITING_PAUSED)
-            mark(self);
-    }
-    Py_DECREF(self);
-}
-
-/* Returns false with an exception that ends the program. */
-static bool pause_if_full(PyObject *self)
-{
-    struct transport *transport = transport_of(self);
-
-    if ((transport->flags & (WRITING_PAUSED | CLOSING)) || queued_of(transport) <= transport->high_water)
-        return true;
-    transport->flags |= WRITING_PAUSED;
-    mark(self);
-    return tell_pause(self);
 }

@@ -38,7 +38,7 @@ static void look_for_failure(struct transport *transport)
 {
     sockref_conn_details found = {.size = sizeof(found)};
 
-    if (queued_of(transport) <= HIGH_WATER && sockref_conn_info(transport->conn, &found) == 0 &&
+    if (queued_of(transport) <= MARKED_FROM && sockref_conn_info(transport->conn, &found) == 0 &&
         found.state == SOCKREF_CONN_CLOSED)
         transport->flags |= CLOSING;
 }
@@ -47,7 +47,7 @@ static PyObject *write_checked(PyObject *self, struct transport *transport, PyOb
 {
     int status;
 
-    if (!write_object(transport->conn, data, false, &status))
+    if (!write_any(self, data, &status))
         return NULL;
     if (status < 0 && status != SOCKREF_ECLOSED) {
         raise_status(status);
@@ -55,7 +55,7 @@ static PyObject *write_checked(PyObject *self, struct transport *transport, PyOb
     }
     if (status == SOCKREF_WRITE_FULL)
         look_for_failure(transport);
-    if ((status == SOCKREF_WRITE_FULL || transport->high_water < HIGH_WATER) && !pause_if_full(self))
+    if ((status == SOCKREF_WRITE_FULL || marked_from(transport) < MARKED_FROM) && !pause_if_full(self))
         return NULL; /* less is queued else */
     Py_RETURN_NONE;
 }

@@ -39,11 +39,9 @@ static int write_without_limit(sockref_conn *conn, PyObject *bytes, const char *
     return status;
 }
 
-/*
- * Write any bytes-like object. Returns false with a TypeError or BufferError for anything else; else out_status is
- * that of sockref_conn_write().
- */
-static bool write_object(sockref_conn *conn, PyObject *object, bool has_limit, int *out_status)
+/* Write any bytes-like object. Returns false with a TypeError or BufferError for anything else; else out_status is
+ * that of sockref_conn_write(). */
+static bool write_object(sockref_conn *conn, PyObject *object, int *out_status)
 {
     Py_ssize_t length;
     Py_buffer view;
@@ -58,11 +56,9 @@ static bool write_object(sockref_conn *conn, PyObject *object, bool has_limit, i
     }
     if (PyBytes_AsStringAndSize(object, &data, &length) < 0)
         return false;
-    if (length < LARGE_WRITE || (has_limit && length < HUGE_WRITE))
+    if (length < HUGE_WRITE)
         *out_status = sockref_conn_write(conn, data, (size_t)length);
-    else if (has_limit)
-        *out_status = write_kept(conn, object, data, (size_t)length);
     else
-        *out_status = write_without_limit(conn, object, data, (size_t)length);
+        *out_status = write_kept(conn, object, data, (size_t)length);
     return true;
 }
