@@ -15,6 +15,8 @@ AC_DEFUN([SOCKREF_BINDING], [
     AS_IF([test "x$enable_$1" = xno], [SOCKREF_LEAVE_OUT([$1], [--disable-$1])])
     AS_IF([test "x$enable_sanitize" != xno],
         [SOCKREF_LEAVE_OUT([$1], [--enable-sanitize builds the C library alone])])
+    AS_IF([test "x$enable_shared" = xno],
+        [SOCKREF_LEAVE_OUT([$1], [--disable-shared: each binding loads the shared library])])
     AS_IF([test ! -f "$srcdir/swig/$1.i"], [SOCKREF_LEAVE_OUT([$1], [swig/$1.i is missing])])
     AS_IF([test "x$with_$1" = xyes && test -z "$SWIG" && test ! -f "$srcdir/swig/generated/$1.stamp"],
         [SOCKREF_LEAVE_OUT([$1],
