@@ -112,6 +112,7 @@ test_headers = \
 	tests/integration/util.h \
 	tests/integration/waiting.h \
 	tests/unit/conn-model.h \
+	tests/unit/fault-scenarios.h \
 	tests/unit/fuzz.h \
 	tests/unit/net-records.h \
 	tests/unit/test-accepted-helpers.h \
@@ -188,6 +189,7 @@ exchange: all
 EXTRA_DIST += tests/exchange/run tests/exchange/agent.js tests/exchange/agent.py tests/exchange/Agent.java \
 	tests/exchange/crc32.js
 
+tests_unit_test_faults_SOURCES = tests/unit/test-faults.c tests/unit/fault-scenarios.c
 tests_unit_test_conn_script_SOURCES = tests/unit/test-conn-script.c tests/unit/conn-calls.c \
 	tests/unit/conn-model.c tests/unit/fuzz.c
 tests_unit_test_net_script_SOURCES = tests/unit/test-net-script.c tests/unit/net-records.c tests/unit/fuzz.c
