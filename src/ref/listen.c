@@ -19,14 +19,27 @@
 
 #include <time.h>
 
+/* Whether a spelling leads elsewhere than to the entry that was known by it: the directory is
+ * another one now; or, where it did not exist before, another entry has the place already. */
+static bool leads_elsewhere(sockref_registry *self, const sockref *entry,
+                            const struct sr_name *name) SR_REQUIRES(self->mutex)
+{
+    const struct sr_entry_rest *rest = entry->rest;
+
+    if (!name->has_place)
+        return false;
+    if (rest->has_place)
+        return rest->device != name->device || rest->inode != name->inode;
+    return sr_names_find_place(self, name) != NULL;
+}
+
 /* The entry of the name, with the directory's identity of this moment. */
 static sockref *find(sockref_registry *self, struct sr_attempt *attempt) SR_REQUIRES(self->mutex)
 {
     struct sr_name *name = &attempt->name;
     sockref *entry = sr_names_find_key(self, name);
 
-    if (entry && name->has_place && entry->rest->has_place &&
-        (entry->rest->device != name->device || entry->rest->inode != name->inode)) {
+    if (entry && leads_elsewhere(self, entry, name)) {
         sr_names_drop_key(self, entry, name);
         entry = NULL;
     }
@@ -108,6 +121,9 @@ static int begin(sockref_registry *self, struct sr_attempt *attempt, sockref **o
         atomic_fetch_add(&self->active, 1);
         return 0;
     case SR_NAMED:
+        if (attempt->name.has_place && !entry->rest->has_place &&
+            (status = sr_names_set_place(self, entry, &attempt->name)) < 0)
+            return status;
         do {
             if (sr_word_count(word) == 0)
                 return park(self, attempt, entry);
@@ -176,8 +192,6 @@ static int publish(struct sr_attempt *attempt, sockref *entry, struct sr_life *l
     status = prepare_delay(attempt, entry);
     if (status == 0 && atomic_load(&self->is_barred))
         status = refuse_barred(attempt);
-    if (status == 0 && attempt->name.has_place && !entry->rest->has_place)
-        status = sr_names_set_place(self, entry, &attempt->name);
     if (status == 0) {
         word = atomic_load(&entry->word);
         if (sr_word_state(word) == SR_FRESH)

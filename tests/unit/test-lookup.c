@@ -176,6 +176,27 @@ START_TEST(a_spelling_follows_its_directory)
 }
 END_TEST
 
+/* It was counted when there was no directory yet. */
+START_TEST(a_spelling_from_before_its_directory_leads_to_the_name)
+{
+    sockref *early = name_it(harness_at("d/a")), *owner, *ref;
+
+    ck_assert_int_eq(mkdir(harness_at("d"), 0700), 0);
+    ck_assert_int_eq(symlink("d", harness_at("link")), 0);
+    owner = harness_listen(registry, harness_at(_i ? "link/a" : "d/a"));
+    ref = harness_listen(registry, harness_at(_i ? "d/a" : "link/a"));
+    ck_assert_ptr_eq(ref, owner);
+    ck_assert(sockref_is_owner(ref));
+    ck_assert_uint_eq(sockref_holder_count(ref), 1);
+    ck_assert((early == owner) == (_i == 0));
+    sockref_release(find(harness_at("d/a")));
+    sockref_release(early);
+    sockref_release(owner);
+    sockref_release(ref);
+    ck_assert_uint_eq(harness_sockets(), 0);
+}
+END_TEST
+
 /* The same to and fro: each listen finds the entry of the directory that is there now. */
 START_TEST(a_spelling_follows_its_directory_to_and_fro)
 {
@@ -459,6 +480,7 @@ int main(void)
     tcase_add_test(tcase, a_known_alias_is_found_without_a_new_allocation);
     tcase_add_test(tcase, without_memory_a_spelling_is_found_by_its_place);
     tcase_add_test(tcase, a_spelling_follows_its_directory);
+    tcase_add_loop_test(tcase, a_spelling_from_before_its_directory_leads_to_the_name, 0, 2);
     tcase_add_test(tcase, a_spelling_follows_its_directory_to_and_fro);
     tcase_add_test(tcase, names_that_share_a_leaf_or_directory_are_different);
     tcase_add_test(tcase, abstract_names_are_no_paths);
