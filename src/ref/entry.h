@@ -12,6 +12,7 @@
  *     LISTENING bound and listening                                 active
  *     JOINED    another registry, of this process or another one, listens  active
  *     TURNING   what was joined is being looked at: the owner has gone, or hands the name on
+ *     MENDING   listening, while files of it that somebody has removed are made again      active
  *     GRACE     count 0, the cleanup delay runs
  *     LINGER    count 0, but others hold the name: it listens until the last of them goes
  *     REMOVING  somebody removes it; its name stays taken meanwhile
@@ -19,11 +20,12 @@
  *
  * Who moves between them. FRESH, STARTING and REMOVING have one thread that has the right to change
  * the entry and holds one count of it (a removal by the last release: none); all others wait, or
- * look elsewhere. TURNING is the service thread's, which holds no count: references come and go
- * meanwhile, and if none is left it ends the life. Whoever takes the count to 0 in NAMED,
- * LISTENING, JOINED or REVOKED has the duty to end the life; nobody else touches an entry of these
- * states with count 0, and no count is ever added to it. GRACE ends by the worker, LINGER by the
- * service thread, or both by whoever wants the name again; all decide under the registry's mutex.
+ * look elsewhere. TURNING and MENDING are the service thread's, which holds no count: references
+ * come and go meanwhile, and if none is left it ends the life. Whoever takes the count to 0 in
+ * NAMED, LISTENING, JOINED or REVOKED has the duty to end the life; nobody else touches an entry of
+ * these states with count 0, and no count is ever added to it. GRACE ends by the worker, LINGER by
+ * the service thread, or both by whoever wants the name again; all decide under the registry's
+ * mutex.
  *
  * Adding to a count that is not 0 in an active state needs no lock, everything else is done with
  * the registry's mutex held, but for the file calls of a start or removal, which run with no lock.
@@ -54,6 +56,7 @@ enum sr_state {
     SR_JOINED,
     SR_TURNING,
     SR_LINGER,
+    SR_MENDING,
 };
 
 #define SR_COUNT_MASK       (((uint64_t)1 << 36) - 1)
@@ -134,9 +137,15 @@ static inline uint64_t sr_word_with_state(uint64_t word, enum sr_state state)
 static inline bool sr_word_is_active(uint64_t word)
 {
     const unsigned active = 1u << SR_NAMED | 1u << SR_STARTING | 1u << SR_LISTENING |
-                            1u << SR_JOINED | 1u << SR_TURNING;
+                            1u << SR_JOINED | 1u << SR_TURNING | 1u << SR_MENDING;
 
     return sr_word_count(word) > 0 && !(word & SR_FORKED) && (active >> sr_word_state(word) & 1);
+}
+
+/* Whether this registry has the listener, and its name. */
+static inline bool sr_word_listens(uint64_t word)
+{
+    return sr_word_state(word) == SR_LISTENING || sr_word_state(word) == SR_MENDING;
 }
 
 static inline const char *sr_entry_key(const sockref *entry)

@@ -147,10 +147,10 @@ void sr_joint_close(struct sr_life *life)
 /* ---- a joiner ---- */
 
 /*
- * Take the right to change an entry of this joint, which is in a state that others leave alone
- * then. Returns it, or NULL where the joint or the process is over, or somebody else is at it.
+ * Take the right to change an entry of this joint, from one state to another that others leave
+ * alone. Returns it, or NULL where the joint or the process is over, or somebody else is at it.
  */
-static sockref *begin_turn(struct sr_joint *self, enum sr_state state)
+static sockref *begin_turn(struct sr_joint *self, enum sr_state state, enum sr_state next)
 {
     sockref_registry *registry = self->life->registry;
     sockref *entry = NULL;
@@ -165,8 +165,8 @@ static sockref *begin_turn(struct sr_joint *self, enum sr_state state)
                 entry = NULL;
                 break;
             }
-        } while (!atomic_compare_exchange_weak(&entry->word, &word,
-                                               sr_word_with_state(word, SR_TURNING)));
+        } while (
+            !atomic_compare_exchange_weak(&entry->word, &word, sr_word_with_state(word, next)));
     }
     sr_mutex_unlock(&registry->mutex);
     return entry;
@@ -254,7 +254,7 @@ static void hear(struct sr_fdwatch *watch)
 {
     struct sr_joint *self = of(watch);
     struct sr_life *life = self->life;
-    sockref *entry = begin_turn(self, SR_JOINED);
+    sockref *entry = begin_turn(self, SR_JOINED, SR_TURNING);
     enum sr_state next = SR_JOINED;
     int offer[SR_CONTROL_FDS];
     enum sr_news news;
@@ -341,7 +341,7 @@ static void attend(struct sr_fdwatch *watch)
 {
     struct sr_joint *self = of(watch);
     bool displaced = is_displaced(self), was_told = self->is_told;
-    sockref *entry = displaced ? begin_turn(self, SR_LISTENING) : NULL;
+    sockref *entry = displaced ? begin_turn(self, SR_LISTENING, SR_MENDING) : NULL;
     int status;
 
     if (!displaced)

@@ -106,6 +106,7 @@ static int begin(sockref_registry *self, struct sr_attempt *attempt, sockref **o
     word = atomic_load(&entry->word);
     switch (sr_word_state(word)) {
     case SR_LISTENING:
+    case SR_MENDING:
     case SR_JOINED:
         return share(self, attempt, entry);
     case SR_LINGER:

@@ -136,7 +136,7 @@ static int wait_for_start(sockref_registry *self, sockref *entry, uint64_t deadl
     uint64_t first = atomic_load(&entry->word), word = first;
 
     while (sr_word_state(word) == SR_STARTING || sr_word_state(word) == SR_FRESH ||
-           sr_word_state(word) == SR_TURNING) {
+           sr_word_state(word) == SR_TURNING || sr_word_state(word) == SR_MENDING) {
         if (sr_cond_wait(&self->changed, &self->mutex, deadline) < 0)
             return SOCKREF_ETIMEOUT;
         word = atomic_load(&entry->word);

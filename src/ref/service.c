@@ -43,7 +43,7 @@ int sr_registry_attach(sockref *ref, struct sr_service *service, struct sr_life 
     sr_mutex_lock(&self->mutex);
     word = atomic_load(&ref->word);
     life = ref->rest->life;
-    if (sr_word_state(word) != SR_LISTENING)
+    if (!sr_word_listens(word))
         status = sr_registry_refuse(ref, SOCKREF_ECLOSED);
     else if (life->service)
         status = sr_error_set(SOCKREF_EBUSY, sr_entry_path(ref), "the name is served already");
@@ -61,7 +61,7 @@ int sr_registry_listening_fd(const sockref *ref)
 
     if (word & SR_FORKED)
         return sr_registry_refuse(ref, SOCKREF_EFORKED);
-    if (!sr_word_is_active(word) || sr_word_state(word) != SR_LISTENING)
+    if (!sr_word_is_active(word) || !sr_word_listens(word))
         return sr_registry_refuse(ref, SOCKREF_ECLOSED);
     return ref->rest->life->file.fd;
 }
@@ -75,10 +75,10 @@ int sr_registry_visit(const sockref *ref, void (*visit)(struct sr_life *life, vo
         return SOCKREF_EFORKED;
     sr_mutex_lock(&self->mutex);
     word = atomic_load(&ref->word);
-    if (sr_word_state(word) == SR_LISTENING)
+    if (sr_word_listens(word))
         visit(ref->rest->life, arg);
     sr_mutex_unlock(&self->mutex);
-    return sr_word_state(word) == SR_LISTENING ? 0 : SOCKREF_ECLOSED;
+    return sr_word_listens(word) ? 0 : SOCKREF_ECLOSED;
 }
 
 void sr_registry_attach_life(struct sr_life *life, struct sr_service *service)

@@ -84,7 +84,7 @@ int sockref_fd(const sockref *self)
     word = read_word(self);
     if (word & SR_FORKED)
         return -1;
-    if (sr_word_state(word) == SR_LISTENING || sr_word_state(word) == SR_REMOVING ||
+    if (sr_word_listens(word) || sr_word_state(word) == SR_REMOVING ||
         sr_word_state(word) == SR_REVOKED)
         life = self->rest->life;
     return life ? life->file.fd : -1;
@@ -99,7 +99,7 @@ bool sockref_is_owner(const sockref *self)
 {
     uint64_t word = self ? read_word(self) : 0;
 
-    return sr_word_is_active(word) && sr_word_state(word) == SR_LISTENING;
+    return sr_word_is_active(word) && sr_word_listens(word);
 }
 
 uint64_t sockref_reference_count(const sockref *self)

@@ -189,6 +189,31 @@ START_TEST(what_was_removed_is_made_again)
 END_TEST
 
 /* Who has joined before stays a holder, and can own what was made again. */
+/* Nobody notices that its files are made again at this moment. */
+START_TEST(a_name_that_is_mended_is_in_use)
+{
+    const char *path = harness_at("a");
+    struct faults_gate gate;
+    sockref *ref = listen_watched(here, path);
+    int fd = sockref_fd(ref);
+
+    faults_install();
+    faults_hold(FAULTS_lock, &gate);
+    remove_at(path);
+    faults_wait_held(&gate);
+    ck_assert_int_eq(sockref_fd(ref), fd);
+    ck_assert(sockref_is_owner(ref));
+    harness_assert_ok(sockref_serve(ref, sockref_echo_handlers(), NULL));
+    ck_assert_ptr_eq(harness_listen(here, path), ref);
+    sockref_release(ref);
+    faults_let_go(&gate);
+    wait_for(&heard, SOCKREF_WATCH_DISPLACED);
+    ck_assert(harness_can_dial(path));
+    sockref_release(ref);
+    faults_clear();
+}
+END_TEST
+
 /* Whoever made the directory anew may want the name there. */
 START_TEST(in_another_directory_nothing_is_made)
 {
@@ -361,6 +386,7 @@ int main(void)
     tcase_add_checked_fixture(loss, setup, teardown);
     tcase_add_test(loss, a_replacement_is_told_once_and_left_alone);
     tcase_add_loop_test(loss, what_was_removed_is_made_again, 0, sizeof losses / sizeof losses[0]);
+    tcase_add_test(loss, a_name_that_is_mended_is_in_use);
     tcase_add_test(loss, in_another_directory_nothing_is_made);
     tcase_add_test(loss, a_joiner_outlives_a_lost_file);
     tcase_add_test(loss, connections_outlive_a_lost_file);
