@@ -11,7 +11,8 @@
  *   5. resolve       (net/resolve.c)   the lookups of hosts
  *   6. loop          (net/loop.h)      tasks posted to a loop
  *   7. cleanup       (ref/cleanup.c)   the deadlines of the worker
- *   8. guard         (name/guard.c)    the names watched over; never held while a guard is started
+ *   8. guard         (name/guard.c)    the names watched over; also held across fork(), and never
+ *                                      while a guard is started
  *   9. log           (base/log.c)      who receives records
  * The poll backend's own mutex is a leaf.
  * No callback of a user runs with any of them held.

@@ -519,6 +519,16 @@ int sr_guard_status(void)
     return status;
 }
 
+void sr_guard_before_fork(void) SR_UNCHECKED
+{
+    sr_mutex_lock(&mutex);
+}
+
+void sr_guard_after_fork_in_parent(void) SR_UNCHECKED
+{
+    sr_mutex_unlock(&mutex);
+}
+
 void sr_guard_after_fork(void) SR_UNCHECKED
 {
     sr_mutex_init(&mutex);

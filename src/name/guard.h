@@ -47,7 +47,9 @@ void sr_guard_forget(struct sr_guarded *self);
 /* The guard's process id, 0 if none was needed yet, or the status of the last failure to start one.
  */
 int sr_guard_status(void);
-/* In a forked child: the guard is the parent's. */
+/* Around fork(): keep the list of names whole. In the child the guard is the parent's. */
+void sr_guard_before_fork(void);
+void sr_guard_after_fork_in_parent(void);
 void sr_guard_after_fork(void);
 
 #endif

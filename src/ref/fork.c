@@ -28,12 +28,14 @@ static _Atomic pid_t home; /* the process whose names these are; 0: there are no
 static void prepare(void) SR_UNCHECKED
 {
     sr_mutex_lock(&sr_registry_list_mutex);
+    sr_guard_before_fork();
     sr_fd_before_fork();
 }
 
 static void in_parent(void) SR_UNCHECKED
 {
     sr_fd_after_fork_in_parent();
+    sr_guard_after_fork_in_parent();
     sr_mutex_unlock(&sr_registry_list_mutex);
 }
 

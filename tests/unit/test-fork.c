@@ -1,14 +1,19 @@
 /* fork(): src/ref/fork.c. U8, D19, G7 of a child. */
 #include "base/fd.h"
+#include "base/sys.h"
 #include "harness/faults.h"
 #include "harness/harness.h"
 #include "harness/sanitized.h"
+#include "name/guard.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -233,6 +238,80 @@ START_TEST(forks_race_with_starts)
 }
 END_TEST
 
+/* ---- the list of the guard's names ---- */
+
+#define MANY 40 /* the room for their ends grows twice */
+
+static struct sr_guarded guarded[MANY];
+static sem_t has_moved;
+
+/* Where the list was before, nothing can be read any more. */
+static void *move(void *memory, size_t size)
+{
+    const size_t room = 4096;
+    void *moved = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    ck_assert(moved != MAP_FAILED && size <= room);
+    memcpy(moved, memory, size / 2);
+    if ((uintptr_t)memory % room == 0)
+        munmap(memory, room);
+    return moved;
+}
+
+/* The fork of another thread waits for it. */
+static void *move_slowly(void *memory, size_t size)
+{
+    const struct timespec pause = {0, 50000000};
+    void *moved = move(memory, size);
+
+    sem_post(&has_moved);
+    nanosleep(&pause, NULL); /* long enough for a fork that does not wait */
+    return moved;
+}
+
+static void watch_many(void)
+{
+    struct sr_place place;
+
+    ck_assert_int_eq(sr_place_open(harness_at("x"), &place), 0);
+    for (int i = 0; i < MANY; i++)
+        ck_assert_int_eq(sr_guard_watch(&guarded[i], &place, harness_at("x"), false), 0);
+    for (int i = 0; i < MANY; i++)
+        sr_guard_forget(&guarded[i]);
+    sr_place_close(&place);
+}
+
+static void *watch_and_move(void *unused)
+{
+    (void)unused;
+    watch_many();
+    return NULL;
+}
+
+static int watch_in_child(void *unused)
+{
+    (void)unused;
+    sr_sys.realloc = move;
+    watch_many();
+    return 0;
+}
+
+START_TEST(the_list_of_names_is_whole_in_a_child)
+{
+    pthread_t thread;
+
+    sem_init(&has_moved, 0, 0);
+    sr_sys.realloc = move_slowly;
+    ck_assert_int_eq(pthread_create(&thread, NULL, watch_and_move, NULL), 0);
+    for (int moves = 0; moves < 2; moves++)
+        while (sem_wait(&has_moved) < 0)
+            continue;
+    ck_assert_int_eq(harness_in_child(watch_in_child, NULL), 0);
+    pthread_join(thread, NULL);
+    sem_destroy(&has_moved);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("fork");
@@ -248,6 +327,7 @@ int main(void)
     if (!IS_SANITIZED) {
         tcase_add_test(tcase, a_delay_is_the_parents);
         tcase_add_test(tcase, forks_race_with_starts);
+        tcase_add_test(tcase, the_list_of_names_is_whole_in_a_child);
     }
     return harness_run(suite);
 }
