@@ -7,8 +7,10 @@
  * difference to. Each step of a worker is written as S(...): it is taken, or the worker is killed.
  *
  * Sizes: N workers, R rounds each, KILLS of the first MORTALS are killed, and GKILLS guards. What the last reference
- * of an owner does while others hold: LINGER, LOSS, HANDOVER; one of them is chosen at each end.
- * Surroundings: FOREIGN sockets of somebody else, CLONE. STAY: a joiner leaves only when it has to.
+ * of an owner does while others hold: LINGER, LOSS, HANDOVER; one of them is chosen at each end. PATIENT: a hand-over
+ * waits for every holder, however slow it is, and is to find one that lives.
+ * Surroundings: FOREIGN sockets of somebody else, CLONE, a CLEANER that removes so many files of names in use, MEND: an
+ * owner makes them again, once. ALONE: the last worker does not share. STAY: a joiner leaves only when it has to.
  * Each other name in the table of mutants takes one safeguard away.
  */
 #ifndef N
@@ -29,9 +31,16 @@
 #ifndef FOREIGN
 #define FOREIGN 0
 #endif
+#ifndef CLEANER
+#define CLEANER 0
+#endif
 #define W (N + 1) /* the last one is the next start, or the sweep, after all the others */
 #define LOCKS (N + 2)
+#ifdef MEND
+#define SOCKS (N + 4)
+#else
 #define SOCKS (N + 2)
+#endif
 #if !defined(LINGER) && !defined(LOSS) && !defined(HANDOVER)
 #define LINGER
 #define LOSS
@@ -61,6 +70,14 @@ byte fresh; /* its bind is under way: the file is there, and does not answer */
 /* A worker: its descriptors, what it has joined, its connection, an offer on the way to it. */
 byte lock[W], sock[W], joined[W], conn[W], offer[W], answer[W];
 bool dying[W], dead[W];
+#ifdef MEND
+byte control[W]; /* the number of its control socket, which is another one once one of the two was made again */
+#define CONTROL(w) control[w]
+#define SET_CONTROL(w, x) control[w] = x
+#else
+#define CONTROL(w) sock[w]
+#define SET_CONTROL(w, x) skip
+#endif
 /* Its guard: what it was told, and whether it is gone. */
 bool watched[W], gone[W];
 byte pin[W];
@@ -68,19 +85,40 @@ byte pin[W];
 #define ACCEPTED(w) (SOCKS + 1 + (w)) /* in conn[]; less: it waits in the queue of that control socket */
 #define TAKEN 1
 #define DECLINED 2
+#define ANY(what) (what(0) || what(1) || N > 2 && what(N - 1))
 #define TOOK(k) ((tried & BIT(k)) != 0 && answer[k] == TAKEN)
-#define HAS_TAKEN (TOOK(0) || TOOK(1) || N > 2 && TOOK(N - 1))
-#define MAY_ASK(w, k) (conn[k] == ACCEPTED(w) && (tried & BIT(k)) == 0)
-#define CAN_ASK(w) (MAY_ASK(w, 0) || MAY_ASK(w, 1) || N > 2 && MAY_ASK(w, N - 1))
+#define HAS_TAKEN ANY(TOOK)
+#define DECLINES(k) ((tried & BIT(k)) != 0 && answer[k] == DECLINED)
+#define IS_CONNECTED(k) (conn[k] == ACCEPTED(w) || conn[k] != 0 && conn[k] == CONTROL(w))
+#define MAY_ASK(k) (IS_CONNECTED(k) && (tried & BIT(k)) == 0)
+#define IS_ONE(set) (((set) & ((set) - 1)) == 0)
+/* Those who may yet answer; those who hold the same life of the name; and those of them who have yet to connect. */
+#define IS_SILENT(k) ((tried & BIT(k)) != 0 && answer[k] == 0 && conn[k] == ACCEPTED(w))
+#define IS_HEIR(k) \
+    (k != w && (slots[lock[w]] & BIT(k)) != 0 && lock[k] == lock[w] && joined[k] == sock[w] && !dying[k])
+#define IS_ABSENT(k) (IS_HEIR(k) && !IS_CONNECTED(k) && (tried & BIT(k)) == 0)
+#if defined(MUTANT_ABSENT_UNHEARD)
+#define IS_OVER !ANY(IS_SILENT)
+#elif defined(PATIENT)
+#define IS_OVER (!ANY(IS_SILENT) && !ANY(IS_ABSENT))
+#else
+#define IS_OVER true
+#endif
 
 /* For the checks. */
 byte responsible; /* whose listener is at work: from bind to close, or to the end of a hand-over */
 byte published;
 bool is_published[W];
+byte cleaned; /* files of a name in use that somebody has removed */
+#ifdef ALONE
+#define IS_ALONE(w) (w == N - 1)
+bool without_lock; /* what its guard was told */
+#endif
 bool lost; /* a guard was killed, or had to give up: the next start or sweep may find something */
+bool untold; /* something is left that no lock file tells of: the next start will find it, a sweep will not */
 byte kills, guard_kills;
 /* What a failed check is called. */
-bool two_owners, foreign_removed, path_lost, left_over, stray_joiner, blocked;
+bool two_owners, foreign_removed, path_lost, left_over, stray_joiner, blocked, heir_missed;
 #define CHECK(holds, name) name = !(holds); assert(!name)
 
 #ifdef CLONE
@@ -224,8 +262,8 @@ inline close_sockets(w) {
     :: else
     fi
 }
-inline close_control(w) { listens[sock[w]] = listens[sock[w]] & NOT(w) }
-inline close_socket(w) { bound[sock[w]] = bound[sock[w]] & NOT(w); sock[w] = 0 }
+inline close_control(w) { listens[CONTROL(w)] = listens[CONTROL(w)] & NOT(w) }
+inline close_socket(w) { bound[sock[w]] = bound[sock[w]] & NOT(w); sock[w] = 0; SET_CONTROL(w, 0) }
 
 /* An offer that has not been read dies with the connection. */
 inline hang_up_own(w) {
@@ -254,7 +292,7 @@ inline accept_all(w) {
     d_step {
         i = 0;
         do
-        :: i < W -> if :: conn[i] != 0 && conn[i] == sock[w] -> conn[i] = ACCEPTED(w) :: else fi; i++
+        :: i < W -> if :: conn[i] != 0 && conn[i] == CONTROL(w) -> conn[i] = ACCEPTED(w) :: else fi; i++
         :: else -> break
         od;
         i = 0
@@ -263,7 +301,9 @@ inline accept_all(w) {
 
 /* I2: a foreign socket that lives is removed by nobody, the one of a live owner by that one alone. */
 #define IS_IN_USE(s, by) \
-    (responsible != 0 && responsible != by && !dying[responsible - 1] && sock[responsible - 1] == s)
+    (responsible != 0 && responsible != by && !dying[responsible - 1] && \
+     (sock[responsible - 1] == s || CONTROL(responsible - 1) == s) && \
+     (CLEANER == 0 || lock[responsible - 1] == lock_name))
 inline remove(by) {
     CHECK(!(foreign[path] && (ALIVE(path) || fresh == path)), foreign_removed);
     CHECK(!IS_IN_USE(path, by), path_lost);
@@ -278,14 +318,18 @@ inline unpublish(w) {
     d_step { if :: is_published[w] -> is_published[w] = false; published-- :: else fi }
 }
 
-/* I1 */
+/* I1. Whose lock file somebody has removed is not found by others: he is told, and owns nothing that they do. */
 inline publish(w) {
     d_step {
-        is_published[w] = true;
-        published++;
-        CHECK(published == 1, two_owners);
-        CHECK(lock_name == lock[w], two_owners);
-    CHECK(FOREIGN > 0 || path == sock[w] && ctl == sock[w], path_lost)
+        if
+        :: CLEANER > 0 && lock_name != lock[w]
+        :: else ->
+            is_published[w] = true;
+            published++;
+            CHECK(published == 1, two_owners);
+            CHECK(lock_name == lock[w], two_owners);
+            CHECK(FOREIGN > 0 || CLEANER > 0 || path == sock[w] && ctl == sock[w], path_lost)
+        fi
     }
 }
 
@@ -381,7 +425,27 @@ inline write_record(l, what, who, which) { state[l] = what; owner[l] = who; reco
 #define IS_ZOMBIE(l) IS_PROVEN_DEAD(l)
 #endif
 /* It cannot be joined, since a live owner's socket was displaced: EBUSY, in the end. */
-#define IS_HIDDEN(l) (FOREIGN > 0 && byte1[l] != 0 && state[l] == LIVE && !IS_PROVEN_DEAD(l) && path != recorded[l])
+#define IS_HIDDEN(l) \
+    (FOREIGN + CLEANER > 0 && byte1[l] != 0 && state[l] == LIVE && !IS_PROVEN_DEAD(l) && \
+     (path != recorded[l] || CLEANER > 0 && !IS_REACHABLE))
+
+#ifdef MEND
+inline drop_lock(w, l) {
+    d_step { t = l; free_bytes(t, w + 1, NOT(w)); opens[t]--; settle(t); t = 0; l = 0 }
+}
+
+/* The life of the name is the same one: who has joined it learns the number of its socket now. */
+inline follow(before, now) {
+    d_step {
+        i = 0;
+        do
+        :: i < W -> if :: joined[i] == before -> joined[i] = now :: else fi; i++
+        :: else -> break
+        od;
+        i = 0
+    }
+}
+#endif
 
 /* --- a process --- */
 
@@ -396,6 +460,12 @@ inline write_record(l, what, who, which) { state[l] = what; owner[l] = who; reco
 #define IS_CURRENT(w) true
 #else
 #define IS_CURRENT(w) (lock_name == MY)
+#endif
+/* Where another lock file stands the control socket may be another owner's: the kernel tells. */
+#ifdef MUTANT_CONTROL_BY_NAME
+#define HAS_CONTROL true
+#else
+#define HAS_CONTROL (lock_name == 0 || lock_name == MY || ctl == CONTROL(w))
 #endif
 #define HAS_ENDED(w) (conn[w] == 0 || conn[w] <= SOCKS && listens[conn[w]] == 0)
 #ifdef CLONE
@@ -425,6 +495,11 @@ bool starting[W];
 
 proctype worker(byte w) {
     byte round = 0, j = 0, tried = 0, verdict = CLEAR;
+    bool again_asked = false;
+#ifdef MEND
+    byte fresh_lock = 0, old = 0;
+    bool mended = false;
+#endif
 
 again:
     if
@@ -434,6 +509,12 @@ again:
 
     /* --- start --- */
 start:
+#ifdef ALONE
+    if
+    :: atomic { IS_ALONE(w) -> goto alone }
+    :: atomic { !IS_ALONE(w) -> skip }
+    fi;
+#endif
     S(WATCH; STARTING(w, true); open_lock(lock[w]));
 locking:
     if
@@ -462,7 +543,7 @@ recheck:
 both:
 
     /* Bytes 0 and 1 are ours, so nobody owns the name: recover, then own. */
-    atomic { CHECK(published == 0, two_owners) };
+    atomic { CHECK(published == 0 || CLEANER > 0 && lock_name != MY, two_owners) };
 #ifdef MUTANT_BYTE0_EARLY
     S(byte0[MY] = 0);
 #endif
@@ -487,12 +568,12 @@ bind:
     S(write_record(MY, BINDING, w + 1, 0));
 #endif
     S(if
-      :: ctl == 0 -> new_number(sock[w]); ctl = sock[w]; listens[ctl] = BIT(w)
+      :: ctl == 0 -> new_number(sock[w]); SET_CONTROL(w, sock[w]); ctl = sock[w]; listens[ctl] = BIT(w)
       :: else -> write_record(MY, NONE, 0, 0); goto recover /* a dead owner's, which is recovered now */
       fi);
     S(if
       :: path == 0 ->
-        CHECK(responsible == 0 || dying[responsible - 1], two_owners);
+        CHECK(responsible == 0 || dying[responsible - 1] || lock[responsible - 1] != MY, two_owners);
         bind_socket(sock[w], w);
         responsible = w + 1
       :: else -> goto undo
@@ -688,6 +769,12 @@ decline:
 
     /* --- the owner --- */
 owning:
+#ifdef MEND
+    if
+    :: atomic { !mended && (lock_name == 0 || path == 0 || ctl == 0) -> mended = true; goto mend }
+    :: atomic { true -> skip }
+    fi;
+#endif
     S(byte0[MY] == 0 -> byte0[MY] = w + 1);
     S(if
       :: (slots[MY] & NOT(w)) == 0 -> goto last /* its own slot goes with the rest */
@@ -708,7 +795,7 @@ looked:
     :: atomic { slots[MY] != 0 -> byte0[MY] = 0; goto linger }
 #endif
 #ifdef HANDOVER
-    :: atomic { slots[MY] != 0 -> accept_all(w); goto hand_over }
+    :: atomic { slots[MY] != 0 -> goto hand_over }
 #endif
     :: atomic { MORTAL(w) -> kills++; goto killed }
     fi;
@@ -726,7 +813,8 @@ last:
     S(if :: IS_MINE(w) -> remove(w + 1) :: else fi);
 #else
     S(unpublish(w); if :: IS_MINE(w) -> remove(w + 1) :: else fi);
-    S(if :: ctl != 0 -> remove_control(w + 1) :: else fi; close_control(w); hang_up(w); responsible = 0);
+    S(if :: ctl != 0 && HAS_CONTROL -> remove_control(w + 1) :: else fi; close_control(w); hang_up(w);
+      if :: responsible == w + 1 -> responsible = 0 :: else fi);
 #endif
     S(if
       :: (slots[MY] & NOT(w)) != 0 -> write_record(MY, NONE, 0, 0)
@@ -736,37 +824,49 @@ last:
     S(FORGET; close_socket(w); goto again);
 
 #ifdef HANDOVER
-    /* To those who are connected, one after the other, until one takes it. Byte 0 is held. */
+    /*
+     * To one holder after the other, as they connect, until one takes it. Byte 0 is held. Who has declined while
+     * another was asked, which then fails, is asked once more.
+     */
 hand_over:
-    S(j = 0;
+    S(unpublish(w); byte1[MY] = 0);
+asking:
+    S(accept_all(w);
+      j = 0;
       do
-      :: j < N && !MAY_ASK(w, j) -> j++
+      :: j < N && !MAY_ASK(j) -> j++
       :: else -> break
       od;
       if
-      :: j < N -> tried = tried | BIT(j); answer[j] = 0
-      :: j == N && byte1[MY] == w + 1 -> j = 0; tried = 0; goto last
-      :: j == N && byte1[MY] != w + 1 -> goto take_back
-      fi;
-      if :: byte1[MY] == w + 1 -> unpublish(w); byte1[MY] = 0 :: else fi);
-    S(if
-      :: conn[j] == ACCEPTED(w) ->
-        offer[j] = sock[w];
+      :: j < N ->
+        tried = tried | BIT(j); answer[j] = 0; offer[j] = sock[w];
         bound[sock[w]] = bound[sock[w]] | BIT(j); listens[sock[w]] = listens[sock[w]] | BIT(j)
       :: else
-      fi);
+      fi;
+      j = 0);
 #ifdef MUTANT_HANDOVER_EARLY
     S(byte0[MY] = 0);
 #endif
     if
     :: atomic { HAS_TAKEN -> goto handed }
-    :: atomic { !HAS_TAKEN && CAN_ASK(w) -> goto hand_over } /* it is slow: the next one as well */
-    :: atomic { !HAS_TAKEN -> skip } /* all declined, or have gone, or are too slow */
+    :: atomic { !HAS_TAKEN && ANY(MAY_ASK) -> goto asking } /* it is slow: the next one as well; or it has come */
+    :: atomic { !HAS_TAKEN && !ANY(MAY_ASK) && IS_OVER -> skip } /* all declined, or have gone, or are too slow */
     :: atomic { MORTAL(w) -> kills++; goto killed }
     fi;
 take_back:
     S(if
-      :: byte1[MY] == 0 -> byte1[MY] = w + 1; responsible = w + 1; publish(w); goto hand_over
+      :: byte1[MY] == 0 ->
+        byte1[MY] = w + 1; responsible = w + 1; publish(w);
+        if
+#ifndef MUTANT_ONE_ROUND
+        :: !again_asked && !IS_ONE(tried) && ANY(DECLINES) -> again_asked = true; tried = 0; goto hand_over
+#endif
+        :: else ->
+#ifdef PATIENT
+            CHECK(!ANY(IS_HEIR), heir_missed);
+#endif
+            again_asked = false; tried = 0; goto last
+        fi
 #ifdef MUTANT_HANDOVER_BUSY
       :: else -> goto handed
 #else
@@ -779,16 +879,129 @@ handed:
       :: j < N -> if :: (tried & BIT(j)) != 0 -> answer[j] = 0 :: else fi; j++
       :: else -> break
       od;
-      j = 0; tried = 0; if :: responsible == w + 1 -> responsible = 0 :: else fi; close_lock(w));
+      j = 0; tried = 0; again_asked = false;
+      if :: responsible == w + 1 -> responsible = 0 :: else fi; close_lock(w));
     S(FORGET; close_control(w); hang_up(w));
     S(close_socket(w); goto again);
+#endif
+
+#ifdef MEND
+    /* What stands in the place of a file is left alone. */
+mend:
+    if
+    :: atomic { lock_name == 0 -> skip }
+    :: atomic { lock_name != 0 -> goto mend_enter }
+    fi;
+    S(open_lock(fresh_lock));
+    if
+    :: atomic { byte0[fresh_lock] == 0 && lock_name == fresh_lock -> byte0[fresh_lock] = w + 1 }
+    :: atomic { byte0[fresh_lock] == 0 && lock_name != fresh_lock -> drop_lock(w, fresh_lock); goto mend }
+    :: atomic { byte0[fresh_lock] != 0 -> drop_lock(w, fresh_lock); goto owning }
+    :: atomic { MORTAL(w) -> kills++; goto killed }
+    fi;
+#ifndef MUTANT_RENEWED_UNOWNED
+    S(if
+      :: byte1[fresh_lock] == 0 -> byte1[fresh_lock] = w + 1
+      :: else -> drop_lock(w, fresh_lock); goto owning
+      fi);
+#endif
+    S(old = fresh_lock; drop_lock(w, lock[w]); lock[w] = old; fresh_lock = 0; old = 0; slots[MY] = slots[MY] | BIT(w));
+    goto mend_socket;
+mend_enter:
+    S(byte0[MY] == 0 -> byte0[MY] = w + 1);
+mend_socket:
+    if
+    :: atomic { path == 0 -> skip }
+    :: atomic { path != 0 -> goto mend_control }
+    :: atomic { MORTAL(w) -> kills++; goto killed }
+    fi;
+#ifndef MUTANT_MENDED_UNRECORDED
+    S(write_record(MY, BINDING, w + 1, 0));
+#endif
+    S(if
+      :: path == 0 -> old = sock[w]; new_number(sock[w]); bind_socket(sock[w], w)
+      :: else -> write_record(MY, LIVE, w + 1, sock[w]); goto mended_all
+      fi);
+    S(if :: path == sock[w] -> pin[w] = path :: else fi);
+mend_control:
+    S(if
+      :: ctl == 0 -> close_control(w); new_number(control[w]); ctl = control[w]; listens[ctl] = BIT(w)
+      :: else
+      fi);
+    S(if :: old != 0 -> follow(old, sock[w]) :: else fi;
+      write_record(MY, LIVE, w + 1, sock[w]);
+      if :: !is_published[w] -> publish(w) :: else fi);
+mended_all:
+    S(byte0[MY] = 0);
+    S(if :: old != 0 -> bound[old] = bound[old] & NOT(w); old = 0 :: else fi; goto owning);
+#endif
+
+#ifdef ALONE
+    /* Without sharing the bind is the exclusion; the lock file is only looked into where something is in the way. */
+alone:
+    S(WATCH; without_lock = true);
+bind_alone:
+    S(if
+      :: path == 0 ->
+        CHECK(FOREIGN > 0 || published == 0, two_owners);
+        new_number(sock[w]); bind_socket(sock[w], w); responsible = w + 1
+      :: path != 0 && MY == 0 -> goto occupied
+      :: path != 0 && MY != 0 -> goto put_off /* somebody was faster, without the lock file */
+      fi);
+    S(if
+#ifndef MUTANT_ALONE_UNPINNED
+      :: path == sock[w] -> pin[w] = sock[w]
+#endif
+      :: else
+      fi;
+      tried = 1);
+    if
+    :: atomic { MY != 0 -> skip }
+    :: atomic { MY == 0 -> goto serving_alone }
+    fi;
+    S(if :: slots[MY] == 0 && state[MY] == NONE -> unlink_lock(MY) :: else fi);
+    S(close_lock(w));
+serving_alone:
+    S(if :: IS_MINE(w) -> remove(w + 1) :: else fi; if :: responsible == w + 1 -> responsible = 0 :: else fi);
+    S(tried = 0; close_socket(w); FORGET; goto again);
+
+occupied:
+    S(without_lock = false; open_lock(lock[w]));
+#ifndef MUTANT_ALONE_UNLOCKED
+    if
+    :: atomic { byte0[MY] == 0 && lock_name == MY -> byte0[MY] = w + 1 }
+    :: atomic { byte0[MY] == 0 && lock_name != MY -> close_lock(w); goto occupied }
+    :: atomic { byte0[MY] != 0 -> close_lock(w); FORGET; goto later }
+    :: atomic { MORTAL(w) -> kills++; goto killed }
+    fi;
+    S(if
+      :: byte1[MY] == 0 -> byte1[MY] = w + 1
+      :: else -> close_lock(w); FORGET; goto again /* EBUSY */
+      fi);
+#endif
+    S(recover_socket(MY, w + 1, true, 0, verdict));
+    S(recover_control(MY, w + 1, verdict));
+    if
+    :: atomic { verdict == CLEAR -> skip }
+    :: atomic { verdict == LATER -> verdict = CLEAR; goto put_off }
+    :: atomic { verdict == EFOREIGN -> verdict = CLEAR; goto clear } /* EBUSY */
+    fi;
+    S(if :: state[MY] != NONE -> write_record(MY, NONE, 0, 0) :: else fi; goto bind_alone);
 #endif
 
     /* The kernel closes one descriptor after the other; then all can see that the process is dead. */
 killed:
     atomic {
+#ifdef MEND
+        if :: fresh_lock != 0 -> drop_lock(w, fresh_lock) :: else fi;
+        if :: old != 0 -> bound[old] = bound[old] & NOT(w); old = 0 :: else fi;
+        mended = false;
+#endif
+#ifdef ALONE
+        if :: IS_ALONE(w) && sock[w] != 0 && tried == 0 -> untold = untold || path == sock[w] :: else fi;
+#endif
         dying[w] = true; unpublish(w); STARTING(w, false); answer[w] = 0; joined[w] = 0; j = 0; tried = 0;
-        round = 0; verdict = CLEAR;
+        again_asked = false; round = 0; verdict = CLEAR;
         hang_up_own(w);
         if
         :: lock[w] == 0 || sock[w] == 0 -> goto dead_now
@@ -806,6 +1019,9 @@ dead_now:
         goto over
     };
 finished:
+#ifdef MEND
+    atomic { mended = false };
+#endif
     atomic { dying[w] = true; dead[w] = true; round = 0 };
 over:
     skip
@@ -857,6 +1073,12 @@ idle:
 #endif
 
 enter:
+#ifdef ALONE
+    if
+    :: atomic { IS_ALONE(w) && without_lock -> goto pinned }
+    :: atomic { !(IS_ALONE(w) && without_lock) -> skip }
+    fi;
+#endif
     G(if
       :: lock_name != 0 -> open_lock(g)
       :: lock_name == 0 && path != 0 && pin[w] == path -> open_lock(g)
@@ -919,6 +1141,12 @@ done:
     goto end;
 #endif
 
+#ifdef ALONE
+    /* Without a lock file the name belongs to whoever has the pinned inode bound. */
+pinned:
+    G(pin[w] == 0 || !ALIVE(pin[w]) -> if :: path != 0 && path == pin[w] -> remove(0) :: else fi; goto done);
+#endif
+
     /* It tries again for half a second: a process that is dying has closed all by then. */
 again:
     G(NOBODY_IS_DYING && (lock_name == 0 || byte3[lock_name] == 0) -> goto enter);
@@ -968,6 +1196,30 @@ proctype stranger() {
             fi }
     :: atomic { n == FOREIGN -> break }
     :: atomic { n > 0 && n < FOREIGN -> n = FOREIGN }
+    od
+}
+#endif
+
+#if CLEANER > 0
+/* Whoever has lost his lock file is not the owner that others know. */
+inline displace(l) {
+    i = 0;
+    do
+    :: i < W -> if :: lock[i] == l -> unpublish(i) :: else fi; i++
+    :: else -> break
+    od;
+    i = 0
+}
+
+/* It removes what it finds, one file after the other; the lock file at a moment when nobody is at the name. */
+proctype cleaner() {
+    do
+    :: atomic { cleaned < CLEANER && lock_name != 0 && byte0[lock_name] == 0 ->
+        cleaned++; displace(lock_name); t = lock_name; lock_name = 0; settle(t); t = 0;
+        untold = true /* who finds neither lock file nor socket does not look further */ }
+    :: atomic { cleaned < CLEANER && path != 0 && !foreign[path] -> cleaned++; path = 0 }
+    :: atomic { cleaned < CLEANER && ctl != 0 -> cleaned++; ctl = 0 }
+    :: atomic { true -> break }
     od
 }
 #endif
@@ -1038,6 +1290,9 @@ init {
 #if FOREIGN > 0
         run stranger();
 #endif
+#if CLEANER > 0
+        run cleaner();
+#endif
 #ifdef CLONE
         run child();
 #endif
@@ -1045,9 +1300,9 @@ init {
     };
     _nr_pr == 1;
     if
-    :: lost -> run worker(N); _nr_pr == 1
-    :: lost -> atomic { dead[N] = true; dying[N] = true; watched[N] = true; run guard(N) }; _nr_pr == 1
-    :: !lost
+    :: lost || untold -> run worker(N); _nr_pr == 1
+    :: lost && !untold -> atomic { dead[N] = true; dying[N] = true; watched[N] = true; run guard(N) }; _nr_pr == 1
+    :: !lost && !untold
     fi;
     /* I3 */
     CHECK(lock_name == 0, left_over);
