@@ -134,28 +134,34 @@ static bool leave_names(sockref_registry *self, enum whom whom, struct last_wait
     return busy;
 }
 
-/* The registry after one, or the first; it stays, for nobody gives back what keeps it. */
+/* Nobody gives back what keeps it. */
+static bool hold_soon(sockref_registry *self, struct last_wait *wait) SR_UNCHECKED
+{
+    atomic_store(&self->is_barred, true);
+    if (!lock_soon(&self->mutex, wait))
+        return false;
+    sr_registry_hold_locked(self);
+    sr_mutex_unlock(&self->mutex);
+    return true;
+}
+
+/* The registry after one, or the first, which stays; NULL at the end. */
 static sockref_registry *next_registry(sockref_registry *before,
                                        struct last_wait *wait) SR_UNCHECKED
 {
-    sockref_registry *self = NULL;
+    sockref_registry *next = NULL;
     struct sr_list *node;
 
     if (!lock_soon(&sr_registry_list_mutex, wait))
         return NULL;
     node = before ? before->node.next : sr_registry_list.next;
-    for (; node != &sr_registry_list && !self; node = node->next) {
-        self = SR_LIST_OWNER(node, sockref_registry, node);
-        atomic_store(&self->is_barred, true);
-        if (!lock_soon(&self->mutex, wait)) {
-            self = NULL;
-            continue;
-        }
-        sr_registry_hold_locked(self);
-        sr_mutex_unlock(&self->mutex);
-    }
+    while (node != &sr_registry_list &&
+           !hold_soon(SR_LIST_OWNER(node, sockref_registry, node), wait))
+        node = node->next;
+    if (node != &sr_registry_list)
+        next = SR_LIST_OWNER(node, sockref_registry, node);
     sr_mutex_unlock(&sr_registry_list_mutex);
-    return self;
+    return next;
 }
 
 static bool leave_all(enum whom whom, struct last_wait *wait)
