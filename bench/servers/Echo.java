@@ -22,8 +22,10 @@ import org.sockref.SockrefServerChannel;
 /**
  * Echo servers of one VM: Echo KIND PATH.
  *
- * nio, handlers: one thread for all; nio_threads, channels: a thread for each connection; nio_virtual,
- * channels_virtual: a virtual one; channels_async: futures that are completed where the socket is read.
+ * nio, handlers: one thread and one buffer for all; nio_own: one thread, a large buffer for each connection;
+ * nio_threads, channels: a thread for each connection; nio_virtual, channels_virtual: a virtual one; channels_async:
+ * futures that are completed where the socket is read, with a small buffer for each, so that large messages take two
+ * reads; channels_async_own: with a large one, as nio_own.
  */
 public class Echo {
     private static final int SIZE = 65536;
@@ -37,13 +39,15 @@ public class Echo {
     public static void main(String[] arguments) throws Exception {
         String path = arguments[1];
         switch (arguments[0]) {
-            case "nio" -> select(path);
+            case "nio" -> select(path, Echo::turn);
+            case "nio_own" -> select(path, Echo::turnOwn);
             case "handlers" -> handlers(path);
             case "nio_threads" -> nio(path, Echo::startThread);
             case "nio_virtual" -> nio(path, Echo::startVirtual);
             case "channels" -> channels(path, Echo::startThread);
             case "channels_virtual" -> channels(path, Echo::startVirtual);
-            case "channels_async" -> async(path);
+            case "channels_async" -> async(path, SMALL_SIZE);
+            case "channels_async_own" -> async(path, SIZE);
             default -> throw new IllegalArgumentException(arguments[0]);
         }
     }
@@ -110,28 +114,24 @@ public class Echo {
         }
     }
 
-    private static void async(String path) throws Exception {
+    private static void async(String path, int size) throws Exception {
         SockrefServerChannel server = SockrefServerChannel.listen(path,
                 Options.builder().executor(Runnable::run).build());
-        accept(server);
+        accept(server, size);
         new CountDownLatch(1).await();
     }
 
     /** A loop over what is complete at once, so that the stack does not grow; the rest goes on from its future. */
-    private static void accept(SockrefServerChannel server) {
+    private static void accept(SockrefServerChannel server, int size) {
         CompletableFuture<SockrefChannel> next = server.acceptAsync();
         while (next.isDone()) {
-            accepted(next.join());
+            read(next.join(), ByteBuffer.allocateDirect(size));
             next = server.acceptAsync();
         }
         next.thenAccept(peer -> {
-            accepted(peer);
-            accept(server);
+            read(peer, ByteBuffer.allocateDirect(size));
+            accept(server, size);
         });
-    }
-
-    private static void accepted(SockrefChannel peer) {
-        read(peer, ByteBuffer.allocateDirect(SMALL_SIZE));
     }
 
     /** As accept(). */
@@ -157,15 +157,15 @@ public class Echo {
             close(peer);
             return false;
         }
-        ByteBuffer data = own.hasRemaining() ? own : more(peer, own);
+        ByteBuffer data = own.hasRemaining() || own.capacity() == SIZE ? own : more(peer, own);
         CompletableFuture<Integer> write = peer.writeAsync(data.flip());
         if (write.isDone() && !write.isCompletedExceptionally()) {
-            give(data);
+            give(data, own);
             return true;
         }
         write.whenComplete((count, problem) -> {
             if (problem == null) {
-                give(data);
+                give(data, own);
                 read(peer, own);
             } else {
                 close(peer);
@@ -182,8 +182,8 @@ public class Echo {
         return large;
     }
 
-    private static void give(ByteBuffer data) {
-        if (data.capacity() > SMALL_SIZE) {
+    private static void give(ByteBuffer data, ByteBuffer own) {
+        if (data != own) {
             LARGE.push(data);
         }
     }
@@ -208,8 +208,11 @@ public class Echo {
         reference.close();
     }
 
-    /** One selector, one buffer; what a peer does not take is kept with its key. */
-    private static void select(String path) throws IOException {
+    private interface Turn {
+        void run(SelectionKey key, SocketChannel peer, ByteBuffer shared) throws IOException;
+    }
+
+    private static void select(String path, Turn turn) throws IOException {
         Selector selector = Selector.open();
         ServerSocketChannel server = bind(path);
         ByteBuffer buffer = ByteBuffer.allocateDirect(SIZE);
@@ -221,7 +224,7 @@ public class Echo {
                     if (key.isAcceptable()) {
                         acceptAll(server, selector);
                     } else {
-                        turn(key, (SocketChannel) key.channel(), buffer.clear());
+                        turn.run(key, (SocketChannel) key.channel(), buffer);
                     }
                 } catch (IOException gone) {
                     close(key);
@@ -237,7 +240,9 @@ public class Echo {
         }
     }
 
-    private static void turn(SelectionKey key, SocketChannel peer, ByteBuffer buffer) throws IOException {
+    /** One buffer for all; what a peer does not take is kept with its key. */
+    private static void turn(SelectionKey key, SocketChannel peer, ByteBuffer shared) throws IOException {
+        ByteBuffer buffer = shared.clear();
         ByteBuffer kept = (ByteBuffer) key.attachment();
         if (kept != null) {
             peer.write(kept);
@@ -253,6 +258,27 @@ public class Echo {
                 key.attach(ByteBuffer.allocateDirect(buffer.remaining()).put(buffer).flip());
                 key.interestOps(SelectionKey.OP_WRITE);
             }
+        }
+    }
+
+    /** Each has its own, kept with its key. */
+    private static void turnOwn(SelectionKey key, SocketChannel peer, ByteBuffer shared) throws IOException {
+        ByteBuffer own = (ByteBuffer) key.attachment();
+        if (own == null) {
+            own = ByteBuffer.allocateDirect(SIZE);
+            key.attach(own);
+        }
+        boolean isLeft = key.interestOps() == SelectionKey.OP_WRITE;
+        if (!isLeft && peer.read(own) < 0) {
+            close(key);
+            return;
+        }
+        peer.write(isLeft ? own : own.flip());
+        if (own.hasRemaining() != isLeft) {
+            key.interestOps(isLeft ? SelectionKey.OP_READ : SelectionKey.OP_WRITE);
+        }
+        if (!own.hasRemaining()) {
+            own.clear();
         }
     }
 
