@@ -20,7 +20,7 @@ enum {
 
 /* The limits that asyncio begins with; and with how much is queued the library says that it is full: by them, where
  * marks are wanted. */
-enum { HIGH_WATER = 1 << 16, LOW_WATER = HIGH_WATER / 4, MARKED_FROM = HIGH_WATER - LOW_WATER * 9 / 8 - 1 };
+enum { HIGH_WATER = 1 << 16, LOW_WATER = HIGH_WATER / 4, MARKED_FROM = HIGH_WATER - LOW_WATER * 5 / 4 - 1 };
 
 /* What each read and write looks at comes first, so that it lies in few cache lines. */
 struct transport {

@@ -2,7 +2,7 @@
  * What a transport sends, and the flow control of it: pause_writing() is called when more than high_water is queued,
  * resume_writing() when low_water is left. The library tells when a piece is written, so empty pieces are the marks by
  * which that is noticed. Where the queue comes near high_water they stand a step apart, or two, so that resume_writing()
- * comes with about three quarters of low_water left, if not before.
+ * comes with about half of low_water left, if not before.
  */
 static void on_mark(int status, void *user);
 
@@ -84,7 +84,7 @@ static void on_mark(int status, void *user)
 /* Bytes that a write may have without a look at the queue. */
 static size_t step_of(const struct transport *transport)
 {
-    return transport->low_water / 8 + 1;
+    return transport->low_water / 4 + 1;
 }
 
 /* With how much is queued marks are wanted. */

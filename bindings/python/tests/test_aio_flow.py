@@ -119,13 +119,13 @@ def test_writing_to_a_peer_that_is_gone(net: Net, path: Path) -> None:
 
 
 class Sipping(Recorder):
-    """Reads until the other side, which is of this process, has less than low queued, and then no more."""
+    """Reads until the other side, which is of this process, has less than half of low queued, and then no more."""
 
     other: Any = None
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.other and self.other.get_write_buffer_size() <= 0.7 * self.other.get_write_buffer_limits()[0]:
+        if self.other and self.other.get_write_buffer_size() <= 0.45 * self.other.get_write_buffer_limits()[0]:
             self.other = None
             self.transport.pause_reading()
 
