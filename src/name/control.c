@@ -23,15 +23,6 @@
 
 #define QUEUE 4096
 
-static int address_of(const struct sr_place *place, const char *path,
-                      char leaf[SR_LOCKFILE_NAME_MAX], struct sockaddr_un *out)
-{
-    sr_lockfile_name(sr_path_leaf(path), ".srctl", leaf);
-    if (sr_sockfile_address(place, leaf, out))
-        return 0;
-    return sr_error_set(SOCKREF_EPATHLEN, path, "the name is too long for its control socket");
-}
-
 /* By the spelling of a path; false where that is too long. */
 static bool address_beside(const char *path, const char *leaf, struct sockaddr_un *out)
 {
@@ -39,9 +30,20 @@ static bool address_beside(const char *path, const char *leaf, struct sockaddr_u
 
     if (before + length > SR_SUN_PATH_MAX)
         return false;
+    *out = (struct sockaddr_un){.sun_family = AF_UNIX};
     memcpy(out->sun_path, path, before);
     memcpy(out->sun_path + before, leaf, length + 1);
     return true;
+}
+
+/* By the spelling only where that is asked for, and fits. */
+static int address_of(const struct sr_place *place, const char *path, bool by_path,
+                      char leaf[SR_LOCKFILE_NAME_MAX], struct sockaddr_un *out)
+{
+    sr_lockfile_name(sr_path_leaf(path), ".srctl", leaf);
+    if ((by_path && address_beside(path, leaf, out)) || sr_sockfile_address(place, leaf, out))
+        return 0;
+    return sr_error_set(SOCKREF_EPATHLEN, path, "the name is too long for its control socket");
 }
 
 static int bind_control(int fd, const struct sr_place *place, const char *path, const char *leaf,
@@ -69,12 +71,10 @@ int sr_control_listen(const struct sr_place *place, const char *path, bool by_pa
 {
     char leaf[SR_LOCKFILE_NAME_MAX];
     struct sockaddr_un address;
-    int status = address_of(place, path, leaf, &address), fd;
+    int status = address_of(place, path, by_path, leaf, &address), fd;
 
     if (status < 0)
         return status;
-    if (by_path)
-        address_beside(path, leaf, &address);
     fd = sr_fd_socket(AF_UNIX, SOCK_SEQPACKET);
     if (fd < 0)
         return fd == -ENOMEM ? sr_error_no_memory() : sr_error_system(-fd, "socket", path);
@@ -101,7 +101,7 @@ int sr_control_connect(const struct sr_place *place, const char *path, int *out_
 {
     char leaf[SR_LOCKFILE_NAME_MAX];
     struct sockaddr_un address;
-    int status = address_of(place, path, leaf, &address), fd;
+    int status = address_of(place, path, false, leaf, &address), fd;
 
     if (status < 0)
         return status;

@@ -145,9 +145,9 @@ const char *sr_path_leaf(const char *path)
 
 bool sr_path_needs_fold(const char *path)
 {
-    if (sr_tcp_is_name(path))
-        return true;
-    return sr_path_is_file(path) && (strstr(path, "//") || strstr(path, "/./"));
+    if (sr_path_is_file(path))
+        return strstr(path, "//") || strstr(path, "/./");
+    return sr_tcp_is_name(path);
 }
 
 static size_t fold_tcp(const char *path, char *out)

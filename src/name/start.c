@@ -194,20 +194,18 @@ static int try_init(struct sr_try *try, struct sr_place *place, const char *path
 {
     size_t size = strlen(path) + 1;
 
-    memset(share, 0, sizeof *share);
-    share->lock.fd = share->control = share->stale = -1;
+    *share = (struct sr_share){.lock = {.fd = -1}, .control = -1, .stale = -1};
     sr_list_init(&share->guarded.node);
     share->path = sr_sys.malloc(size);
     if (!share->path)
         return sr_error_no_memory();
     memcpy(share->path, path, size);
-    memset(try, 0, sizeof *try);
-    try->place = place;
-    try->path = path;
-    try->wish = wish;
-    try->patience = patience;
-    try->share = share;
-    try->file.fd = -1;
+    *try = (struct sr_try){.place = place,
+                           .path = path,
+                           .wish = wish,
+                           .patience = patience,
+                           .share = share,
+                           .file = {.fd = -1}};
     return 0;
 }
 

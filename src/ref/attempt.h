@@ -11,6 +11,7 @@ struct sr_attempt {
     struct sr_settings settings;
     struct sr_name name;
     struct sr_place place;
+    uint64_t seen; /* the registry's changes, when it was tried */
     struct sr_waiter
         *waiter; /* parked where somebody else is at it; NULL: the caller watches changes */
     int fd;      /* to adopt instead of binding, or -1 */

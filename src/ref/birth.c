@@ -143,7 +143,7 @@ static int start_in_directory(struct sr_attempt *attempt, struct sr_life *life)
         values[SOCKREF_OPT_SHARE] ? sr_share_start : sr_share_bind_alone;
     int status;
 
-    life->share = sr_sys.calloc(1, sizeof *life->share);
+    life->share = sr_sys.malloc(sizeof *life->share);
     if (!life->share)
         return sr_error_no_memory();
     status = start(&attempt->place, attempt->name.path, &wish, attempt->patience, life->share,
@@ -158,10 +158,10 @@ static int start_in_directory(struct sr_attempt *attempt, struct sr_life *life)
 /* Returns SR_SHARE_OWNED, JOINED, LATER, or a described status. */
 static int start_life(struct sr_attempt *attempt, struct sr_life *life)
 {
-    if (sr_tcp_is_name(attempt->name.path))
-        return start_tcp(attempt, life);
     if (sr_path_is_abstract(attempt->name.path))
         return start_abstract(attempt, life);
+    if (!sr_path_is_file(attempt->name.path))
+        return start_tcp(attempt, life);
     if (attempt->fd >= 0 && attempt->settings.values[SOCKREF_OPT_KEEP_FILE])
         return start_foreign(attempt, life);
     return start_in_directory(attempt, life);
@@ -202,18 +202,20 @@ static int attach(struct sr_attempt *attempt, struct sr_life *life, bool joined)
 int sr_birth_make(struct sr_attempt *attempt, struct sr_life **out_life)
 {
     const int64_t *values = attempt->settings.values;
-    struct sr_life *life = sr_sys.calloc(1, sizeof *life);
+    struct sr_life *life = sr_sys.malloc(sizeof *life);
     int status, attached;
 
     if (!life)
         return sr_error_no_memory();
-    atomic_init(&life->count, 1);
-    life->file.fd = life->file.place.dir = -1;
-    atomic_store(&life->max_connections, (uint64_t)values[SOCKREF_OPT_MAX_CONNECTIONS]);
-    life->max_buffered = (uint64_t)values[SOCKREF_OPT_MAX_BUFFERED];
-    life->backlog = (int)values[SOCKREF_OPT_BACKLOG];
-    life->hands_over = values[SOCKREF_OPT_HANDOVER] != 0;
-    life->registry = attempt->registry;
+    *life = (struct sr_life){
+        .count = 1,
+        .file = {.fd = -1, .place = {.dir = -1}},
+        .max_connections = (uint64_t)values[SOCKREF_OPT_MAX_CONNECTIONS],
+        .max_buffered = (uint64_t)values[SOCKREF_OPT_MAX_BUFFERED],
+        .registry = attempt->registry,
+        .backlog = (int)values[SOCKREF_OPT_BACKLOG],
+        .hands_over = values[SOCKREF_OPT_HANDOVER] != 0,
+    };
     sr_list_init(&life->deferred.node);
     status = start_life(attempt, life);
     if (status < 0 || status == SR_SHARE_LATER) {

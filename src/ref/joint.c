@@ -376,6 +376,8 @@ void sr_joint_attend(sockref *entry)
     struct sr_life *life;
     bool unused;
 
+    if (!entry->rest->more) /* who sets a watch after this attends to it as well */
+        return;
     sr_mutex_lock(&registry->mutex);
     life = entry->rest->life;
     if (wants_attendance(entry))

@@ -244,6 +244,7 @@ static int run(struct sr_attempt *attempt, sockref **out_ref)
     int status;
 
     sr_mutex_lock(&self->mutex);
+    attempt->seen = self->changes;
     if (atomic_load(&self->is_barred))
         status = refuse_barred(attempt);
     else
@@ -275,7 +276,8 @@ static int attempt_init(struct sr_attempt *attempt, sockref_registry *registry, 
                                    .options = options,
                                    .fd = -1,
                                    .drawn = {.fd = -1, .place = {.dir = -1}}};
-    sr_options_resolve(options, &registry->options, &attempt->settings);
+    attempt->settings = registry->settings;
+    sr_settings_apply(&attempt->settings, options);
     if (!path) {
         bool unique = attempt->settings.values[SOCKREF_OPT_UNIQUE] != 0;
 
@@ -298,7 +300,7 @@ static int attempt_init(struct sr_attempt *attempt, sockref_registry *registry, 
     if (status < 0)
         goto clear_name;
     if (attempt->place.dir >= 0)
-        sr_name_set_place(&attempt->name, attempt->place.device, attempt->place.inode);
+        sr_name_set_place(&attempt->name, registry, attempt->place.device, attempt->place.inode);
     return 0;
 
 clear_name:
@@ -315,42 +317,31 @@ static void attempt_clear(struct sr_attempt *attempt)
     sr_name_clear(&attempt->name);
 }
 
-/* Wait until something of the registry changed since `seen`. */
-static int wait_for_change(sockref_registry *self, uint64_t seen, uint64_t deadline,
-                           const char *path)
+/* Wait until something of the registry has changed since the try. */
+static int wait_for_change(struct sr_attempt *attempt, uint64_t deadline)
 {
+    sockref_registry *self = attempt->registry;
     int status = 0;
 
     sr_mutex_lock(&self->mutex);
-    while (self->changes == seen && status == 0)
+    while (self->changes == attempt->seen && status == 0)
         status = sr_cond_wait(&self->changed, &self->mutex, deadline);
     sr_mutex_unlock(&self->mutex);
     if (status == 0)
         return 0;
-    return sr_error_set(SOCKREF_ETIMEOUT, path,
+    return sr_error_set(SOCKREF_ETIMEOUT, attempt->name.path,
                         "another start or removal of the name took longer than the start "
                         "time-out");
 }
 
-static uint64_t read_changes(sockref_registry *self)
-{
-    uint64_t changes;
-
-    sr_mutex_lock(&self->mutex);
-    changes = self->changes;
-    sr_mutex_unlock(&self->mutex);
-    return changes;
-}
-
 /* Wait for what a try has to wait for. Returns 0, or a described status when there is no time. */
-static int wait_to_retry(struct sr_attempt *attempt, int tried, uint64_t seen, uint64_t deadline,
-                         unsigned tries)
+static int wait_to_retry(struct sr_attempt *attempt, int tried, uint64_t deadline, unsigned tries)
 {
     const unsigned doublings = tries < 6 ? tries : 6;
     struct timespec pause = {0, 50000L << doublings};
 
     if (tried == SR_PARKED)
-        return wait_for_change(attempt->registry, seen, deadline, attempt->name.path);
+        return wait_for_change(attempt, deadline);
     if (sr_clock_ns() >= deadline)
         return attempt->patience->status;
     nanosleep(&pause, NULL);
@@ -360,18 +351,17 @@ static int wait_to_retry(struct sr_attempt *attempt, int tried, uint64_t seen, u
 /* Try until it is done, or there is no more time. */
 static int run_patiently(struct sr_attempt *attempt, sockref **out_ref)
 {
-    uint64_t deadline = SR_CLOCK_NEVER, seen;
+    uint64_t deadline = SR_CLOCK_NEVER;
     int status;
 
     attempt->patience = &attempt->own_patience;
     for (unsigned tries = 0;; tries++) {
-        seen = read_changes(attempt->registry);
         status = run(attempt, out_ref);
         if (status != SR_PARKED && status != SR_LATER)
             return status;
         if (deadline == SR_CLOCK_NEVER)
             deadline = sr_clock_after_ms(attempt->settings.values[SOCKREF_OPT_START_TIMEOUT_MS]);
-        status = wait_to_retry(attempt, status, seen, deadline, tries);
+        status = wait_to_retry(attempt, status, deadline, tries);
         if (status < 0)
             return status;
     }

@@ -210,7 +210,7 @@ static int get(sockref_registry *self, const char *path, bool create, sockref **
     }
     if (status < 0)
         return status;
-    sr_name_locate(&name);
+    sr_name_locate(&name, self);
     status = get_waiting(self, &name, create, out_ref);
     if (status == SOCKREF_ENOTFOUND)
         sr_error_set(status, path, "the name is not active in this registry");
@@ -302,7 +302,7 @@ bool sockref_registry_is_socket_active(sockref_registry *self, const char *path)
     if (atomic_load_explicit(&self->active, memory_order_relaxed) == 0 ||
         !sr_path_is_usable(path) || sr_name_init(&name, self, path) < 0)
         return false;
-    sr_name_locate(&name);
+    sr_name_locate(&name, self);
     sr_mutex_lock(&self->mutex);
     entry = sr_names_find(self, &name);
     active = entry && sr_word_is_active(atomic_load(&entry->word));

@@ -38,28 +38,25 @@ void sr_name_clear(struct sr_name *self)
     free(self->buffer);
 }
 
-void sr_name_set_place(struct sr_name *self, uint64_t device, uint64_t inode)
+void sr_name_set_place(struct sr_name *self, const sockref_registry *registry, uint64_t device,
+                       uint64_t inode)
 {
+    const char *leaf = sr_path_leaf(self->key);
+    uint64_t seed = sr_hash_mix(registry->seed ^ device, inode | 1);
+
     self->device = device;
     self->inode = inode;
+    self->place_hash = (uint32_t)sr_hash_bytes(seed, leaf, strlen(leaf));
     self->has_place = true;
 }
 
-void sr_name_locate(struct sr_name *self)
+void sr_name_locate(struct sr_name *self, const sockref_registry *registry)
 {
     dev_t device;
     ino_t inode;
 
     if (sr_path_is_file(self->key) && sr_place_find(self->key, &device, &inode) == 0)
-        sr_name_set_place(self, device, inode);
-}
-
-static uint32_t hash_place(const sockref_registry *self, const struct sr_name *name)
-{
-    const char *leaf = sr_path_leaf(name->key);
-    uint64_t seed = sr_hash_mix(self->seed ^ name->device, name->inode | 1);
-
-    return (uint32_t)sr_hash_bytes(seed, leaf, strlen(leaf));
+        sr_name_set_place(self, registry, device, inode);
 }
 
 static bool has_alias(const sockref *entry, const char *path)
@@ -104,7 +101,7 @@ sockref *sr_names_find_place(sockref_registry *self, const struct sr_name *name)
     enum sr_table_kind kind;
     uint32_t index;
 
-    sr_table_begin(&self->table, hash_place(self, name), &walk);
+    sr_table_begin(&self->table, name->place_hash, &walk);
     while (sr_table_next(&walk, &kind, &index)) {
         sockref *entry = sr_slab_at(&self->slab, index);
 
@@ -183,7 +180,7 @@ int sr_names_set_place(sockref_registry *self, sockref *entry, const struct sr_n
         return sr_error_no_memory();
     rest->device = name->device;
     rest->inode = name->inode;
-    rest->place_hash = hash_place(self, name);
+    rest->place_hash = name->place_hash;
     rest->has_place = true;
     sr_table_add(&self->table, rest->place_hash, SR_TABLE_PLACE, rest->index);
     return 0;
@@ -238,13 +235,11 @@ static void free_name(sockref *entry)
 int sr_names_create(sockref_registry *self, const struct sr_name *name, enum sr_state state,
                     sockref **out_entry)
 {
-    struct sr_settings settings;
     struct sr_entry_rest *rest;
     sockref *entry;
     uint64_t word;
 
-    sr_options_resolve(NULL, &self->options, &settings);
-    if (self->entries >= (uint64_t)settings.values[SOCKREF_OPT_MAX_SOCKETS])
+    if (self->entries >= (uint64_t)self->settings.values[SOCKREF_OPT_MAX_SOCKETS])
         return sr_error_set(SOCKREF_ELIMIT, name->path,
                             "the registry has %u names, its limit: release one, or raise the limit",
                             self->entries);

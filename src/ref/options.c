@@ -132,15 +132,17 @@ int sr_options_check_call(const sockref_options *options)
     return 0;
 }
 
-void sr_options_resolve(const sockref_options *call, const sockref_options *registry,
-                        struct sr_settings *out_settings)
+void sr_settings_init(struct sr_settings *self)
 {
-    for (int i = 1; i < SR_OPTION_COUNT; i++) {
-        if (call && call->set & 1u << i)
-            out_settings->values[i] = call->values[i];
-        else if (registry && registry->set & 1u << i)
-            out_settings->values[i] = registry->values[i];
-        else
-            out_settings->values[i] = table[i].fallback;
+    for (int i = 0; i < SR_OPTION_COUNT; i++)
+        self->values[i] = table[i].fallback;
+}
+
+void sr_settings_apply(struct sr_settings *self, const sockref_options *options)
+{
+    for (uint32_t left = options ? options->set : 0; left; left &= left - 1) {
+        int option = __builtin_ctz(left);
+
+        self->values[option] = options->values[option];
     }
 }

@@ -34,8 +34,10 @@ int sr_options_copy(const sockref_options *from, sockref_options *to);
 void sr_options_clear(sockref_options *self);
 /* Refuse the options that belong to a registry. Returns 0 or -EINVAL. */
 int sr_options_check_call(const sockref_options *options);
-/* Either may be NULL. */
-void sr_options_resolve(const sockref_options *call, const sockref_options *registry,
-                        struct sr_settings *out_settings);
+
+/* The defaults. */
+void sr_settings_init(struct sr_settings *self);
+/* What is set in the options, which may be NULL, takes the place of what held. */
+void sr_settings_apply(struct sr_settings *self, const sockref_options *options);
 
 #endif

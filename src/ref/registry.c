@@ -31,7 +31,6 @@ sockref_registry *_Atomic sr_registry_default;
 
 static int make(const sockref_options *options, sockref_registry **out_registry)
 {
-    struct sr_settings settings;
     sockref_registry *self;
 
     sr_fork_install();
@@ -45,8 +44,9 @@ static int make(const sockref_options *options, sockref_registry **out_registry)
         sr_error_no_memory();
         goto clear_options;
     }
-    sr_options_resolve(NULL, &self->options, &settings);
-    self->max_references = (uint64_t)settings.values[SOCKREF_OPT_MAX_REFERENCES];
+    sr_settings_init(&self->settings);
+    sr_settings_apply(&self->settings, &self->options);
+    self->max_references = (uint64_t)self->settings.values[SOCKREF_OPT_MAX_REFERENCES];
     self->seed = sr_hash_seed();
     self->fork_generation = atomic_load(&sr_fork_generation);
     sr_mutex_init(&self->mutex);
@@ -332,10 +332,9 @@ int sr_registry_check_path(sockref_registry *self, const char *path)
 
 int64_t sr_registry_option(const sockref_registry *self, const sockref_options *call, int option)
 {
-    struct sr_settings settings;
-
-    sr_options_resolve(call, &self->options, &settings);
-    return settings.values[option];
+    if (call && call->set & 1u << option)
+        return call->values[option];
+    return self->settings.values[option];
 }
 
 void sr_registry_forget_all(void) SR_UNCHECKED

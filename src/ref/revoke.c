@@ -214,7 +214,7 @@ int sockref_registry_cleanup(sockref_registry *self, const char *path)
     if (status < 0)
         return status;
     cancel = sr_thread_begin_uncancelled();
-    sr_name_locate(&name);
+    sr_name_locate(&name, self);
     sr_mutex_lock(&self->mutex);
     entry = sr_names_find(self, &name);
     if (entry) {

@@ -27,6 +27,7 @@ struct sockref_registry {
     unsigned fork_generation;
     _Atomic int phase; /* enum sr_phase; written with the mutex held */
     struct sockref_options options;
+    struct sr_settings settings; /* what holds for a call that sets nothing */
 
     _Alignas(SR_CACHE_LINE) struct sr_mutex mutex;
     struct sr_cond changed; /* an entry changed its state, or a pending count or an entry went */
@@ -96,6 +97,7 @@ struct sr_name {
     const char *key;  /* folded; path itself where there was nothing to fold */
     uint64_t hash;
     bool has_place;
+    uint32_t place_hash; /* of these and the last component */
     uint64_t device, inode;
     char *buffer; /* of key, owned, or NULL */
 };
@@ -103,10 +105,11 @@ struct sr_name {
 /* Check and fold a path; give it back with sr_name_clear(). Returns 0 or a described status. */
 int sr_name_init(struct sr_name *self, const sockref_registry *registry, const char *path);
 void sr_name_clear(struct sr_name *self);
-void sr_name_set_place(struct sr_name *self, uint64_t device, uint64_t inode);
+void sr_name_set_place(struct sr_name *self, const sockref_registry *registry, uint64_t device,
+                       uint64_t inode);
 /* Look where its directory is now; where that can't be told it stays known by its spelling alone.
  */
-void sr_name_locate(struct sr_name *self);
+void sr_name_locate(struct sr_name *self, const sockref_registry *registry);
 
 sockref *sr_names_find_key(sockref_registry *self, const struct sr_name *name)
     SR_REQUIRES(self->mutex);

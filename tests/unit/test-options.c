@@ -41,7 +41,9 @@ static int64_t resolve(const sockref_options *call, const sockref_options *regis
 {
     struct sr_settings settings;
 
-    sr_options_resolve(call, registry, &settings);
+    sr_settings_init(&settings);
+    sr_settings_apply(&settings, registry);
+    sr_settings_apply(&settings, call);
     return settings.values[option];
 }
 
