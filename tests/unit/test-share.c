@@ -207,6 +207,18 @@ START_TEST(a_directory_replaced_meanwhile_has_nothing_left_in_it)
 }
 END_TEST
 
+START_TEST(what_stands_beside_a_socket_is_for_its_user_alone)
+{
+    mode_t before = umask(0);
+    sockref *ref = harness_listen(here, harness_at("a"));
+
+    umask(before);
+    ck_assert_uint_eq(harness_mode(harness_at(".a.srlock")), 0600);
+    ck_assert_uint_eq(harness_mode(harness_at(".a.srctl")), 0600);
+    sockref_release(ref);
+}
+END_TEST
+
 /* Between vfork and exec a child has a copy of each descriptor, and with it of the locks. */
 START_TEST(a_closed_lock_is_free_whoever_has_a_copy_of_its_descriptor)
 {
@@ -464,6 +476,7 @@ int main(void)
     tcase_add_test(tcase, a_control_socket_alone_may_be_a_live_owners);
     tcase_add_test(tcase, a_dead_socket_is_replaced_when_it_is_not_fresh);
     tcase_add_test(tcase, a_directory_replaced_meanwhile_has_nothing_left_in_it);
+    tcase_add_test(tcase, what_stands_beside_a_socket_is_for_its_user_alone);
     tcase_add_test(tcase, a_closed_lock_is_free_whoever_has_a_copy_of_its_descriptor);
     tcase_add_loop_test(tcase, a_failed_start_leaves_no_lock_file, 0, 8);
     tcase_add_loop_test(tcase, a_failed_start_keeps_what_a_dead_owner_is_known_by, 0, 4);
