@@ -98,8 +98,9 @@ CALLS: dict[str, Any] = {
 }
 CUTS = ("close", "abort")
 STEPS = (*READS, *WAITS, *CALLS, "write", "write", "write", "writelines", "readline", "read", "cancel", "cancel")
-# Of much, nobody says how much comes at once: neither what a search has seen when it gives up, nor where it is cut off.
-UNSURE = ("lines", "readline", "readuntil", *CUTS)
+# Of much, nobody says how much comes at once: what a read gives, what a search has seen when it gives up, or where it is
+# cut off.
+UNSURE = ("read", "lines", "readline", "readuntil", *CUTS)
 FOR_FEW = tuple(step for step in STEPS if step != "write much")
 FOR_MUCH = tuple(step for step in STEPS if step not in UNSURE) + ("write much",) * 3
 
