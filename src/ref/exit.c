@@ -76,7 +76,7 @@ static enum taken take(sockref_registry *self, sockref *entry, enum whom whom)
     enum sr_state state = sr_word_state(atomic_load(&entry->word));
 
     if (whom == JOINED_ONES && state != SR_JOINED)
-        return NOTHING;
+        return state == SR_TURNING ? BUSY : NOTHING;
     switch (state) {
     case SR_FREE:
     case SR_NAMED:
@@ -180,7 +180,8 @@ void sr_remove_at_exit(void)
 
     /* What was released just before may be on its way to another holder. */
     sr_remove_await_deferred(wait.others_ns);
-    leave_all(JOINED_ONES, &wait);
+    while (leave_all(JOINED_ONES, &wait) && pause_once(&wait))
+        continue;
     while (leave_all(ALL, &wait) && pause_once(&wait))
         continue;
 }

