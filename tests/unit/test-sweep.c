@@ -167,8 +167,10 @@ static int own_and_die(void *path)
 {
     sockref_options *options = harness_options(SOCKREF_OPT_GUARD, 0, 0);
     sockref *ref;
+    int status = sockref_registry_listen(NULL, path, options, &ref);
 
-    _exit(sockref_registry_listen(NULL, path, options, &ref) == 0 ? 0 : 1);
+    sockref_options_free(options);
+    _exit(status == 0 ? 0 : 1);
 }
 
 /* The name of its lock file has a hash of it; without that file nobody would know the socket. */
