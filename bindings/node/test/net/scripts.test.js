@@ -141,12 +141,25 @@ async function play(net, { tcp, options, listens, early: first, steps: taken }, 
   };
 }
 
+async function compare(played, seed, place) {
+  const [theirs, ours] = implementations.map(({ net }) => net);
+  const { counts, ...wanted } = await play(theirs, played, place);
+  const { counts: _, ...got } = await play(ours, played, place, counts);
+  assert.deepEqual(got, wanted, `SEED=${seed} ${JSON.stringify(played)}`);
+}
+
+// How much has come by a pause is a matter of moments on a busy machine: what differs has to differ each time.
+const TRIES = 3;
+
 scenario(`${last - first + 1} random scripts tell the same events`, async ({ file }) => {
   for (let seed = first; seed <= last; seed++) {
-    const played = script(seed);
-    const [theirs, ours] = implementations.map(({ net }) => net);
-    const { counts, ...wanted } = await play(theirs, played, file(`${seed}.sock`));
-    const { counts: _, ...got } = await play(ours, played, file(`${seed}.sock`), counts);
-    assert.deepEqual(got, wanted, `SEED=${seed} ${JSON.stringify(played)}`);
+    for (let tries = 1; ; tries++) {
+      try {
+        await compare(script(seed), seed, file(`${seed}-${tries}.sock`));
+        break;
+      } catch (error) {
+        if (!(error instanceof assert.AssertionError) || tries === TRIES) throw error;
+      }
+    }
   }
 });
