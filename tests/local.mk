@@ -112,6 +112,7 @@ test_headers = \
 	tests/integration/util.h \
 	tests/integration/waiting.h \
 	tests/unit/conn-model.h \
+	tests/unit/counted-sends.h \
 	tests/unit/fault-scenarios.h \
 	tests/unit/fuzz.h \
 	tests/unit/net-records.h \

@@ -113,10 +113,12 @@ static void address(struct sr_guard_message *out, enum sr_guard_op op, uint64_t 
  * him. */
 static void attach_user(struct attached *out, uid_t user)
 {
-    const struct ucred credentials = {getpid(), user, getegid()};
+    struct ucred credentials;
 
-    if (user != getuid())
-        attach(out, SCM_CREDENTIALS, &credentials, sizeof credentials);
+    if (user == getuid())
+        return;
+    credentials = (struct ucred){getpid(), user, getegid()};
+    attach(out, SCM_CREDENTIALS, &credentials, sizeof credentials);
 }
 
 static int tell_name(struct sr_guarded *self) SR_REQUIRES(mutex)

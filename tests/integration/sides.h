@@ -45,14 +45,7 @@ static inline void close_loop(void)
     teardown();
 }
 
-#define TURN_UNTIL(condition)                                                                      \
-    do {                                                                                           \
-        int64_t until_ = now_ms() + PATIENCE_MS;                                                   \
-        while (!(condition)) {                                                                     \
-            ck_assert_msg(now_ms() < until_, "still not: %s", #condition);                         \
-            ck_assert_int_ge(sockref_loop_dispatch(loop, 10), 0);                                  \
-        }                                                                                          \
-    } while (0)
+#define TURN_UNTIL(condition) DISPATCH_UNTIL(loop, condition)
 
 static inline void turn_a_few_times(void)
 {

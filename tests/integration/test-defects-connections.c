@@ -6,14 +6,7 @@
 
 static sockref_loop *loop;
 
-#define DRIVE_UNTIL(condition)                                                                     \
-    do {                                                                                           \
-        int64_t until_ = now_ms() + PATIENCE_MS;                                                   \
-        while (!(condition)) {                                                                     \
-            ck_assert_msg(now_ms() < until_, "still not: %s", #condition);                         \
-            ck_assert_int_ge(sockref_loop_dispatch(loop, 10), 0);                                  \
-        }                                                                                          \
-    } while (0)
+#define DRIVE_UNTIL(condition) DISPATCH_UNTIL(loop, condition)
 
 /* What happened: C connection, O connect, D data, E end, R drain, X error, Z close, S stop. */
 static struct {

@@ -171,15 +171,6 @@ static int start_on(sockref_loop *loop, const char *name, struct outcome *outcom
     return status;
 }
 
-#define DRIVE_UNTIL(loop, condition)                                                               \
-    do {                                                                                           \
-        int64_t end_ = now_ms() + PATIENCE_MS;                                                     \
-        while (!(condition)) {                                                                     \
-            ck_assert_msg(now_ms() < end_, "still not: %s", #condition);                           \
-            ck_assert_int_ge(sockref_loop_dispatch(loop, 20), 0);                                  \
-        }                                                                                          \
-    } while (0)
-
 START_TEST(L32_a_cancelled_start_leaves_nothing)
 {
     sockref_loop *loop;
@@ -190,7 +181,7 @@ START_TEST(L32_a_cancelled_start_leaves_nothing)
 
         ck_assert_int_eq(start_on(loop, path, &outcome), 0);
         if (i % 2) { /* its result has come already */
-            DRIVE_UNTIL(loop, outcome.calls == 1);
+            DISPATCH_UNTIL(loop, outcome.calls == 1);
             ck_assert_int_eq(sockref_registry_cancel_start(NULL, note_outcome, &outcome),
                              SOCKREF_ENOTFOUND);
             ck_assert_int_eq(outcome.status, 0);
@@ -200,7 +191,7 @@ START_TEST(L32_a_cancelled_start_leaves_nothing)
             ck_assert_int_eq(sockref_registry_cancel_start(NULL, note_outcome, &outcome), 0);
             ck_assert_int_eq(sockref_registry_cancel_start(NULL, note_outcome, &outcome),
                              SOCKREF_ENOTFOUND);
-            DRIVE_UNTIL(loop, outcome.calls == 1);
+            DISPATCH_UNTIL(loop, outcome.calls == 1);
             ck_assert_int_eq(outcome.status, SOCKREF_ECANCELED);
             ck_assert_ptr_null(outcome.ref);
         }
@@ -462,7 +453,7 @@ START_TEST(L44_a_start_that_waits_for_a_removal_blocks_no_loop)
     ck_assert_int_eq(outcome.calls, 0);
     ck_assert_int_eq(sockref_registry_get_existing(NULL, name, &ref), SOCKREF_ENOTFOUND);
     open_gate();
-    DRIVE_UNTIL(loop, outcome.calls == 1);
+    DISPATCH_UNTIL(loop, outcome.calls == 1);
     ck_assert_int_eq(outcome.status, 0);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     before_call = NULL;

@@ -4,6 +4,7 @@
 
 #include <check.h>
 #include <poll.h>
+#include <sockref/net.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -24,6 +25,16 @@ static inline int64_t now_ms(void)
         while (!(condition)) {                                                                     \
             ck_assert_msg(now_ms() < until_, "still not: %s", #condition);                         \
             poll(NULL, 0, 1);                                                                      \
+        }                                                                                          \
+    } while (0)
+
+/* The same, for what the turns of a loop bring. */
+#define DISPATCH_UNTIL(loop, condition)                                                            \
+    do {                                                                                           \
+        int64_t until_ = now_ms() + PATIENCE_MS;                                                   \
+        while (!(condition)) {                                                                     \
+            ck_assert_msg(now_ms() < until_, "still not: %s", #condition);                         \
+            ck_assert_int_ge(sockref_loop_dispatch(loop, 10), 0);                                  \
         }                                                                                          \
     } while (0)
 

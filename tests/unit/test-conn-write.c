@@ -1,4 +1,5 @@
 /* Writing, and what is queued: src/net/conn_write.c and src/net/outbuf.c */
+#include "counted-sends.h"
 #include "test-accepted-helpers.h"
 
 #include <sys/resource.h>
@@ -73,32 +74,16 @@ static void write_thrice(struct record *r, char event, sockref_conn *conn)
     ck_assert_int_eq(sockref_conn_write(conn, "three", 5), 0);
 }
 
-static int sends, sendmsgs;
-
-static ssize_t counted_send(int fd, const void *data, size_t length, int flags)
-{
-    sends++;
-    return send(fd, data, length, flags);
-}
-
-static ssize_t counted_sendmsg(int fd, const struct msghdr *message, int flags)
-{
-    sendmsgs++;
-    return sendmsg(fd, message, flags);
-}
-
 START_TEST(further_writes_of_a_turn_go_out_in_one_call)
 {
     char buffer[64] = "";
     size_t had = 0;
 
     record.hook = write_thrice;
-    sr_sys.send = counted_send;
-    sr_sys.sendmsg = counted_sendmsg;
+    begin_counting_sends();
     send_text(peer, "go");
     DRIVE_UNTIL(record.bytes == 2);
-    sr_sys.send = send;
-    sr_sys.sendmsg = sendmsg;
+    end_counting_sends();
     ck_assert_int_eq(sends + sendmsgs, 2);
     while (had < 13)
         had += (size_t)recv(peer, buffer + had, sizeof buffer - had, 0);

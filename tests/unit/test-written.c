@@ -1,5 +1,6 @@
 /* Memory that is lent to a connection, and when it is given back: src/net/conn_write.c,
  * src/net/outbuf.c */
+#include "counted-sends.h"
 #include "test-conn-helpers.h"
 
 #include "harness/faults.h"
@@ -66,30 +67,14 @@ static void write_mixed(struct record *r, char event, sockref_conn *self)
     ck_assert_int_eq(lend("eee", 3, 3), 0);
 }
 
-static int sends, sendmsgs;
-
-static ssize_t counted_send(int fd, const void *data, size_t length, int flags)
-{
-    sends++;
-    return send(fd, data, length, flags);
-}
-
-static ssize_t counted_sendmsg(int fd, const struct msghdr *message, int flags)
-{
-    sendmsgs++;
-    return sendmsg(fd, message, flags);
-}
-
 START_TEST(copies_and_lent_pieces_keep_their_order_in_two_calls)
 {
     record.hook = write_mixed;
-    sr_sys.send = counted_send;
-    sr_sys.sendmsg = counted_sendmsg;
+    begin_counting_sends();
     send_text(peer, "go");
     expect_text("abbcdeee");
     DRIVE_UNTIL(told.count == 3);
-    sr_sys.send = send;
-    sr_sys.sendmsg = sendmsg;
+    end_counting_sends();
     ck_assert_int_eq(sends, 1); /* the first of the turn */
     ck_assert_int_eq(sendmsgs, 1);
     for (int i = 0; i < 3; i++) {
