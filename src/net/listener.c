@@ -173,21 +173,7 @@ static void run_task(struct sr_task *task)
     sr_accept_watch(self);
 }
 
-/* Ask for its end, in its loop. Returns whether it has left the registry
- * already. Any thread. */
-static bool ask_to_stop(struct sr_listener *self, struct sockref_loop *loop)
-    SR_REQUIRES(loop->mutex)
-{
-    atomic_store(&self->stop_asked, true);
-    if (!self->concluded) { /* a loop that is being freed can be faster */
-        if (self->life)
-            loop->backend->ops->forget(loop->backend, self->source.fd);
-        sr_loop_post_locked(loop, &self->task);
-    }
-    return self->finished;
-}
-
-/* The life ends. Any thread. */
+/* The life ends, or is to be served no more. Any thread. */
 static void stop(struct sr_service *service)
 {
     struct sr_listener *self = of_service(service);
@@ -195,7 +181,13 @@ static void stop(struct sr_service *service)
     bool finished;
 
     sr_mutex_lock(&loop->mutex);
-    finished = ask_to_stop(self, loop);
+    atomic_store(&self->stop_asked, true);
+    if (!self->concluded) { /* a loop that is being freed can be faster */
+        if (self->life)
+            loop->backend->ops->forget(loop->backend, self->source.fd);
+        sr_loop_post_locked(loop, &self->task);
+    }
+    finished = self->finished;
     sr_mutex_unlock(&loop->mutex);
     if (finished)
         sr_registry_pending_done(self->registry);
@@ -206,16 +198,11 @@ void sr_listener_part(struct sr_service *service, bool destroy)
 {
     struct sr_listener *self = of_service(service);
     struct sockref_loop *loop = self->owner.loop;
-    bool finished;
 
     sr_mutex_lock(&loop->mutex);
-    self->detached = true;
     self->destroys = destroy;
-    finished = ask_to_stop(self, loop);
     sr_mutex_unlock(&loop->mutex);
-    if (finished)
-        sr_registry_unhold(self->registry);
-    let_go(self);
+    stop(service);
 }
 
 static uint64_t count(const struct sr_service *service)

@@ -20,7 +20,7 @@ struct sr_listener {
     _Atomic unsigned count; /* the loop, and the life until stop was called or it was detached */
     _Atomic bool stop_asked;
     /* Guarded by the loop's mutex, as life is until it is concluded. */
-    bool detached;  /* by its loop or by sr_listener_part(): stop never comes */
+    bool detached;  /* by its loop: stop never comes */
     bool destroys;  /* its connections end with it */
     bool finished;  /* it has left the registry */
     bool concluded; /* nothing of it is left but the record */
@@ -42,7 +42,7 @@ int sr_listener_make(struct sockref_loop *loop, const struct sr_handlers *handle
  * on_stop does not come. */
 void sr_listener_drop(struct sr_listener *self);
 void sr_listener_retract(struct sr_listener *self, struct sr_life *life);
-/* It was detached from its life, and is to accept no more. Any thread. */
+/* It was taken from its life, and is to accept no more. Any thread. */
 void sr_listener_part(struct sr_service *service, bool destroy);
 /*
  * It is attached to a life, which is counted for it: begin to accept, in the loop's next turn.

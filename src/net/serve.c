@@ -93,14 +93,6 @@ int sockref_serve(sockref *self, const sockref_handlers *handlers, void *user)
     return sockref_serve_on(self, NULL, handlers, user);
 }
 
-static void detach(struct sr_life *life, void *arg)
-{
-    struct sr_service **out_service = arg;
-
-    *out_service = life->service;
-    life->service = NULL;
-}
-
 int sockref_unserve(sockref *self, bool destroy)
 {
     struct sr_service *service = NULL;
@@ -108,7 +100,7 @@ int sockref_unserve(sockref *self, bool destroy)
 
     if (!self)
         return sr_error_argument("the reference is NULL");
-    status = sr_registry_visit(self, detach, &service);
+    status = sr_registry_take_service(self, &service);
     if (status < 0)
         return sr_registry_refuse(self, status);
     if (!service)

@@ -71,6 +71,9 @@ int sr_registry_listening_fd(const sockref *ref);
 int sr_registry_visit(const sockref *ref, void (*visit)(struct sr_life *life, void *arg),
                       void *arg);
 int sr_registry_refuse(const sockref *ref, int status);
+/* Take the service of a listener that lives on, to be stopped without locks; NULL if it is not
+ * served. Returns as sr_registry_visit() does. */
+int sr_registry_take_service(const sockref *ref, struct sr_service **out_service);
 /*
  * Detach a service whose loop ends. Returns whether it was attached still: then its stop never
  * comes. The service keeps its count of the life until it gives it back.

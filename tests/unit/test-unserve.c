@@ -120,6 +120,18 @@ START_TEST(serving_and_unserving_in_turn_loses_no_client)
 }
 END_TEST
 
+START_TEST(drain_waits_for_what_is_unserved)
+{
+    connect_clients(1);
+    ck_assert_int_eq(sockref_unserve(ref, true), 0);
+    sockref_release(ref);
+    ref = NULL;
+    ck_assert_int_eq(sockref_registry_drain(NULL, 0), SOCKREF_ETIMEOUT); /* its descriptor is open */
+    DRIVE_UNTIL(record.stops == 1);
+    ck_assert_int_eq(sockref_registry_drain(NULL, 0), 0);
+}
+END_TEST
+
 START_TEST(what_is_not_served_here_is_refused)
 {
     sockref *named;
@@ -278,6 +290,7 @@ int main(void)
     tcase_add_test(tcase, unserved_without_destroy_connections_go_on);
     tcase_add_test(tcase, it_may_be_served_anew_at_once);
     tcase_add_test(tcase, serving_and_unserving_in_turn_loses_no_client);
+    tcase_add_test(tcase, drain_waits_for_what_is_unserved);
     tcase_add_test(tcase, what_is_not_served_here_is_refused);
     tcase_add_test(tcase, outliving_connections_go_on_after_the_name);
     tcase_add_test(tcase, on_stop_follows_the_last_that_outlives);
