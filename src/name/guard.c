@@ -29,9 +29,10 @@
 
 #define PROGRAM        "sockref-guard"
 #define ROOM_MS        200 /* a guard that reads nothing for so long is stuck */
-#define BUFFERS_MS     20  /* what it has read by then lacks no more */
-#define STARTS_AT_MOST 5   /* in a second */
-#define TRIES          2   /* for one name */
+#define BUFFERS_MS     5   /* nothing tells that less is on its way: it is tried this often */
+#define IDLE_TRIES     (ROOM_MS / BUFFERS_MS)
+#define STARTS_AT_MOST 5 /* in a second */
+#define TRIES          2 /* for one name */
 
 enum state {
     ABSENT,
@@ -367,6 +368,19 @@ static bool wait_for_room(int lacking) SR_REQUIRES(mutex)
     return (ready > 0 || lacking != -EAGAIN) && !(room.revents & (POLLERR | POLLHUP));
 }
 
+/* Tell a guard that runs all, as long as it reads now and then. */
+static int tell_patiently(void) SR_REQUIRES(mutex)
+{
+    for (int idle = 0;;) {
+        bool progress = false;
+        int status = tell_all(&progress);
+
+        idle = progress ? 0 : idle + 1;
+        if (!is_passing(status) || idle > IDLE_TRIES || !wait_for_room(status))
+            return status;
+    }
+}
+
 /*
  * Have a guard that is told all, by whatever it takes. Not while BUSY. Returns 0, or a described
  * status with no guard left.
@@ -375,24 +389,11 @@ static int mend(void) SR_REQUIRES(mutex)
 {
     int status = -EPIPE;
 
-    for (int tries = 0;;) {
-        bool waited = false;
-
-        while (state == RUNNING) {
-            bool progress = false;
-
-            status = tell_all(&progress);
-            if (status == 0)
-                return 0;
-            if (!is_passing(status) || (waited && !progress) || !wait_for_room(status))
-                break;
-            waited = true;
-        }
-        if (tries++ == TRIES)
-            break;
-        status = replace_guard();
-        if (status < 0)
+    for (int tries = 0; tries <= TRIES; tries++) {
+        if (tries > 0 && (status = replace_guard()) < 0)
             return status;
+        if (state == RUNNING && (status = tell_patiently()) == 0)
+            return 0;
     }
     drop_guard();
     last_failure = status;

@@ -117,6 +117,33 @@ START_TEST(a_message_that_fails_is_sent_again)
 }
 END_TEST
 
+static int refusals_left;
+
+static ssize_t refuse_some(int fd, const struct msghdr *message, int flags)
+{
+    if (refusals_left == 0)
+        return sendmsg(fd, message, flags);
+    refusals_left--;
+    errno = ETOOMANYREFS;
+    return -1;
+}
+
+/* It reads when the machine lets it: others of its user have descriptors on their way as well. */
+START_TEST(a_guard_that_reads_late_is_kept)
+{
+    int guard;
+
+    open_place();
+    harness_assert_ok(watch(0));
+    guard = sr_guard_status();
+    refusals_left = 20;
+    sr_sys.sendmsg = refuse_some;
+    harness_assert_ok(watch(1));
+    ck_assert_int_eq(refusals_left, 0);
+    ck_assert_int_eq(sr_guard_status(), guard);
+}
+END_TEST
+
 /* A release waits for nobody. */
 START_TEST(an_end_that_cannot_be_told_is_told_later)
 {
@@ -273,6 +300,7 @@ int main(void)
                         (int)(sizeof failures / sizeof failures[0]));
     tcase_add_test(tcase, a_name_too_many_for_memory_is_told);
     tcase_add_loop_test(tcase, a_message_that_fails_is_sent_again, 0, REFUSALS);
+    tcase_add_test(tcase, a_guard_that_reads_late_is_kept);
     tcase_add_loop_test(tcase, an_end_that_cannot_be_told_is_told_later, 0, REFUSALS);
     tcase_add_test(tcase, only_the_inode_itself_is_pinned);
     tcase_add_test(tcase, guards_are_not_started_for_ever);
