@@ -37,6 +37,7 @@ threads_suites = \
 	tests/unit/test-table
 loop_suites = \
 	tests/unit/test-adopt \
+	tests/unit/test-bind-only \
 	tests/unit/test-conn \
 	tests/unit/test-conn-destroy \
 	tests/unit/test-conn-faults \

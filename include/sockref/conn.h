@@ -192,6 +192,10 @@ typedef struct sockref_connect_options {
     const sockref_address *addresses;
     /** How many those are. */
     size_t address_count;
+    /** A name of SOCKREF_OPT_BIND_ONLY that is not served, whose socket is to be connected, in
+     * place of local_host and local_port. It is connected once, and one address is tried. The
+     * connection holds a reference of its own until on_stop. NULL: a fresh socket. */
+    sockref *from;
 } sockref_connect_options;
 
 /** States of a connection, as node:net names them. */
@@ -274,9 +278,11 @@ typedef void (*sockref_written_fn)(int status, void *user);
  * @param[out] out_conn  set on success only; NULL: not wanted.
  * @return 0, or
  *   - -EINVAL: @p name or @p handlers is NULL, a size or a flag is not known, an address is not
- *     numeric
+ *     numeric, or from listens
  *   - SOCKREF_EPATH, SOCKREF_EPATHLEN: the name cannot be one
- *   - SOCKREF_ECLOSED: @p loop is being freed
+ *   - SOCKREF_ECLOSED: @p loop is being freed, or from was revoked or never bound
+ *   - SOCKREF_EBUSY: from has been connected
+ *   - SOCKREF_ELIMIT: from has too many references
  *   - SOCKREF_EFORKED, SOCKREF_ESHUTDOWN, -ENOMEM
  *   - -EAGAIN: a thread could not be started
  * @since 0.1

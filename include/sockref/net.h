@@ -173,6 +173,8 @@ SOCKREF_API int sockref_options_set_handlers(sockref_options *self,
 /**
  * @brief Serve a listener: accept its connections and call handlers, until its end.
  *
+ * A name of SOCKREF_OPT_BIND_ONLY begins to listen.
+ *
  * When the last reference goes, or the name is revoked, it accepts no more, its connections are
  * destroyed, and on_stop follows. Where somebody accepts from sockref_fd() as well, each connection
  * goes to one of the two.
@@ -186,7 +188,7 @@ SOCKREF_API int sockref_options_set_handlers(sockref_options *self,
  * @param user      given to each.
  * @return 0, or
  *   - -EINVAL: @p self or @p handlers is NULL, or the size is 0 or larger than this library knows
- *   - SOCKREF_EBUSY: it is served already
+ *   - SOCKREF_EBUSY: it is served already, or a connection has its socket
  *   - SOCKREF_ECLOSED: it is not listening here, was revoked, or @p loop is being freed
  *   - SOCKREF_EFORKED, -ENOMEM
  *   - -EAGAIN: the service thread could not be started

@@ -150,7 +150,11 @@ typedef enum sockref_option {
     /** 1: the socket file stays where it is at the end, for a descriptor given to
      * sockref_registry_register_new() that somebody else bound; also no guard and no sharing.
      * Default 0. Registry only. */
-    SOCKREF_OPT_KEEP_FILE = 18
+    SOCKREF_OPT_KEEP_FILE = 18,
+    /** 1: bind the name, and listen only when it is served, or when the host calls listen() on its
+     * descriptor; until then sockref_connect() may connect from it, and nobody can connect to it.
+     * It is never shared or handed over. No effect beside handlers. Default 0. */
+    SOCKREF_OPT_BIND_ONLY = 19
 } sockref_option;
 
 /** How serious a log record is. */
@@ -453,7 +457,8 @@ SOCKREF_API int sockref_registry_register_new(sockref_registry *self, const char
  * removed.
  *
  * Nothing is accepted: connections wait in the kernel's queue until sockref_serve() or a host that
- * takes the descriptor. With handlers in @p options the owner serves from the first moment.
+ * takes the descriptor. With handlers in @p options the owner serves from the first moment. With
+ * SOCKREF_OPT_BIND_ONLY it does not even listen, until it is served.
  *
  * Owner: the caller owns one reference and gives it back with sockref_release(). Threads: any; not
  * on a thread that must not block: it waits for another start or removal of the same name, here or

@@ -37,7 +37,7 @@ struct sr_share {
 struct sr_wish {
     int mode; /* -1: the umask decides */
     bool asks_mode;
-    int backlog;
+    int backlog; /* 0: only bind */
     bool exclusive;
     int guard; /* as SOCKREF_OPT_GUARD */
     int fd;    /* a descriptor to take instead of binding, or -1 */

@@ -253,7 +253,7 @@ int sr_sockfile_bind(struct sr_place *place, const char *path, int mode, int bac
     status = bind_checked(&file, path, mode, out_pin != NULL, &pin);
     if (status < 0)
         goto undo;
-    if (sr_sys.listen(file.fd, backlog) < 0) {
+    if (backlog && sr_sys.listen(file.fd, backlog) < 0) {
         status = sr_error_system(errno, "listen", path);
         goto undo;
     }
@@ -272,6 +272,16 @@ undo:
     }
     sr_fd_close(file.fd);
     return status;
+}
+
+int sr_sockfile_listen(int fd, int backlog, const char *path)
+{
+    int listening = 0;
+    socklen_t size = sizeof listening;
+
+    if (sr_sys.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening)
+        return 0;
+    return sr_sys.listen(fd, backlog) < 0 ? sr_error_system(errno, "listen", path) : 0;
 }
 
 int sr_sockfile_dial(const struct sr_place *place, const char *path)

@@ -30,12 +30,15 @@ bool sr_sockfile_address(const struct sr_place *place, const char *leaf, struct 
 
 /*
  * Bind and listen at a checked path; takes place on success only. mode -1: the umask decides. The
- * file has no wider permissions than that at any moment. out_pin, which may be NULL: an O_PATH
- * descriptor of the file, noted, for the caller to close; -1: none could be had. Returns 0 or a
- * described status, with nothing left behind.
+ * file has no wider permissions than that at any moment. backlog 0: only bind. out_pin, which may
+ * be NULL: an O_PATH descriptor of the file, noted, for the caller to close; -1: none could be had.
+ * Returns 0 or a described status, with nothing left behind.
  */
 int sr_sockfile_bind(struct sr_place *place, const char *path, int mode, int backlog,
                      struct sr_sockfile *out_file, int *out_pin);
+/* Listen on a socket that was only bound; nothing happens where it listens already. path is for
+ * what is told. Returns 0 or a described status. */
+int sr_sockfile_listen(int fd, int backlog, const char *path);
 /* Connect to an abstract name, once. Returns a noted descriptor or a described status. */
 int sr_sockfile_dial(const struct sr_place *place, const char *path);
 /* Take a descriptor that the caller bound at a checked path; takes fd and place on success only. */

@@ -102,7 +102,7 @@ static int describe_bind(int os_errno, const char *path)
     return sr_error_system(os_errno, "bind", path);
 }
 
-/* Returns a noted descriptor that listens, or a described status. */
+/* Returns a noted descriptor, or a described status. */
 static int bind_family(const struct sr_tcp *tcp, const struct sr_tcp_wish *wish, const char *path)
 {
     struct sockaddr_storage address;
@@ -121,7 +121,7 @@ static int bind_family(const struct sr_tcp *tcp, const struct sr_tcp_wish *wish,
     if (status == 0 && sr_sys.bind(fd, (struct sockaddr *)&address, size) < 0)
         status = describe_bind(errno, path);
     /* Two that are bound with SO_REUSEADDR, and do not listen yet, meet here. */
-    if (status == 0 && sr_sys.listen(fd, wish->backlog) < 0)
+    if (status == 0 && wish->backlog && sr_sys.listen(fd, wish->backlog) < 0)
         status = errno == EADDRINUSE ? describe_bind(errno, path)
                                      : sr_error_system(errno, "listen", path);
     if (status == 0)

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 
 struct sr_tcp_wish {
-    int backlog;
+    int backlog; /* 0: only bind */
     bool ipv6_only;
     bool reuse_port;
 };
@@ -18,8 +18,8 @@ int sr_tcpsock_address(const struct sr_tcp *tcp, struct sockaddr_storage *out, s
 /* Read where a TCP socket is bound. Returns whether it is one. */
 bool sr_tcpsock_read(int fd, struct sr_tcp *out_tcp);
 /*
- * Bind and listen at a checked TCP name; out_port is what the system chose where the name's port is
- * 0. Returns 0 or a described status, with nothing left behind.
+ * Bind and, where that is wanted, listen at a checked TCP name; out_port is what the system chose
+ * where the name's port is 0. Returns 0 or a described status, with nothing left behind.
  */
 int sr_tcpsock_bind(const char *path, const struct sr_tcp_wish *wish, struct sr_sockfile *out_file,
                     uint16_t *out_port);

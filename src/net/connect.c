@@ -207,7 +207,7 @@ static enum outcome open_attempt(struct attempt *attempt)
     struct dial *self = attempt->dial;
     const struct sr_sockaddr *to = &attempt->address;
     const int family = to->address.any.sa_family;
-    int status, fd = sr_fd_socket(family, SOCK_STREAM);
+    int status, fd = sr_dial_socket(&self->wish, family);
 
     if (fd < 0)
         return note_failure(self, -fd, "socket", to);
@@ -511,7 +511,9 @@ int sockref_connect(sockref_loop *loop, const char *name, const sockref_connect_
     status = sr_solo_make(loop, handlers, user, &dial->connecting, &conn);
     if (status < 0)
         goto err_free;
-    status = sr_solo_begin(conn);
+    status = sr_solo_keep(conn, dial->wish.from);
+    if (status == 0)
+        status = sr_solo_begin(conn);
     if (status < 0)
         goto err_drop;
     if (out_conn)

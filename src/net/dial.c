@@ -6,6 +6,7 @@
 #include "base/sys.h"
 #include "name/path.h"
 #include "name/tcp.h"
+#include "ref/registry.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -99,6 +100,56 @@ static int take_local(struct sr_dial_wish *self, const sockref_connect_options *
     return 0;
 }
 
+struct bound {
+    enum sr_role role;
+    int family; /* AF_UNSPEC: not of an Internet socket */
+};
+
+static void look_at_bound(struct sr_life *life, void *arg)
+{
+    struct bound *bound = arg;
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+
+    bound->role = life->role;
+    if (life->file.is_tcp &&
+        sr_sys.getsockname(life->file.fd, (struct sockaddr *)&address, &size) == 0)
+        bound->family = address.ss_family;
+}
+
+/* A host is looked up for what the socket can be connected to; an address is taken as it is. */
+static bool needs_lookup(const struct sr_dial_wish *self)
+{
+    struct sr_tcp numeric;
+
+    return self->is_tcp && !self->given && self->family == AF_UNSPEC &&
+           !sr_tcp_read_host(self->host, strlen(self->host), &numeric);
+}
+
+static int take_from(struct sr_dial_wish *self, const sockref_connect_options *options)
+{
+    struct bound bound = {.family = AF_UNSPEC};
+    int status;
+
+    if (!options->from)
+        return 0;
+    if (options->local_host || options->local_port)
+        return sr_error_argument("from is bound already: give no local host or port beside it");
+    status = sr_registry_visit(options->from, look_at_bound, &bound);
+    if (status < 0)
+        return sr_registry_refuse(options->from, status);
+    if (bound.role == SR_ROLE_LISTENER)
+        return sr_error_argument("from is a listener: start it with the option to bind only");
+    if (bound.role == SR_ROLE_CONNECTED)
+        return sr_error_set(SOCKREF_EBUSY, sockref_path(options->from),
+                            "another connection has the socket: it is connected once");
+    self->from = options->from;
+    self->flags |= SOCKREF_CONNECT_FIRST_ONLY;
+    if (needs_lookup(self))
+        self->family = bound.family;
+    return 0;
+}
+
 static int take_family(struct sr_dial_wish *self, int family)
 {
     switch (family) {
@@ -186,6 +237,8 @@ static int take_options(struct sr_dial_wish *self, const sockref_connect_options
         status = take_local(self, &options);
     if (status == 0)
         status = take_addresses(self, &options);
+    if (status == 0)
+        status = take_from(self, &options);
     return status;
 }
 
@@ -242,6 +295,25 @@ int sr_dial_unix_address(const struct sr_dial_wish *self, struct sr_sockaddr *ou
     address.host_length = length;
     *out_dir = dir;
     return sr_address_write(&address, out);
+}
+
+/* Under a number of our own, which stays when the name is revoked. */
+static void take_bound(struct sr_life *life, void *arg)
+{
+    int *out_fd = arg;
+
+    *out_fd = life->role == SR_ROLE_BOUND ? sr_fd_duplicate(life->file.fd) : -EISCONN;
+    if (*out_fd >= 0)
+        life->role = SR_ROLE_CONNECTED;
+}
+
+int sr_dial_socket(const struct sr_dial_wish *self, int family)
+{
+    int fd;
+
+    if (!self->from)
+        return sr_fd_socket(family, SOCK_STREAM);
+    return sr_registry_visit(self->from, take_bound, &fd) < 0 ? -EBADF : fd;
 }
 
 /* The port of our end is chosen when the peer is known, so that connections elsewhere may have the

@@ -21,6 +21,7 @@ struct sr_dial_wish {
     unsigned timeout_ms;
     struct sr_sockaddr local; /* size 0: any */
     uint16_t local_port;
+    sockref *from; /* whose socket is to be connected, or NULL; the connection keeps it */
 };
 
 /* Check and copy. Returns 0 or a described status, with nothing kept. */
@@ -34,6 +35,9 @@ void sr_dial_wish_clear(struct sr_dial_wish *self);
  * described status.
  */
 int sr_dial_unix_address(const struct sr_dial_wish *self, struct sr_sockaddr *out, int *out_dir);
+/* A socket to connect: a fresh one, or the one that is bound already. Returns a noted descriptor;
+ * or -errno, -EISCONN where another connection has that one, -EBADF where its name was revoked. */
+int sr_dial_socket(const struct sr_dial_wish *self, int family);
 /* Bind our end of a TCP socket, if that was asked for. Returns 0 or -errno. */
 int sr_dial_bind(const struct sr_dial_wish *self, int fd, int family);
 

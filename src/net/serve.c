@@ -61,6 +61,33 @@ static int make_listener(sockref_loop *loop, const struct sr_handlers *handlers,
     return status;
 }
 
+struct listening {
+    const char *path;
+    int status;
+};
+
+static void listen_if_bound(struct sr_life *life, void *arg)
+{
+    struct listening *listening = arg;
+
+    if (life->role == SR_ROLE_CONNECTED)
+        listening->status = sr_error_set(SOCKREF_EBUSY, listening->path,
+                                         "a connection has the socket: it can't listen any more");
+    else if (life->role == SR_ROLE_BOUND)
+        listening->status = sr_sockfile_listen(life->file.fd, life->backlog, listening->path);
+    if (listening->status == 0)
+        life->role = SR_ROLE_LISTENER;
+}
+
+/* A name that was only bound begins to listen. Whether there is one is seen later. */
+static int begin_to_listen(const sockref *ref)
+{
+    struct listening listening = {.path = sockref_path(ref)};
+
+    (void)sr_registry_visit(ref, listen_if_bound, &listening);
+    return listening.status;
+}
+
 int sockref_serve_on(sockref *self, sockref_loop *loop, const sockref_handlers *handlers,
                      void *user)
 {
@@ -72,6 +99,8 @@ int sockref_serve_on(sockref *self, sockref_loop *loop, const sockref_handlers *
     if (!self || !handlers)
         return sr_error_argument("%s is NULL", self ? "handlers" : "the reference");
     status = sr_handlers_check(handlers);
+    if (status == 0)
+        status = begin_to_listen(self);
     if (status < 0)
         return status;
     sr_handlers_copy(handlers, &kept);

@@ -16,6 +16,7 @@ struct solo {
     struct sr_conn_owner owner; /* of the one connection */
     struct sr_task task;
     struct sr_list node; /* of the loop's solos; guarded by its mutex until the loop is closing */
+    sockref *kept;       /* goes when this does, or NULL */
 };
 
 static struct solo *of(const struct sockref_conn *conn)
@@ -38,6 +39,7 @@ static void conn_gone(struct sr_conn_owner *owner)
     sr_list_remove(&self->node);
     sr_mutex_unlock(&loop->mutex);
     sr_loop_unpost(loop, &self->task);
+    sockref_release(self->kept);
     if (owner->handlers.on_stop) {
         loop->ran++;
         owner->handlers.on_stop(owner->user);
@@ -111,6 +113,14 @@ void sr_solo_take_fd(struct sockref_conn *conn, int fd, bool is_unix)
     conn->owner->is_unix = is_unix;
 }
 
+int sr_solo_keep(struct sockref_conn *conn, sockref *ref)
+{
+    if (ref && !sockref_acquire(ref))
+        return sockref_last_error()->status;
+    of(conn)->kept = ref;
+    return 0;
+}
+
 int sr_solo_begin(struct sockref_conn *conn)
 {
     struct solo *self = of(conn);
@@ -136,6 +146,7 @@ void sr_solo_drop(struct sockref_conn *conn)
 
     sr_conn_unmake(conn);
     sockref_conn_release(conn);
+    sockref_release(self->kept);
     free(self);
     sr_service_leave(loop);
 }
@@ -161,6 +172,7 @@ void sr_solo_forget_all(struct sockref_loop *loop)
 
         sr_list_remove(node);
         sr_conn_forget(conn_of(self));
+        sockref_release(self->kept);
         free(self);
     }
 }

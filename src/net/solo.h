@@ -29,6 +29,9 @@ void sr_solo_take_fd(struct sockref_conn *conn, int fd, bool is_unix);
  * SOCKREF_ECLOSED, described: the loop is being freed meanwhile; then drop it.
  */
 int sr_solo_begin(struct sockref_conn *conn);
+/* Have it keep a reference, which is counted, until it is over; NULL is none. Returns 0 or a
+ * described status. */
+int sr_solo_keep(struct sockref_conn *conn, sockref *ref);
 /* Give back one that never began, both handles included; its descriptor stays the caller's. */
 void sr_solo_drop(struct sockref_conn *conn);
 

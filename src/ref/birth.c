@@ -20,12 +20,20 @@
 
 #define MOST_PATIENCE_NS 20000000u
 
+/* 0 where the name is only bound. */
+static int backlog_of(const struct sr_attempt *attempt)
+{
+    const int64_t *values = attempt->settings.values;
+
+    return values[SOCKREF_OPT_BIND_ONLY] ? 0 : (int)values[SOCKREF_OPT_BACKLOG];
+}
+
 static int bind_tcp(const struct sr_attempt *attempt, const char *path,
                     struct sr_sockfile *out_file, uint16_t *out_port)
 {
     const int64_t *values = attempt->settings.values;
     const struct sr_tcp_wish wish = {
-        .backlog = (int)values[SOCKREF_OPT_BACKLOG],
+        .backlog = backlog_of(attempt),
         .ipv6_only = values[SOCKREF_OPT_IPV6_ONLY] != 0,
         .reuse_port = values[SOCKREF_OPT_REUSE_PORT] != 0,
     };
@@ -42,7 +50,7 @@ static int bind_once(struct sr_attempt *attempt, struct sr_sockfile *out_file)
     if (sr_tcp_is_name(path))
         return bind_tcp(attempt, path, out_file, &port);
     return sr_sockfile_bind(&attempt->place, path, (int)values[SOCKREF_OPT_MODE],
-                            (int)values[SOCKREF_OPT_BACKLOG], out_file, NULL);
+                            backlog_of(attempt), out_file, NULL);
 }
 
 /*
@@ -133,7 +141,7 @@ static int start_in_directory(struct sr_attempt *attempt, struct sr_life *life)
     const struct sr_wish wish = {
         .mode = (int)values[SOCKREF_OPT_MODE],
         .asks_mode = asks_mode(attempt),
-        .backlog = (int)values[SOCKREF_OPT_BACKLOG],
+        .backlog = backlog_of(attempt),
         .exclusive = sr_attempt_is_exclusive(attempt),
         .guard = (int)values[SOCKREF_OPT_GUARD],
         .fd = attempt->fd,
@@ -214,6 +222,7 @@ int sr_birth_make(struct sr_attempt *attempt, struct sr_life **out_life)
         .max_buffered = (uint64_t)values[SOCKREF_OPT_MAX_BUFFERED],
         .registry = attempt->registry,
         .backlog = (int)values[SOCKREF_OPT_BACKLOG],
+        .role = values[SOCKREF_OPT_BIND_ONLY] ? SR_ROLE_BOUND : SR_ROLE_LISTENER,
         .hands_over = values[SOCKREF_OPT_HANDOVER] != 0,
     };
     sr_list_init(&life->deferred.node);

@@ -38,6 +38,9 @@ struct sr_service {
 
 struct sr_kept;
 
+/* What became of the socket. One that is only bound may become either. */
+enum sr_role { SR_ROLE_LISTENER, SR_ROLE_BOUND, SR_ROLE_CONNECTED };
+
 struct sr_life {
     _Atomic uint32_t count;
     struct sr_sockfile file;          /* fd, directory, identity */
@@ -52,6 +55,7 @@ struct sr_life {
     struct sr_joint *joint; /* guarded by the mutex; waits for what other holders do, or NULL */
     struct sr_kept *kept;   /* a joiner's handlers, for when it owns the name; or NULL */
     int backlog;
+    enum sr_role role;           /* guarded by the mutex */
     bool hands_over;             /* may pass the listener on at its end */
     struct sr_deadline deferred; /* a removal that has to wait */
 };

@@ -264,6 +264,17 @@ static int run(struct sr_attempt *attempt, sockref **out_ref)
     return status;
 }
 
+/* With handlers it is served at once, and so listens. What is only bound is nothing to join. */
+static void take_bind_only(struct sr_attempt *attempt)
+{
+    int64_t *values = attempt->settings.values;
+
+    if (sr_attempt_has_handlers(attempt))
+        values[SOCKREF_OPT_BIND_ONLY] = 0;
+    if (values[SOCKREF_OPT_BIND_ONLY])
+        values[SOCKREF_OPT_SHARE] = 0;
+}
+
 /* Check all that can be checked before anything happens, and pin the directory. */
 static int attempt_init(struct sr_attempt *attempt, sockref_registry *registry, const char *path,
                         const sockref_options *options, char *buffer)
@@ -278,6 +289,7 @@ static int attempt_init(struct sr_attempt *attempt, sockref_registry *registry, 
                                    .drawn = {.fd = -1, .place = {.dir = -1}}};
     attempt->settings = registry->settings;
     sr_settings_apply(&attempt->settings, options);
+    take_bind_only(attempt);
     if (!path) {
         bool unique = attempt->settings.values[SOCKREF_OPT_UNIQUE] != 0;
 

@@ -4,7 +4,7 @@
 
 #include <sockref/sockref.h>
 
-#define SR_OPTION_COUNT 19 /* one more than the highest number of an option */
+#define SR_OPTION_COUNT 20 /* one more than the highest number of an option */
 
 /*
  * What the net floor hangs on a set of options: the loop of a start and the handlers of a service.

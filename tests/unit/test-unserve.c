@@ -126,7 +126,8 @@ START_TEST(drain_waits_for_what_is_unserved)
     ck_assert_int_eq(sockref_unserve(ref, true), 0);
     sockref_release(ref);
     ref = NULL;
-    ck_assert_int_eq(sockref_registry_drain(NULL, 0), SOCKREF_ETIMEOUT); /* its descriptor is open */
+    ck_assert_int_eq(sockref_registry_drain(NULL, 0),
+                     SOCKREF_ETIMEOUT); /* its descriptor is open */
     DRIVE_UNTIL(record.stops == 1);
     ck_assert_int_eq(sockref_registry_drain(NULL, 0), 0);
 }
