@@ -99,15 +99,15 @@ int sockref_serve_on(sockref *self, sockref_loop *loop, const sockref_handlers *
     if (!self || !handlers)
         return sr_error_argument("%s is NULL", self ? "handlers" : "the reference");
     status = sr_handlers_check(handlers);
-    if (status == 0)
-        status = begin_to_listen(self);
     if (status < 0)
         return status;
     sr_handlers_copy(handlers, &kept);
     status = make_listener(loop, &kept, user, &listener);
     if (status < 0)
         return status;
-    status = sr_registry_attach(self, &listener->service, &life);
+    status = begin_to_listen(self);
+    if (status == 0)
+        status = sr_registry_attach(self, &listener->service, &life);
     if (status < 0) {
         sr_listener_drop(listener);
         return status;

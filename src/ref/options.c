@@ -36,7 +36,7 @@ static const struct {
     [SOCKREF_OPT_IPV6_ONLY] = {"IPv6 only", 0, 0, 1, false},
     [SOCKREF_OPT_REUSE_PORT] = {"reuse of the port", 0, 0, 1, false},
     [SOCKREF_OPT_KEEP_FILE] = {"keeping of the file", 0, 0, 1, true},
-    [SOCKREF_OPT_BIND_ONLY] = {"mere binding", 0, 0, 1, false},
+    [SOCKREF_OPT_BIND_ONLY] = {"bind-only switch", 0, 0, 1, false},
 };
 
 sockref_options *sockref_options_new(void)

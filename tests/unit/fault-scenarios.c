@@ -446,7 +446,7 @@ static void note_end(void *user)
 }
 
 /* Whatever fails is told by the call, or by the end of the connection: it comes in any case. */
-static bool reach(sockref_loop *loop, const char *name)
+static bool reach(sockref_loop *loop, const char *name, sockref *from)
 {
     const sockref_handlers handlers = {
         .size = sizeof handlers, .on_ready = note_ready, .on_stop = note_end};
@@ -454,7 +454,9 @@ static bool reach(sockref_loop *loop, const char *name)
     const int timeout_ms = strstr(fault_run.what, "all of connect") ? 100 : HARNESS_PATIENCE_MS;
     const sockref_connect_options options = {.size = sizeof options,
                                              .timeout_ms = timeout_ms,
-                                             .local_host = name[0] == 't' ? "127.0.0.1" : NULL};
+                                             .local_host =
+                                                 name[0] == 't' && !from ? "127.0.0.1" : NULL,
+                                             .from = from};
     uint64_t deadline = sr_clock_after_ms(HARNESS_PATIENCE_MS);
     struct reached reached = {false, false};
 
@@ -482,17 +484,42 @@ static bool connect_to_names(void)
     ok &= TRY(sockref_registry_listen(registry, path, NULL, &refs[0]));
     ok &= TRY(sockref_registry_listen(registry, "tcp:127.0.0.1:0", NULL, &refs[1]));
     if (loop && refs[0])
-        ok &= reach(loop, path);
+        ok &= reach(loop, path, NULL);
     if (loop && refs[1]) {
         ok &= TRY(sockref_local_address(refs[1], &address));
-        ok &= reach(loop, sockref_path(refs[1]));
-        ok &= reach(loop, harness_text("tcp:6.4.test:%s", strrchr(sockref_path(refs[1]), ':') + 1));
+        ok &= reach(loop, sockref_path(refs[1]), NULL);
+        ok &= reach(loop, harness_text("tcp:6.4.test:%s", strrchr(sockref_path(refs[1]), ':') + 1),
+                    NULL);
     }
     sockref_loop_free(loop);
     ck_assert_int_eq(sr_resolve_drain(sr_clock_after_ms(HARNESS_PATIENCE_MS)), 0);
     sockref_release(refs[0]);
     sockref_release(refs[1]);
     free_registry();
+    return ok;
+}
+
+/* One of two bound names is served, and the other connects to it. */
+static bool bind_only(void)
+{
+    sockref_options *options = sockref_options_new();
+    sockref *refs[2] = {NULL, NULL};
+    sockref_loop *loop = NULL;
+    bool ok = make_registry(NULL);
+
+    ok &= options && TRY(sockref_options_set_int(options, SOCKREF_OPT_BIND_ONLY, 1)) &&
+          TRY(sockref_loop_new(&loop));
+    for (int i = 0; i < 2 && ok; i++)
+        ok &= TRY(
+            sockref_registry_listen(registry, harness_at(i ? "to" : "from"), options, &refs[i]));
+    ok = ok && TRY(sockref_serve_on(refs[1], loop, sockref_echo_handlers(), NULL)) &&
+         reach(loop, harness_at("to"), refs[0]);
+    sockref_loop_free(loop);
+    sockref_release(refs[0]);
+    sockref_release(refs[1]);
+    sockref_options_free(options);
+    if (registry)
+        free_registry();
     return ok;
 }
 
@@ -514,4 +541,5 @@ const struct fault_scenario fault_scenarios[FAULT_SCENARIOS] = {
     {"many names", many_names},
     {"ports", ports},
     {"connect", connect_to_names},
+    {"bind only", bind_only},
 };

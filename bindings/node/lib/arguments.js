@@ -63,6 +63,7 @@ const options = {
   ipv6Only: { number: 16, convert: flag, ...both },
   reusePort: { number: 17, convert: flag, ...both },
   keepFile: { number: 18, convert: flag, registry: true },
+  bindOnly: { number: 19, convert: flag, ...both },
 };
 
 function guard(name, value) {

@@ -35,6 +35,8 @@ export interface ListenOptions {
   ipv6Only?: boolean | undefined;
   /** TCP: the port may be bound by several listeners that all say so. Default false. */
   reusePort?: boolean | undefined;
+  /** Bind the name, and listen only when it is served; it is never shared. Default false. */
+  bindOnly?: boolean | undefined;
 }
 
 export interface StartOptions extends ListenOptions {

@@ -44,6 +44,8 @@ class ListenOptions(TypedDict, total=False):
     """TCP, IPv6: no connections by IPv4. Default False."""
     reuse_port: bool | None
     """TCP: the port may be bound by several listeners that all say so. Default False."""
+    bind_only: bool | None
+    """Bind the name, and listen only when it is served; it is never shared. Default False."""
 
 
 class RegistryOptions(ListenOptions, total=False):
@@ -79,6 +81,7 @@ _NUMBERS = {
     "ipv6_only": 16,
     "reuse_port": 17,
     "keep_file": 18,
+    "bind_only": 19,
 }
 _REGISTRY_ONLY = frozenset({"directory", "max_sockets", "max_references", "keep_file"})
 

@@ -319,5 +319,16 @@ public final class Options {
         public Builder keepFile(boolean keepFile) {
             return set(18, keepFile ? 1 : 0);
         }
+
+        /**
+         * Whether the name is bound only, and nobody can connect to it before it is served. It is never shared or
+         * handed over. False by default.
+         *
+         * @param bindOnly whether
+         * @return this builder
+         */
+        public Builder bindOnly(boolean bindOnly) {
+            return set(19, bindOnly ? 1 : 0);
+        }
     }
 }
