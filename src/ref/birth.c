@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define MOST_PATIENCE_NS 20000000u
+#define DYING_NS         1000000000u /* how long a busy machine may keep what was closed */
 
 /* 0 where the name is only bound. */
 static int backlog_of(const struct sr_attempt *attempt)
@@ -71,18 +72,36 @@ static int bind_patiently(struct sr_attempt *attempt, struct sr_sockfile *out_fi
     }
 }
 
-/* What an abstract name that is in use is: ours to join, where its owner is of our user. */
+/* Whether an owner is what this registry had and closed, which a loop keeps still. */
+static bool is_dying(const struct sr_attempt *attempt, pid_t owner)
+{
+    return owner == getpid() &&
+           sr_clock_ns() < atomic_load(&attempt->registry->retired_ns) + DYING_NS;
+}
+
+static int try_later(struct sr_attempt *attempt)
+{
+    attempt->patience->status =
+        sr_error_wrapped(SOCKREF_EBUSY, EADDRINUSE, "bind", attempt->name.path,
+                         "the abstract name is in use, and its owner takes no connection");
+    return SR_SHARE_LATER;
+}
+
+/* What an abstract name that is in use is: ours to join, where its owner is of our user. Who that
+ * is can't be told while its queue is full. */
 static int join_abstract(struct sr_attempt *attempt)
 {
     struct ucred owner = {0};
     socklen_t size = sizeof owner;
-    int fd, status = 0;
+    int fd, status = SR_SHARE_JOINED;
 
     if (attempt->settings.values[SOCKREF_OPT_SHARE] == 0 || sr_attempt_is_exclusive(attempt) ||
         attempt->fd >= 0)
         return sr_error_wrapped(SOCKREF_EBUSY, EADDRINUSE, "bind", attempt->name.path,
                                 "the abstract name is in use");
     fd = sr_sockfile_dial(&attempt->place, attempt->name.path);
+    if (fd == -EAGAIN || fd == -ECONNREFUSED)
+        return try_later(attempt);
     if (fd < 0)
         return fd;
     if (sr_sys.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &size) < 0)
@@ -90,8 +109,10 @@ static int join_abstract(struct sr_attempt *attempt)
     else if (owner.uid != geteuid())
         status = sr_error_wrapped(SOCKREF_EFOREIGN, EADDRINUSE, "bind", attempt->name.path,
                                   "the abstract name belongs to another user");
+    else if (is_dying(attempt, owner.pid))
+        status = try_later(attempt);
     sr_fd_close(fd);
-    return status < 0 ? status : SR_SHARE_JOINED;
+    return status;
 }
 
 static int start_abstract(struct sr_attempt *attempt, struct sr_life *life)

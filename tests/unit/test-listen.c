@@ -1,5 +1,6 @@
 /* Starting and sharing listeners, and adopting them: src/ref/listen.c. */
 #include "base/fd.h"
+#include "base/sys.h"
 #include "harness/faults.h"
 #include "harness/harness.h"
 #include "ref/state.h"
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -440,6 +442,41 @@ START_TEST(abstract_names_are_shared_and_end)
 }
 END_TEST
 
+static int full, dials;
+
+static int make_room_later(int fd, const struct sockaddr *address, socklen_t length)
+{
+    if (++dials == 3)
+        close(accept(full, NULL, NULL));
+    return connect(fd, address, length);
+}
+
+/* Who owns it is told by a connection, for which there may be no room now. */
+START_TEST(an_abstract_name_is_joined_when_its_queue_has_room)
+{
+    const char *path = harness_text("@sockref-listen-%ld", (long)getpid());
+    sockref_options *hasty = harness_options(SOCKREF_OPT_START_TIMEOUT_MS, 20, 0);
+    int client, status;
+    sockref *ref = NULL;
+
+    full = harness_bind(path);
+    ck_assert_int_eq(listen(full, 0), 0);
+    client = harness_dial(path);
+    status = sockref_registry_listen(registry, path, hasty, &ref);
+    ck_assert_int_eq(status, SOCKREF_EBUSY);
+    ck_assert_ptr_nonnull(strstr(sockref_last_error()->message, "takes no connection"));
+    sr_sys.connect = make_room_later;
+    ref = harness_listen(registry, path);
+    sr_sys.connect = connect;
+    ck_assert_int_eq(dials, 3);
+    ck_assert(!sockref_is_owner(ref));
+    sockref_release(ref);
+    sockref_options_free(hasty);
+    close(client);
+    close(full);
+}
+END_TEST
+
 /* A start with a delay fails at each of its allocations; the next one, without a delay, has none.
  */
 START_TEST(a_delay_of_a_start_that_failed_is_forgotten)
@@ -503,6 +540,7 @@ int main(void)
     tcase_add_test(tcase, d9_a_known_name_is_not_registered_again);
     tcase_add_test(tcase, a_refused_registration_leaves_descriptor_and_file);
     tcase_add_test(tcase, abstract_names_are_shared_and_end);
+    tcase_add_test(tcase, an_abstract_name_is_joined_when_its_queue_has_room);
     tcase_add_test(tcase, a_delay_of_a_start_that_failed_is_forgotten);
     return harness_run(suite);
 }

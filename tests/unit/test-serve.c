@@ -247,6 +247,37 @@ START_TEST(each_connection_goes_to_one_of_those_who_accept)
 }
 END_TEST
 
+/* ---- an abstract name that is not free yet ---- */
+
+static int kept, dials;
+
+/* Each dial of a start is answered by nobody; at the third one what keeps the name goes. */
+static int count_dials(int fd, const struct sockaddr *address, socklen_t length)
+{
+    if (++dials == 3)
+        close(kept);
+    return connect(fd, address, length);
+}
+
+/* As a loop does that is about to leave its wait. */
+START_TEST(what_was_closed_and_is_kept_is_not_joined)
+{
+    sockref *named, *again;
+
+    snprintf(path, sizeof path, "@sockref-serve-%d", (int)getpid());
+    ck_assert_int_eq(sockref_registry_listen(NULL, path, NULL, &named), 0);
+    ck_assert_int_eq(sockref_serve_on(named, loop, &recording, &record), 0);
+    kept = dup(sockref_fd(named));
+    sockref_release(named);
+    DRIVE_UNTIL(record.stops == 1);
+    sr_sys.connect = count_dials;
+    ck_assert_int_eq(sockref_registry_listen(NULL, path, NULL, &again), 0);
+    ck_assert_int_eq(dials, 3);
+    ck_assert(sockref_is_owner(again));
+    sockref_release(again);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("serve");
@@ -260,6 +291,7 @@ int main(void)
     tcase_add_test(tcase, a_listen_that_fails_calls_nothing);
     tcase_add_test(tcase, what_another_one_accepts_first_is_no_fault);
     tcase_add_test(tcase, each_connection_goes_to_one_of_those_who_accept);
+    tcase_add_test(tcase, what_was_closed_and_is_kept_is_not_joined);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
