@@ -29,6 +29,14 @@ static int later_occupied(struct sr_try *try)
                                           "another registry or program bound the path meanwhile"));
 }
 
+/* What stands there was made by somebody, and it is too early to tell whether it is dead. */
+static int later_unclear(struct sr_try *try, int status)
+{
+    return sr_try_later(try, sr_error_set(status, try->path,
+                                          "a socket stands at the path that may still be "
+                                          "somebody's: stop who serves it, or remove it"));
+}
+
 /* Have the guard know, before there is anything. Without one a start goes on, unless it was asked
  * for. */
 static int tell_guard(struct sr_try *try, bool has_lock)
@@ -151,12 +159,8 @@ static int recover_and_own(struct sr_try *try)
     }
     if (try->wish->fd < 0) {
         status = sr_recover(&share->lock, try->place, try->path, NULL, SR_RECOVER_START);
-        if (status == SR_RECOVER_ALIVE) {
-            status = sr_error_set(SOCKREF_EFOREIGN, try->path,
-                                  "a socket stands at the path that may still be somebody's: stop "
-                                  "who serves it, or remove it");
-            return sr_try_later(try, status);
-        }
+        if (status == SR_RECOVER_ALIVE)
+            return later_unclear(try, SOCKREF_EFOREIGN);
         if (status < 0)
             return status;
     }
@@ -272,10 +276,7 @@ static int bind_after_recovery(struct sr_try *try)
     } else if (status == 0) {
         status = sr_recover(lock, try->place, try->path, NULL, SR_RECOVER_ALONE);
         if (status == SR_RECOVER_ALIVE)
-            status = sr_try_later(
-                try, sr_error_set(SOCKREF_EBUSY, try->path,
-                                  "a socket stands at the path that may still be somebody's: stop "
-                                  "who serves it, or remove it"));
+            status = later_unclear(try, SOCKREF_EBUSY);
         if (status == 0)
             status = bind_alone(try);
         sr_lockfile_discard(lock, status == SR_SHARE_OWNED ? &try->file.place : try->place,
