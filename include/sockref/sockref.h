@@ -181,7 +181,8 @@ typedef struct sockref_log_record {
  * @brief Receives log records.
  *
  * Runs on the thread that has something to tell, with no lock held. It may call any function of
- * this library but sockref_set_log().
+ * this library but sockref_set_log(). That thread may be in the middle of a start or a removal of
+ * the name concerned, which a call that has to wait for it waits for in vain, until its time-out.
  */
 typedef void (*sockref_log_fn)(const sockref_log_record *record, void *user);
 

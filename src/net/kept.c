@@ -72,31 +72,15 @@ void sr_kept_forget(struct sr_kept *self)
     free(self);
 }
 
-static int serve(const sockref_options *options, struct sr_life *life)
-{
-    struct sr_service *service;
-    struct sr_error *error;
-    int status = sr_serve_options(options, life, &service);
-
-    if (status == 0) {
-        sr_serve_begin(service, life);
-        return 0;
-    }
-    error = sr_error_take();
-    sr_serve_unused(options);
-    sr_error_give(error);
-    return status;
-}
-
-int sr_kept_serve(struct sr_kept *self, struct sr_life *life)
+int sr_kept_serve(struct sr_kept *self, struct sr_life *life, struct sr_service **out_service)
 {
     int status;
 
-    if (take(self))
-        status = serve(&self->options, life);
-    else
-        status = sr_error_set(SOCKREF_ECLOSED, NULL, "the loop of its handlers was freed");
-    sr_kept_forget(self);
+    if (!take(self))
+        return sr_error_set(SOCKREF_ECLOSED, NULL, "the loop of its handlers was freed");
+    status = sr_serve_options(&self->options, life, out_service);
+    if (status == 0)
+        sr_kept_forget(self);
     return status;
 }
 

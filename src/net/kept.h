@@ -8,7 +8,7 @@
 
 /* The hooks of the same names, see ref/hooks.h. */
 int sr_kept_make(const sockref_options *options, struct sr_kept **out_kept);
-int sr_kept_serve(struct sr_kept *self, struct sr_life *life);
+int sr_kept_serve(struct sr_kept *self, struct sr_life *life, struct sr_service **out_service);
 void sr_kept_drop(struct sr_kept *self);
 void sr_kept_forget(struct sr_kept *self);
 

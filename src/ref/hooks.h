@@ -30,10 +30,11 @@ struct sr_hooks {
      * Returns 0 or a described status. Who keeps them does one of the next three, once.
      */
     int (*kept_make)(const sockref_options *options, struct sr_kept **out_kept);
-    /* Serve with them, and take them. Returns 0, or a described status: on_stop has come, or
-     * comes. */
-    int (*kept_serve)(struct sr_kept *kept, struct sr_life *life);
-    /* There is nothing to serve any more: on_stop, unless their loop was freed and told it. */
+    /* As serve, with them: serve_begin is to follow. Returns 0 and has taken them, or a described
+     * status, after which they are to be dropped. */
+    int (*kept_serve)(struct sr_kept *kept, struct sr_life *life, struct sr_service **out_service);
+    /* There is nothing to serve any more: on_stop, unless their loop was freed and told it. Where
+     * their loop can't be reached it comes inside this call, and serve_begin may call it so too. */
     void (*kept_drop)(struct sr_kept *kept);
     /* The start fails: only the memory goes. */
     void (*kept_forget)(struct sr_kept *kept);

@@ -215,8 +215,14 @@ static void follow(struct sr_joint *self, sockref *entry, unsigned every_ms)
                "nobody waits for the owner's end any more: %s", sockref_last_error()->message);
 }
 
+/* What becomes of a joiner's handlers when it owns the name; one of them, or none. */
+struct served {
+    struct sr_service *service; /* made of them, and to begin */
+    struct sr_kept *unused;     /* could not serve */
+};
+
 /* The listener was passed to us. */
-static void own(struct sr_joint *self, sockref *entry)
+static void own(struct sr_joint *self, sockref *entry, struct served *out)
 {
     struct sr_life *life = self->life;
     struct sr_kept *kept = life->kept;
@@ -228,11 +234,21 @@ static void own(struct sr_joint *self, sockref *entry)
     life->kept = NULL;
     sr_mutex_unlock(&life->registry->mutex);
     end(self);
-    status = kept ? sr_hooks.kept_serve(kept, life) : 0;
-    if (status < 0)
+    status = kept ? sr_hooks.kept_serve(kept, life, &out->service) : 0;
+    if (status < 0) {
+        out->unused = kept;
         sr_log(SR_LOG_THREAD_FAILED, SOCKREF_LOG_ERROR, status, sr_entry_path(entry),
                "what was handed over is not served: %s", sockref_last_error()->message);
+    }
     sr_log(SR_LOG_OWNER_CHANGED, SOCKREF_LOG_INFO, 0, sr_entry_path(entry), "owned from now on");
+}
+
+/* After the turn, for it may call on_stop, which may ask for the name. */
+static void begin_served(const struct served *served, struct sr_life *life)
+{
+    if (served->service)
+        sr_hooks.serve_begin(served->service, life);
+    sr_hooks.kept_drop(served->unused);
 }
 
 /* The owner is gone, and the name with it: for those who hold it here it is as revoked. */
@@ -257,6 +273,7 @@ static void hear(struct sr_fdwatch *watch)
     sockref *entry = begin_turn(self, SR_JOINED, SR_TURNING);
     enum sr_state next = SR_JOINED;
     int offer[SR_CONTROL_FDS];
+    struct served served = {0};
     enum sr_news news;
 
     if (!entry)
@@ -266,7 +283,7 @@ static void hear(struct sr_fdwatch *watch)
         if (sr_word_count(atomic_load(&entry->word)) == 0) {
             sr_share_decline(life->share, offer);
         } else if (sr_share_take_over(life->share, offer, &life->file)) {
-            own(self, entry);
+            own(self, entry, &served);
             next = SR_LISTENING;
         }
     } else if (news == SR_NEWS_LOST) {
@@ -280,8 +297,10 @@ static void hear(struct sr_fdwatch *watch)
     if (next == SR_LISTENING || news == SR_NEWS_OWNER)
         sr_watch_notify(entry, SOCKREF_WATCH_OWNER);
     end_turn(entry, next);
-    if (next == SR_LISTENING)
-        sr_joint_attend(entry);
+    if (next != SR_LISTENING)
+        return;
+    begin_served(&served, life);
+    sr_joint_attend(entry);
 }
 
 int sr_joint_begin(struct sr_life *life)

@@ -108,10 +108,22 @@ void sr_remove_linger_on(sockref *entry)
     sr_registry_wake(&woken);
 }
 
-void sr_remove_drop_kept(struct sr_life *life)
+struct sr_kept *sr_remove_take_kept(struct sr_life *life)
 {
-    sr_hooks.kept_drop(life->kept);
+    struct sr_kept *kept = life->kept;
+
     life->kept = NULL;
+    if (kept)
+        sr_registry_pending_add(life->registry);
+    return kept;
+}
+
+void sr_remove_drop_kept(sockref_registry *self, struct sr_kept *kept)
+{
+    if (!kept)
+        return;
+    sr_hooks.kept_drop(kept);
+    sr_registry_pending_done(self);
 }
 
 int sr_remove_finish_dying(sockref *entry, int status)
@@ -120,6 +132,7 @@ int sr_remove_finish_dying(sockref *entry, int status)
     struct sr_list woken = SR_LIST_INIT(woken);
     struct sr_life *life = entry->rest->life;
     struct sr_service *service;
+    struct sr_kept *kept;
 
     if (status < 0)
         sr_remove_log_failure(entry, status);
@@ -135,12 +148,13 @@ int sr_remove_finish_dying(sockref *entry, int status)
         sr_sockfile_retire(&life->file);
         atomic_store(&self->retired_ns, sr_clock_ns());
     }
-    sr_remove_drop_kept(life);
+    kept = sr_remove_take_kept(life);
     sr_joint_close(life);
     sr_life_release(life);
     sr_mutex_lock(&self->mutex);
     sr_names_free_unlock(self, entry, &woken);
     sr_registry_wake(&woken);
+    sr_remove_drop_kept(self, kept);
     return status;
 }
 

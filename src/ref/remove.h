@@ -35,8 +35,13 @@ void sr_remove_deferred(sockref_registry *self);
 void sr_remove_await_deferred(uint64_t deadline);
 /* From REMOVING to LINGER. */
 void sr_remove_linger_on(sockref *entry);
-/* Nobody uses the handlers that a joiner gave. */
-void sr_remove_drop_kept(struct sr_life *life);
+/*
+ * Take the handlers that a joiner gave, which nobody uses any more, or NULL; and drop them, which
+ * drain waits for. That may call on_stop, which may start the name again: so only when the entry is
+ * not this thread's any more.
+ */
+struct sr_kept *sr_remove_take_kept(struct sr_life *life);
+void sr_remove_drop_kept(sockref_registry *self, struct sr_kept *kept);
 /* The name's files are gone, or not (status): close, and free the entry. Returns status. */
 int sr_remove_finish_dying(sockref *entry, int status);
 

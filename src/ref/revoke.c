@@ -34,15 +34,17 @@ static int revoke_joined(sockref *entry, bool wait)
     sockref_registry *self = entry->registry;
     struct sr_life *life = entry->rest->life;
     int status = sr_fate_end(entry, life, wait);
+    struct sr_kept *kept;
 
     if (status == SR_FATE_WAITS)
         return status;
     if (status < 0)
         sr_remove_log_failure(entry, status);
-    sr_remove_drop_kept(life);
+    kept = sr_remove_take_kept(life);
     sr_joint_close(life);
     sr_mutex_lock(&self->mutex);
     finish_revoke_unlock(self, entry, NULL);
+    sr_remove_drop_kept(self, kept);
     return status;
 }
 

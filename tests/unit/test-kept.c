@@ -3,6 +3,8 @@
 
 #include "harness/harness.h"
 
+#include <stdatomic.h>
+
 static sockref_registry *elsewhere; /* owns the name, as another process would */
 static sockref *owner, *joiner;
 static struct record record;
@@ -130,6 +132,83 @@ START_TEST(what_is_never_owned_stops_on_the_loop)
 }
 END_TEST
 
+/* ---- on_stop that comes inside the call ends the name there: it may be asked for again ---- */
+
+static sockref *again;
+static atomic_int asked; /* what the call for it returned; 1: there was none */
+
+static void ask_again(void *user)
+{
+    (void)user;
+    asked = sockref_registry_listen(NULL, path, NULL, &again);
+}
+
+static void setup_asking(void)
+{
+    static const sockref_handlers handlers = {.size = sizeof handlers, .on_stop = ask_again};
+    sockref_options *options = sockref_options_new();
+
+    setup_joined();
+    release_it();
+    asked = 1;
+    ck_assert_int_eq(sockref_options_set_loop(options, loop), 0);
+    ck_assert_int_eq(sockref_options_set_handlers(options, &handlers, NULL), 0);
+    harness_assert_ok(sockref_registry_listen(NULL, path, options, &joiner));
+    sockref_options_free(options);
+    DRIVE_UNTIL(record.stops == 1); /* of the joiner before */
+}
+
+static void teardown_asking(void)
+{
+    sockref_release(again);
+    teardown_joined();
+}
+
+static void end_it(int status, sockref *ref, void *user)
+{
+    const int *which = user;
+
+    (void)ref;
+    ck_assert_int_eq(status, SOCKREF_ECANCELED);
+    ck_assert_int_eq(asked, 1);
+    befalls[*which]();
+    ck_assert_int_eq(asked, 0);
+}
+
+START_TEST(the_name_can_be_asked_for_in_on_stop)
+{
+    char other[sizeof path + 8];
+    sockref_options *options = sockref_options_new();
+
+    snprintf(other, sizeof other, "%s.other", path);
+    ck_assert_int_eq(sockref_options_set_loop(options, loop), 0);
+    harness_assert_ok(sockref_registry_start_listener(NULL, other, options, end_it, &_i));
+    sockref_options_free(options);
+    free_loop(); /* takes no on_stop any more when it cancels the start */
+    harness_assert_ok(asked);
+    ck_assert(sockref_is_active(again));
+}
+END_TEST
+
+static void *no_memory(size_t count, size_t size)
+{
+    (void)count;
+    (void)size;
+    errno = ENOMEM;
+    return NULL;
+}
+
+START_TEST(the_name_can_be_asked_for_where_it_cannot_be_served)
+{
+    sr_sys.calloc = no_memory; /* for the service, and for the way to its loop */
+    own_it();
+    WAIT_UNTIL(asked != 1);
+    sr_sys.calloc = calloc;
+    harness_assert_ok(asked);
+    ck_assert_ptr_eq(again, joiner);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("kept");
@@ -140,6 +219,11 @@ int main(void)
     tcase_add_loop_test(tcase, a_loop_that_is_freed_stops_them, 0, BEFALLS);
     tcase_add_test(tcase, what_is_owned_after_that_may_be_served_anew);
     tcase_add_loop_test(tcase, what_is_never_owned_stops_on_the_loop, 0, BEFALLS);
+    suite_add_tcase(suite, tcase);
+    tcase = tcase_create("on_stop");
+    tcase_add_checked_fixture(tcase, setup_asking, teardown_asking);
+    tcase_add_loop_test(tcase, the_name_can_be_asked_for_in_on_stop, 0, 2);
+    tcase_add_test(tcase, the_name_can_be_asked_for_where_it_cannot_be_served);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
