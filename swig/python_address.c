@@ -66,14 +66,28 @@ static bool read_conn_options(PyObject *options, sockref_conn_options *out_optio
     return true;
 }
 
-/* options: (flags, family, attempt_delay_ms, timeout_ms, local_host or None, local_port), which lend the host. */
-static bool read_connect_options(PyObject *options, sockref_connect_options *out_options)
+/*
+ * options: (flags, family, attempt_delay_ms, timeout_ms, local_host or None, local_port, a reference's proxy or None),
+ * which lend the host. The reference stays until out_from, which may be NULL, is left.
+ */
+static bool read_connect_options(PyObject *options, sockref_connect_options *out_options, struct pin **out_from)
 {
+    PyObject *from;
+
     memset(out_options, 0, sizeof(*out_options));
     out_options->size = sizeof(*out_options);
-    return PyArg_ParseTuple(options, "IiIIzI", &out_options->flags, &out_options->family,
-                            &out_options->attempt_delay_ms, &out_options->timeout_ms, &out_options->local_host,
-                            &out_options->local_port) != 0;
+    *out_from = NULL;
+    if (!PyArg_ParseTuple(options, "IiIIzIO", &out_options->flags, &out_options->family,
+                          &out_options->attempt_delay_ms, &out_options->timeout_ms, &out_options->local_host,
+                          &out_options->local_port, &from))
+        return false;
+    if (from == Py_None)
+        return true;
+    *out_from = pin_enter(from, SWIGTYPE_p_sockref, 0);
+    out_options->from = *out_from ? open_reference(*out_from) : NULL;
+    if (!out_options->from)
+        pin_leave(*out_from);
+    return out_options->from != NULL;
 }
 
 /* The exception that on_error tells; name is what was connected to, or NULL. */

@@ -288,25 +288,30 @@ static PyObject *connect_transport(const char *name, PyObject *loop, PyObject *h
     sockref_conn_options begin;
     sockref_handlers table;
     struct endpoint *endpoint;
+    struct pin *from;
     sockref_conn *conn = NULL;
     PyObject *self;
     int status;
 
-    if (!read_connect_options(connect_options, &how) || !read_endpoint_options(options, &begin))
+    if (!read_endpoint_options(options, &begin) || !read_connect_options(connect_options, &how, &from))
         return NULL;
     endpoint = endpoint_new(loop, host, factory, name);
     self = endpoint ? connecting_transport(endpoint) : NULL;
     if (!self) {
         if (endpoint)
             endpoint_free(endpoint);
-        return NULL;
+        goto out;
     }
     endpoint->tcp = strncmp(name, "tcp:", 4) == 0;
     endpoint->settle = Py_NewRef(outcome);
     table = endpoint_table(&begin, descriptors);
     table.on_ready = on_transport_ready;
     status = sockref_connect(endpoint->state->loop, name, &how, &table, endpoint, &conn);
-    return begun(self, endpoint, status, conn);
+    self = begun(self, endpoint, status, conn);
+
+out:
+    pin_leave(from);
+    return self;
 }
 
 /* The same for a connected socket; fd is taken on success only. */

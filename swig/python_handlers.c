@@ -316,22 +316,28 @@ static PyObject *connect_handlers(const char *name, PyObject *loop, PyObject *ha
     sockref_conn_options begin;
     sockref_handlers table;
     struct service *service;
+    struct pin *from;
     sockref_conn *conn;
+    PyObject *self = NULL;
     int status;
 
-    if (!read_connect_options(connect_options, &how) || !read_conn_options(options, &begin))
+    if (!read_conn_options(options, &begin) || !read_connect_options(connect_options, &how, &from))
         return NULL;
     service = service_new(loop, handlers, reporter, name);
     if (!service)
-        return NULL;
+        goto out;
     table = service_table(service, &begin);
     status = sockref_connect(service->state->loop, name, &how, &table, service, &conn);
     if (status < 0) {
         raise_status(status);
         service_free(service);
-        return NULL;
+        goto out;
     }
-    return connection_made(service, conn);
+    self = connection_made(service, conn);
+
+out:
+    pin_leave(from);
+    return self;
 }
 
 /* fd is taken on success only. */

@@ -13,6 +13,7 @@ from ._connection import connect_options, connection_options
 from ._lowlevel import Transport
 from ._options import milliseconds
 from ._paths import Path, encode
+from ._reference import SocketReference
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 #: What connections for asyncio begin with; asyncio has no limit of what a transport keeps, but marks.
@@ -40,6 +41,7 @@ async def create_connection(
     sock: socket.socket | None = None,
     family: int = 0,
     local_addr: tuple[str, int] | None = None,
+    from_: SocketReference | None = None,
     happy_eyeballs_delay: float | None = None,
     one_by_one: bool = False,
     timeout: float | None = None,
@@ -52,7 +54,7 @@ async def create_connection(
 
     name alone is a path, which need not be absolute, "@" and an abstract name, or "tcp:HOST:PORT"; with a port it
     is a host, as with asyncio's own create_connection(). sock is a socket that is connected already: it is
-    detached.
+    detached. from_ is a name of bind_only whose socket is to be connected; the transport holds a reference of its own.
 
     The addresses of a host are tried in the order of RFC 8305, the next one happy_eyeballs_delay seconds (0.25)
     after the last, side by side or, with one_by_one, each in turn. timeout, in seconds, covers the lookup as well.
@@ -96,6 +98,7 @@ async def create_connection(
             "connect_timeout_ms": _positive_ms(timeout),
             "local_host": None if local_addr is None else local_addr[0],
             "local_port": None if local_addr is None else local_addr[1],
+            "from_": from_,
             **(tcp if raw.startswith(b"tcp:") else {}),
         }
     )
@@ -138,6 +141,7 @@ async def open_connection(
     sock: socket.socket | None = None,
     family: int = 0,
     local_addr: tuple[str, int] | None = None,
+    from_: SocketReference | None = None,
     happy_eyeballs_delay: float | None = None,
     one_by_one: bool = False,
     timeout: float | None = None,
@@ -155,6 +159,7 @@ async def open_connection(
         sock=sock,
         family=family,
         local_addr=local_addr,
+        from_=from_,
         happy_eyeballs_delay=happy_eyeballs_delay,
         one_by_one=one_by_one,
         timeout=timeout,

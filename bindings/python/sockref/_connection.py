@@ -5,9 +5,13 @@ from __future__ import annotations
 import enum
 import socket
 from collections.abc import Mapping
-from typing import NamedTuple, TypedDict, Union
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, Union
 
 from . import _lowlevel
+
+if TYPE_CHECKING:
+    from ._reference import SocketReference
+    from .lowlevel import sockref
 
 #: Where one end is, as the socket module has it: a path, the bytes of an abstract name, (host, port) or
 #: (host, port, flow info, scope id); None where there is no address.
@@ -106,6 +110,8 @@ class ConnectOptions(ConnectionOptions, total=False):
     """The numeric address to connect from. Default: any."""
     local_port: int | None
     """The port to connect from. Default: any."""
+    from_: SocketReference | None
+    """A name of bind_only whose socket is to be connected, in place of local_host and local_port."""
 
 
 # The numbers are the library's ABI.
@@ -121,14 +127,14 @@ _CONNECT_FLAGS = {"one_by_one": 1, "first_only": 2}
 _FAMILIES: dict[int, int] = {socket.AF_UNSPEC: 0, socket.AF_INET: 4, socket.AF_INET6: 6}
 _NUMBERS = ("timeout_ms", "keepalive_delay_ms", "high_water", "max_buffered")
 _CONNECT_NUMBERS = ("attempt_delay_ms", "connect_timeout_ms")
-_CONNECT_NAMES = frozenset({*_CONNECT_FLAGS, *_CONNECT_NUMBERS, "family", "local_host", "local_port"})
+_CONNECT_NAMES = frozenset({*_CONNECT_FLAGS, *_CONNECT_NUMBERS, "family", "local_host", "local_port", "from_"})
 
 _LIMITS = {"high_water": 2**63 - 1, "max_buffered": 2**63 - 1}
 
 #: As the extension wants them: flags, timeout_ms, keepalive_delay_ms, high_water, max_buffered.
 Begin = tuple[int, int, int, int, int]
-#: The same of a connect: flags, family, attempt_delay_ms, timeout_ms, local host, local port.
-How = tuple[int, int, int, int, str | None, int]
+#: The same of a connect: flags, family, attempt_delay_ms, timeout_ms, local host, local port, what to connect from.
+How = tuple[int, int, int, int, str | None, int, "sockref | None"]
 
 
 def connection_options(options: Mapping[str, object]) -> Begin:
@@ -149,7 +155,18 @@ def connect_options(options: Mapping[str, object]) -> tuple[How, Begin]:
     if host is not None and not isinstance(host, str):
         raise TypeError(f"option 'local_host' must be a str, not {type(host).__name__}")
     flags = _flags(options, _CONNECT_FLAGS)
-    return (flags, _FAMILIES[family], delay, timeout, host, _number(options, "local_port")), begin
+    port = _number(options, "local_port")
+    return (flags, _FAMILIES[family], delay, timeout, host, port, _handle_of(options.get("from_"))), begin
+
+
+def _handle_of(source: object) -> sockref | None:
+    from ._reference import SocketReference  # which imports this module
+
+    if source is None:
+        return None
+    if not isinstance(source, SocketReference):
+        raise TypeError(f"option 'from_' must be a SocketReference, not {type(source).__name__}")
+    return source._handle
 
 
 def _flags(options: Mapping[str, object], names: Mapping[str, int]) -> int:

@@ -50,6 +50,8 @@ async def asynchronous() -> None:
     assert_type(connection.info().state, sockref.ConnectionState)
     assert_type(connection.peer().uid, int)
     connection.call_soon_threadsafe(connection.write, b"x")
+    sockref.connect("/run/a.sock", Upper(), from_=sockref.listen(bind_only=True))
+    sockref.connect("/run/a.sock", Upper(), from_="/run/b.sock")  # type: ignore[arg-type]
     sockref.connect("/run/a.sock", Upper(), whatever=1)  # type: ignore[call-arg]
 
 
