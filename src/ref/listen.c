@@ -264,12 +264,13 @@ static int run(struct sr_attempt *attempt, sockref **out_ref)
     return status;
 }
 
-/* With handlers it is served at once, and so listens. What is only bound is nothing to join. */
+/* What has handlers is served at once, and so listens; what is registered does already. What is
+ * only bound is nothing to join. */
 static void take_bind_only(struct sr_attempt *attempt)
 {
     int64_t *values = attempt->settings.values;
 
-    if (sr_attempt_has_handlers(attempt))
+    if (sr_attempt_has_handlers(attempt) || attempt->fd >= 0)
         values[SOCKREF_OPT_BIND_ONLY] = 0;
     if (values[SOCKREF_OPT_BIND_ONLY])
         values[SOCKREF_OPT_SHARE] = 0;
@@ -277,7 +278,7 @@ static void take_bind_only(struct sr_attempt *attempt)
 
 /* Check all that can be checked before anything happens, and pin the directory. */
 static int attempt_init(struct sr_attempt *attempt, sockref_registry *registry, const char *path,
-                        const sockref_options *options, char *buffer)
+                        const sockref_options *options, int fd, char *buffer)
 {
     int status = sr_options_check_call(options);
 
@@ -285,7 +286,7 @@ static int attempt_init(struct sr_attempt *attempt, sockref_registry *registry, 
         return status;
     *attempt = (struct sr_attempt){.registry = registry,
                                    .options = options,
-                                   .fd = -1,
+                                   .fd = fd,
                                    .drawn = {.fd = -1, .place = {.dir = -1}}};
     attempt->settings = registry->settings;
     sr_settings_apply(&attempt->settings, options);
@@ -387,9 +388,8 @@ static int listen_entered(sockref_registry *self, const char *path, const sockre
     struct sr_attempt attempt;
     int status, cancel = sr_thread_begin_uncancelled();
 
-    status = attempt_init(&attempt, self, path, options, fd < 0 ? buffer : NULL);
+    status = attempt_init(&attempt, self, path, options, fd, fd < 0 ? buffer : NULL);
     if (status == 0) {
-        attempt.fd = fd;
         attempt.waiter = waiter;
         if (waiter)
             attempt.patience = &waiter->patience;

@@ -257,6 +257,53 @@ START_TEST(L65_both_ends_tell_the_same_counters_and_addresses)
 }
 END_TEST
 
+static sockref *bind_only(const char *name)
+{
+    sockref_options *options = sockref_options_new();
+    sockref *bound;
+
+    ck_assert_int_eq(sockref_options_set_int(options, SOCKREF_OPT_BIND_ONLY, 1), 0);
+    ck_assert_int_eq(sockref_registry_listen(NULL, name, options, &bound), 0);
+    sockref_options_free(options);
+    return bound;
+}
+
+START_TEST(L68_a_name_that_is_only_bound_is_served_later)
+{
+    int fd;
+
+    ref = bind_only("tcp:127.0.0.1:0");
+    ck_assert(sockref_is_active(ref));
+    ck_assert_int_eq(dial_tcp(sockref_path(ref)), -ECONNREFUSED);
+    ck_assert_int_eq(sockref_serve_on(ref, loop, &handlers, &server), 0);
+    fd = dial_tcp(sockref_path(ref));
+    ck_assert_int_ge(fd, 0);
+    TURN_UNTIL(told(&server, "cr"));
+    close(fd);
+}
+END_TEST
+
+START_TEST(L68_a_connection_comes_from_a_bound_path)
+{
+    char own[sizeof path + 8];
+    sockref_connect_options options = {.size = sizeof options};
+
+    snprintf(own, sizeof own, "%s.own", path);
+    options.from = bind_only(own);
+    ck_assert_int_eq(try_dial(own), -ECONNREFUSED);
+    serve(path, &server);
+    ck_assert_int_eq(sockref_connect(loop, path, &options, &handlers, &client, NULL), 0);
+    sockref_release(options.from);
+    TURN_UNTIL(told(&client, "cr") && told(&server, "cr"));
+    ck_assert_str_eq(details_of(&server).remote.host, own);
+    ck_assert_str_eq(details_of(&client).local.host, own);
+    ck_assert_int_eq(access(own, F_OK), 0);
+    sockref_conn_destroy(client.conn);
+    TURN_UNTIL(told(&client, "crzS"));
+    ck_assert_int_eq(access(own, F_OK), -1);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("lifecycle-connections");
@@ -273,5 +320,7 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, L62_a_time_out_comes_after_silence_only);
     tcase_add_test(tcase, L64_a_tcp_name_is_a_reference);
     tcase_add_test(tcase, L65_both_ends_tell_the_same_counters_and_addresses);
+    tcase_add_test(tcase, L68_a_name_that_is_only_bound_is_served_later);
+    tcase_add_test(tcase, L68_a_connection_comes_from_a_bound_path);
     return run_suite(suite, argc, argv, NULL);
 }

@@ -112,6 +112,28 @@ START_TEST(with_handlers_it_listens)
 }
 END_TEST
 
+START_TEST(what_is_registered_listens)
+{
+    sockref_options *bound = harness_options(SOCKREF_OPT_BIND_ONLY, 1, 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockref_registry *registry;
+    sockref *ref;
+
+    strcpy(address.sun_path, path);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(listen(fd, 5), 0);
+    harness_assert_ok(sockref_registry_new(bound, &registry));
+    sockref_options_free(bound);
+    harness_assert_ok(sockref_registry_register_new(registry, path, fd, &ref));
+    options.from = ref;
+    ck_assert_int_eq(sockref_connect(loop, path, &options, &handlers, &record, NULL), -EINVAL);
+    ck_assert_int_eq(access(harness_text("%s/.s.sock.srlock", directory), F_OK), 0); /* shared */
+    sockref_release(ref);
+    sockref_registry_free(registry);
+}
+END_TEST
+
 START_TEST(a_port_is_bound_and_told)
 {
     sockref *ref = bind_only("tcp:127.0.0.1:0"), *client;
@@ -385,6 +407,7 @@ int main(void)
     tcase_add_test(tcase, it_is_not_taken_for_dead);
     tcase_add_test(tcase, a_second_reference_is_counted);
     tcase_add_test(tcase, with_handlers_it_listens);
+    tcase_add_test(tcase, what_is_registered_listens);
     tcase_add_test(tcase, a_port_is_bound_and_told);
     suite_add_tcase(suite, tcase);
     tcase = tcase_create("from");
