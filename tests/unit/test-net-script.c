@@ -52,7 +52,7 @@ static void serve(sockref *ref, int loop)
 }
 
 /* Options of a start, perhaps with handlers. Returns their owner, or NULL. */
-static struct owner *make_options(int loop, sockref_options **out_options)
+static struct owner *make_options(int name, int loop, sockref_options **out_options)
 {
     struct owner *owner = NULL;
     sockref_conn_options options;
@@ -64,6 +64,8 @@ static struct owner *make_options(int loop, sockref_options **out_options)
                 0);
     FUZZ_EXPECT(
         sockref_options_set_int(*out_options, SOCKREF_OPT_MAX_CONNECTIONS, fuzz_chance(4)) == 0);
+    if (name > JOINED && fuzz_chance(4) == 0) /* others can't join it */
+        FUZZ_EXPECT(sockref_options_set_int(*out_options, SOCKREF_OPT_BIND_ONLY, 1) == 0);
     if (fuzz_chance(2)) {
         owner = owner_new(loop);
         records_service(&options, &handlers);
@@ -95,7 +97,7 @@ static const char *to_listen_at(int name)
 static void listen_at(int name, int loop)
 {
     sockref_options *options;
-    struct owner *owner = make_options(loop, &options);
+    struct owner *owner = make_options(name, loop, &options);
     sockref *ref;
     int status = sockref_registry_listen(registry_of(name), to_listen_at(name), options, &ref);
 
@@ -127,7 +129,7 @@ static void start_at(int name, int loop)
 {
     struct start *start = calloc(1, sizeof *start);
     sockref_options *options;
-    struct owner *owner = make_options(loop, &options);
+    struct owner *owner = make_options(name, loop, &options);
     int status;
 
     *start = (struct start){name, loop};
@@ -160,10 +162,17 @@ static const char *place_of(const char *name)
     return place;
 }
 
-/* slot: where this thread keeps a handle, or -1. */
-static void dial_to(const char *name, int loop, int slot)
+/* Whether a name to connect from is a listener, has been connected, or was revoked. */
+static bool is_not_bound(const sockref *from, int status)
 {
-    const sockref_connect_options how = {.size = sizeof how, .timeout_ms = fuzz_chance(2) * 20};
+    return from && (status == -EINVAL || status == SOCKREF_EBUSY || status == SOCKREF_ECLOSED);
+}
+
+/* from: any name, or NULL. slot: where this thread keeps a handle, or -1. */
+static void dial_to(const char *name, int loop, sockref *from, int slot)
+{
+    const sockref_connect_options how = {
+        .size = sizeof how, .timeout_ms = fuzz_chance(2) * 20, .from = from};
     sockref_conn_options options;
     sockref_handlers handlers;
     struct owner *owner = owner_new(loop);
@@ -174,7 +183,7 @@ static void dial_to(const char *name, int loop, int slot)
     owner->slot = slot;
     status = sockref_connect(loops[loop], place_of(name), &how, &handlers, owner,
                              slot >= 0 ? &records.dials[slot] : NULL);
-    if (!is_refused(status, loop))
+    if (!is_not_bound(from, status) && !is_refused(status, loop))
         return;
     atomic_store(&owner->open, 0);
     owner_free(owner);
@@ -282,7 +291,7 @@ static void *help(void *arg)
         uint32_t which = fuzz_chance(12);
 
         if (which < 4)
-            dial_to(self->names[name], loop, -1);
+            dial_to(self->names[name], loop, fuzz_chance(4) ? NULL : self->refs[TCP], -1);
         else if (which < 6)
             post_to(loop);
         else if (!self->refs[name])
@@ -352,7 +361,8 @@ static void do_something(int own_loop)
         return;
     }
     if (which < 6)
-        dial_to(names[name], loop, loop != OWN && !records.dials[slot] ? slot : -1);
+        dial_to(names[name], loop, fuzz_chance(4) ? NULL : refs[fuzz_chance(NAMES)],
+                loop != OWN && !records.dials[slot] ? slot : -1);
     else if (which < 10 && records.dials[slot])
         use_dial(records.dials[slot]);
     else if (which < 11)
