@@ -10,6 +10,9 @@
  *
  * The interval and the retries don't call ready() themselves but poke, so that it comes from an
  * event or from the task, and never while the source joins the set.
+ *
+ * A descriptor that stays readable because its owner can't see to it now is out of the set for a
+ * moment, or the thread would spin.
  */
 #include "net/fdwatch.h"
 
@@ -23,6 +26,7 @@
 
 #define FIRST_BACKOFF 10u
 #define LAST_BACKOFF  1000u
+#define REST_MS       5
 
 struct watching {
     struct sr_fdwatch *watch;  /* borrowed until ended() */
@@ -30,7 +34,8 @@ struct watching {
     struct sr_source source;
     struct sr_task task;
     struct sr_timer interval;
-    struct sr_timer retry; /* runs while the set has no room for the source */
+    struct sr_timer retry; /* runs while the source is out of the set: for a rest, or for want of
+                              room */
     unsigned backoff_ms;
     bool begun;
     bool poked;             /* guarded by the loop's mutex */
@@ -60,12 +65,23 @@ static void poke(struct watching *self)
     sr_mutex_unlock(&loop->mutex);
 }
 
+static void rest(struct watching *self)
+{
+    struct sr_backend *backend = self->loop->backend;
+
+    if (self->source.fd < 0 || is_over(self))
+        return;
+    backend->ops->set(backend, &self->source, 0);
+    sr_timer_add(&self->loop->timers, &self->retry, sr_clock_after_ms(REST_MS));
+}
+
 static void tell(struct watching *self)
 {
     if (is_over(self))
         return;
     self->loop->ran++;
-    self->watch->ready(self->watch);
+    if (!self->watch->ready(self->watch))
+        rest(self);
 }
 
 void sr_fdwatch_event(struct sr_source *source)

@@ -2,6 +2,8 @@
 #ifndef SR_REF_FDWATCH_H
 #define SR_REF_FDWATCH_H
 
+#include <stdbool.h>
+
 /*
  * Embedded in what it is for. The memory and the descriptor are lent from fdwatch_begin() until
  * ended(). A descriptor is watched by one at a time.
@@ -12,10 +14,11 @@ struct sr_fdwatch {
                           begin, later by fdwatch_every() */
     /*
      * fd is readable, ended or broken, or the time has passed, or it was poked. Called again as
-     * long as fd is so. Service thread, no lock held; may call end, and may come before begin
+     * long as fd is so: at once, or, where it returns that it could not see to it now, some
+     * milliseconds later. Service thread, no lock held; may call end, and may come before begin
      * has returned.
      */
-    void (*ready)(struct sr_fdwatch *self);
+    bool (*ready)(struct sr_fdwatch *self);
     /*
      * The last call, after fdwatch_end(). May free the memory and close fd, or begin again. Service
      * thread, no lock held.

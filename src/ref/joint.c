@@ -68,7 +68,7 @@ static void end(struct sr_joint *self)
 }
 
 static struct sr_joint *make(struct sr_life *life, const char *leaf, int fd, unsigned every_ms,
-                             void (*ready)(struct sr_fdwatch *watch))
+                             bool (*ready)(struct sr_fdwatch *watch))
 {
     struct sr_joint *self = sr_sys.calloc(1, sizeof *self + strlen(leaf) + 1);
 
@@ -86,7 +86,7 @@ static struct sr_joint *make(struct sr_life *life, const char *leaf, int fd, uns
 
 /* Have one wait for a descriptor, which it takes on success. */
 static int begin(struct sr_life *life, int fd, unsigned every_ms,
-                 void (*ready)(struct sr_fdwatch *watch))
+                 bool (*ready)(struct sr_fdwatch *watch))
 {
     sockref_registry *registry = life->registry;
     struct sr_joint *self = make(life, "", fd, every_ms, ready);
@@ -188,7 +188,7 @@ static void end_turn(sockref *entry, enum sr_state state)
         sr_remove_last(entry, word);
 }
 
-static void hear(struct sr_fdwatch *watch);
+static bool hear(struct sr_fdwatch *watch);
 
 /* How often to look without being told. */
 static unsigned interval(const struct sr_share *share, enum sr_news news)
@@ -266,7 +266,7 @@ static void lose(sockref *entry)
     sr_remove_lost(entry);
 }
 
-static void hear(struct sr_fdwatch *watch)
+static bool hear(struct sr_fdwatch *watch)
 {
     struct sr_joint *self = of(watch);
     struct sr_life *life = self->life;
@@ -277,7 +277,7 @@ static void hear(struct sr_fdwatch *watch)
     enum sr_news news;
 
     if (!entry)
-        return;
+        return false;
     news = sr_share_hear(life->share, &life->file.place, offer);
     if (news == SR_NEWS_OFFERED) {
         if (sr_word_count(atomic_load(&entry->word)) == 0) {
@@ -288,7 +288,7 @@ static void hear(struct sr_fdwatch *watch)
         }
     } else if (news == SR_NEWS_LOST) {
         lose(entry);
-        return;
+        return true;
     }
     if (next == SR_JOINED && life->share->control != watch->fd)
         follow(self, entry, interval(life->share, news));
@@ -297,10 +297,11 @@ static void hear(struct sr_fdwatch *watch)
     if (next == SR_LISTENING || news == SR_NEWS_OWNER)
         sr_watch_notify(entry, SOCKREF_WATCH_OWNER);
     end_turn(entry, next);
-    if (next != SR_LISTENING)
-        return;
-    begin_served(&served, life);
-    sr_joint_attend(entry);
+    if (next == SR_LISTENING) {
+        begin_served(&served, life);
+        sr_joint_attend(entry);
+    }
+    return news != SR_NEWS_UNCLEAR; /* the end of a connection is there still */
 }
 
 int sr_joint_begin(struct sr_life *life)
@@ -356,7 +357,7 @@ static int mend(struct sr_joint *self)
  * A name that ends at the same time removes its files: then the state is another one, and there is
  * nothing to tell. What could be made again is no loss any more; the rest is told once.
  */
-static void attend(struct sr_fdwatch *watch)
+static bool attend(struct sr_fdwatch *watch)
 {
     struct sr_joint *self = of(watch);
     bool displaced = is_displaced(self), was_told = self->is_told;
@@ -366,7 +367,7 @@ static void attend(struct sr_fdwatch *watch)
     if (!displaced)
         self->is_told = false;
     if (!entry)
-        return;
+        return true;
     status = mend(self);
     self->is_told = is_displaced(self);
     if (!was_told) {
@@ -376,6 +377,7 @@ static void attend(struct sr_fdwatch *watch)
         sr_watch_notify(entry, SOCKREF_WATCH_DISPLACED);
     }
     end_turn(entry, SR_LISTENING);
+    return true;
 }
 
 /* With the mutex held: whether there is somebody to tell, and nobody who looks. */
@@ -428,7 +430,7 @@ void sr_joint_attend(sockref *entry)
 
 /* ---- an owner without references of its own ---- */
 
-static void look(struct sr_fdwatch *watch)
+static bool look(struct sr_fdwatch *watch)
 {
     struct sr_joint *self = of(watch);
     struct sr_life *life = self->life;
@@ -443,9 +445,10 @@ static void look(struct sr_fdwatch *watch)
     }
     sr_mutex_unlock(&registry->mutex);
     if (!entry)
-        return;
+        return false;
     sr_peers_accept(&life->share->peers, life->share->control);
     sr_remove_dying(entry, false);
+    return true;
 }
 
 int sr_joint_linger(struct sr_life *life)

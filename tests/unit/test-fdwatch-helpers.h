@@ -23,6 +23,7 @@ struct seen {
     struct seen *other;
     int peer; /* the far end of fd */
     int calls;
+    atomic_bool refuses; /* ready() returns that it can't see to it */
     atomic_int ready, ended;
     atomic_int wrong; /* calls on another thread than the service's, or after ended() */
 };
@@ -40,7 +41,7 @@ static inline struct seen *of(struct sr_fdwatch *watch)
     return SR_LIST_OWNER(watch, struct seen, watch);
 }
 
-static inline void be_ready(struct sr_fdwatch *watch)
+static inline bool be_ready(struct sr_fdwatch *watch)
 {
     struct seen *self = of(watch);
 
@@ -49,6 +50,7 @@ static inline void be_ready(struct sr_fdwatch *watch)
     if (self->on_ready)
         self->on_ready(self);
     self->ready++; /* last: who sees it sees what the hook did */
+    return !self->refuses;
 }
 
 static inline void be_ended(struct sr_fdwatch *watch)

@@ -63,6 +63,34 @@ START_TEST(a_hang_up_is_told)
 }
 END_TEST
 
+START_TEST(what_cannot_be_seen_to_is_told_again_later)
+{
+    struct seen seen, poked;
+    uint64_t began_ns = sr_clock_ns();
+    int told;
+
+    init_pair(&seen);
+    seen.refuses = true;
+    begin(&seen);
+    put_byte(&seen);
+    WAIT_UNTIL(seen.ready >= 5);
+    told = seen.ready;
+    ck_assert_uint_ge(sr_clock_ns() - began_ns, (uint64_t)(told - 2) * 5 * 1000000u);
+    seen.refuses = false;
+    WAIT_UNTIL(seen.ready >= told + 50); /* at once again, as long as it is readable */
+    end(&seen);
+    close_pair(&seen);
+
+    init_pair(&poked); /* one that has rested ends */
+    poked.refuses = true;
+    begin(&poked);
+    sr_hooks.fdwatch_poke(&poked.watch);
+    WAIT_UNTIL(poked.ready == 1);
+    end(&poked);
+    close_pair(&poked);
+}
+END_TEST
+
 START_TEST(an_interval_is_told_without_a_descriptor)
 {
     struct seen seen;
@@ -343,6 +371,7 @@ int main(void)
     tcase_add_test(tcase, readable_is_told_as_long_as_it_is_so);
     tcase_add_test(tcase, what_was_taken_is_not_told_again);
     tcase_add_test(tcase, a_hang_up_is_told);
+    tcase_add_test(tcase, what_cannot_be_seen_to_is_told_again_later);
     tcase_add_test(tcase, an_interval_is_told_without_a_descriptor);
     tcase_add_test(tcase, an_interval_is_told_beside_a_descriptor);
     tcase_add_test(tcase, every_changes_the_interval);

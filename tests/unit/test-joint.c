@@ -3,11 +3,13 @@
 #include "harness/harness.h"
 #include "harness/wait.h"
 
+#include <fcntl.h>
 #include <semaphore.h>
 #include <sockref/net.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static sockref_registry *here, *there;
@@ -125,6 +127,87 @@ START_TEST(what_is_handed_over_is_the_same_socket)
     sockref_release(joiner);
     ck_assert_uint_eq(harness_files(), 0);
     ck_assert_uint_eq(harness_beside(), 0);
+}
+END_TEST
+
+/* ---- while somebody else changes the name for long ---- */
+
+/* Take byte 0 of the name, as a process that was stopped in the middle of a change has it. */
+static int hold_change(const char *lock_file)
+{
+    struct flock byte = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+    int fd = open(lock_file, O_RDWR | O_CLOEXEC);
+
+    ck_assert_int_ge(fd, 0);
+    WAIT_UNTIL(fcntl(fd, F_OFD_SETLK, &byte) == 0);
+    return fd;
+}
+
+static int connect_control(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+    ck_assert_int_ge(fd, 0);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+static uint64_t turns(void)
+{
+    return faults_calls(FAULTS_epoll_wait) + faults_calls(FAULTS_poll);
+}
+
+/* The service thread wakes now and then only: one that spins makes thousands of turns meanwhile. */
+static void assert_rests(void)
+{
+    const uint64_t most_per_ms = 4;
+    uint64_t before = turns(), began_ns = sr_clock_ns(), ms;
+
+    poll(NULL, 0, 100);
+    ms = (sr_clock_ns() - began_ns) / 1000000u;
+    ck_assert_uint_le(turns() - before, ms * most_per_ms);
+}
+
+/* The owner ends without byte 0, so its joiner can't tell yet that it is gone. */
+START_TEST(a_joiner_rests_while_its_owner_is_unclear)
+{
+    sockref_registry *hasty = harness_registry(SOCKREF_OPT_CLEANUP_TIMEOUT_MS, 1, 0);
+    sockref *owner = harness_listen(hasty, harness_at("a"));
+    sockref *joiner = listen_watched(there, harness_at("a"));
+    int byte = hold_change(harness_at(".a.srlock"));
+
+    sockref_release(owner);
+    harness_assert_ok(sockref_registry_drain(hasty, HARNESS_PATIENCE_MS));
+    assert_rests();
+    ck_assert(sockref_is_active(joiner));
+    close(byte);
+    wait_for(&heard, SOCKREF_WATCH_LOST);
+    sockref_release(joiner);
+    sockref_registry_free(hasty);
+}
+END_TEST
+
+/* Its end waits for byte 0, while somebody connects. */
+START_TEST(a_lingering_owner_rests_while_it_waits)
+{
+    sockref *owner = harness_listen(here, harness_at("a"));
+    sockref *joiner = harness_listen(there, harness_at("a"));
+    uint64_t threads;
+    int byte, peer;
+
+    harness_assert_ok(sockref_serve(owner, sockref_echo_handlers(), NULL));
+    sockref_release(owner);
+    byte = hold_change(harness_at(".a.srlock"));
+    threads = faults_calls(FAULTS_thread_create);
+    WAIT_UNTIL(faults_calls(FAULTS_thread_create) > threads); /* it has looked: a worker waits */
+    peer = connect_control(harness_at(".a.srctl"));
+    assert_rests();
+    close(peer);
+    close(byte);
+    sockref_release(joiner);
+    WAIT_UNTIL(harness_beside() == 0);
 }
 END_TEST
 
@@ -374,6 +457,7 @@ int main(void)
 {
     Suite *suite = suite_create("joint");
     TCase *joiner = harness_tcase(suite, "joiner");
+    TCase *busy = harness_tcase(suite, "busy");
     TCase *loss = harness_tcase(suite, "loss");
     TCase *revival = harness_tcase(suite, "revival");
 
@@ -381,6 +465,9 @@ int main(void)
     tcase_add_test(joiner, the_loss_of_the_owner_is_told);
     tcase_add_test(joiner, drain_waits_for_the_end_of_a_watch);
     tcase_add_test(joiner, what_is_handed_over_is_the_same_socket);
+    tcase_add_checked_fixture(busy, setup, teardown);
+    tcase_add_test(busy, a_joiner_rests_while_its_owner_is_unclear);
+    tcase_add_test(busy, a_lingering_owner_rests_while_it_waits);
     tcase_add_checked_fixture(loss, setup, teardown);
     tcase_add_test(loss, a_replacement_is_told_once_and_left_alone);
     tcase_add_loop_test(loss, what_was_removed_is_made_again, 0, sizeof losses / sizeof losses[0]);
