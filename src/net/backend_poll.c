@@ -51,7 +51,8 @@ struct poll_backend {
     struct sr_mutex mutex; /* guards what follows */
     struct sr_cond cond;
     bool armed;
-    bool polling;
+    bool polling; /* a thread is in poll(), whose calls are counted as they end */
+    uint64_t polls;
     bool signalled; /* the pipe is readable */
     bool quit;
     uint64_t deadline_ns;
@@ -95,10 +96,27 @@ static int milliseconds_until(uint64_t deadline_ns)
     return left > INT_MAX ? INT_MAX : (int)left;
 }
 
+/* Returns as poll() does, or -errno. */
+static int poll_set(struct poll_backend *self, int timeout_ms) SR_REQUIRES(self->mutex)
+{
+    int found;
+
+    self->polling = true;
+    sr_mutex_unlock(&self->mutex);
+    found = sr_sys.poll(self->fds, self->used, timeout_ms);
+    if (found < 0)
+        found = -errno;
+    sr_mutex_lock(&self->mutex);
+    self->polling = false;
+    self->polls++;
+    sr_cond_broadcast(&self->cond);
+    return found;
+}
+
 static void *help(void *arg)
 {
     struct poll_backend *self = arg;
-    int timeout_ms, found;
+    int found;
 
     sr_mutex_lock(&self->mutex);
     for (;;) {
@@ -106,15 +124,7 @@ static void *help(void *arg)
             sr_cond_wait(&self->cond, &self->mutex, SR_CLOCK_NEVER);
         if (self->quit)
             break;
-        self->polling = true;
-        timeout_ms = milliseconds_until(self->deadline_ns);
-        sr_mutex_unlock(&self->mutex);
-        found = sr_sys.poll(self->fds, self->used, timeout_ms);
-        if (found < 0 && errno == EINTR)
-            found = -EINTR;
-        sr_mutex_lock(&self->mutex);
-        self->polling = false;
-        sr_cond_broadcast(&self->cond);
+        found = poll_set(self, milliseconds_until(self->deadline_ns));
         if (self->armed && found != -EINTR) {
             self->armed = false;
             signal_host(self);
@@ -280,11 +290,14 @@ static int set(struct sr_backend *base, struct sr_source *source, unsigned inter
 static int wait(struct sr_backend *base, struct sr_event *events, int count, int timeout_ms)
 {
     struct poll_backend *self = of(base);
-    int found = sr_sys.poll(self->fds, self->used, timeout_ms), given = 0;
     unsigned at, sources = self->used - self->own;
+    int found, given = 0;
 
+    sr_mutex_lock(&self->mutex);
+    found = poll_set(self, timeout_ms);
+    sr_mutex_unlock(&self->mutex);
     if (found < 0)
-        return -errno;
+        return found;
     if (found > 0 && self->fds[0].revents) {
         drain_pipe(self->wake[0]);
         atomic_exchange(&self->base.woken, false);
@@ -299,10 +312,20 @@ static int wait(struct sr_backend *base, struct sr_event *events, int count, int
     return given;
 }
 
+/* Between two calls of poll() the kernel keeps nothing, so the one that is under way is ended. */
 static void forget(struct sr_backend *base, int fd)
 {
-    (void)base;
-    (void)fd; /* the kernel keeps nothing between two calls of poll() */
+    struct poll_backend *self = of(base);
+    uint64_t polls;
+
+    (void)fd;
+    sr_mutex_lock(&self->mutex);
+    polls = self->polls;
+    if (self->polling)
+        put_byte(self->wake[1]);
+    while (self->polling && self->polls == polls)
+        sr_cond_wait(&self->cond, &self->mutex, SR_CLOCK_NEVER);
+    sr_mutex_unlock(&self->mutex);
 }
 
 static void wake(struct sr_backend *base)

@@ -126,6 +126,13 @@ void sr_remove_drop_kept(sockref_registry *self, struct sr_kept *kept)
     sr_registry_pending_done(self);
 }
 
+/* A service that was taken from its name before leaves the descriptor open until its loop runs.
+ * What has no file is found as long. */
+static bool is_kept_by_loop(struct sr_life *life)
+{
+    return life->file.place.dir < 0 && atomic_load(&life->count) > 1;
+}
+
 int sr_remove_finish_dying(sockref *entry, int status)
 {
     sockref_registry *self = entry->registry;
@@ -143,8 +150,9 @@ int sr_remove_finish_dying(sockref *entry, int status)
     entry->rest->life = NULL;
     life->entry = NULL;
     sr_mutex_unlock(&self->mutex);
-    if (service) {
+    if (service)
         service->stop(service);
+    if (service || is_kept_by_loop(life)) {
         sr_sockfile_retire(&life->file);
         atomic_store(&self->retired_ns, sr_clock_ns());
     }

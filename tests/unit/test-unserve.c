@@ -133,6 +133,68 @@ START_TEST(drain_waits_for_what_is_unserved)
 }
 END_TEST
 
+/* Its loop has not run, and closes the descriptor later. */
+START_TEST(an_address_that_was_unserved_is_free_with_its_last_reference)
+{
+    char name[64] = "tcp:127.0.0.1:0";
+    struct record other = {0};
+    sockref *served, *again;
+
+    if (_i)
+        snprintf(name, sizeof name, "@sockref-unserve-%d", (int)getpid());
+    ck_assert_int_eq(sockref_registry_listen(NULL, name, NULL, &served), 0);
+    snprintf(name, sizeof name, "%s", sockref_path(served));
+    ck_assert_int_eq(sockref_serve_on(served, loop, &recording, &other), 0);
+    drive_all();
+    ck_assert_int_eq(sockref_unserve(served, true), 0);
+    sockref_release(served);
+    ck_assert_int_eq(sockref_registry_listen(NULL, name, NULL, &again), 0);
+    ck_assert(sockref_is_owner(again));
+    ck_assert_int_eq(other.stops, 0);
+    sockref_release(again);
+    DRIVE_UNTIL(other.stops == 1);
+}
+END_TEST
+
+/* A wait that ends late keeps what it waits for, as the kernel does. */
+static int poll_late(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    int kept[8], found;
+
+    for (nfds_t i = 0; i < 8; i++)
+        kept[i] = i < count ? dup(fds[i].fd) : -1;
+    found = poll(fds, count, timeout_ms);
+    poll(NULL, 0, 50);
+    for (int i = 0; i < 8; i++)
+        if (kept[i] >= 0)
+            close(kept[i]);
+    return found;
+}
+
+/* Before the loop is there, whose thread polls. */
+static void setup_late(void)
+{
+    sr_sys.poll = poll_late;
+    setup();
+}
+
+START_TEST(an_address_is_free_when_a_wait_ends_late)
+{
+    struct record other = {0};
+    sockref *served, *again;
+    char name[64];
+
+    ck_assert_int_eq(sockref_registry_listen(NULL, "tcp:127.0.0.1:0", NULL, &served), 0);
+    snprintf(name, sizeof name, "%s", sockref_path(served));
+    ck_assert_int_eq(sockref_serve_on(served, loop, &recording, &other), 0);
+    drive_all();
+    sockref_release(served);
+    ck_assert_int_eq(sockref_registry_listen(NULL, name, NULL, &again), 0);
+    sockref_release(again);
+    DRIVE_UNTIL(other.stops == 1);
+}
+END_TEST
+
 START_TEST(what_is_not_served_here_is_refused)
 {
     sockref *named;
@@ -292,12 +354,17 @@ int main(void)
     tcase_add_test(tcase, it_may_be_served_anew_at_once);
     tcase_add_test(tcase, serving_and_unserving_in_turn_loses_no_client);
     tcase_add_test(tcase, drain_waits_for_what_is_unserved);
+    tcase_add_loop_test(tcase, an_address_that_was_unserved_is_free_with_its_last_reference, 0, 2);
     tcase_add_test(tcase, what_is_not_served_here_is_refused);
     tcase_add_test(tcase, outliving_connections_go_on_after_the_name);
     tcase_add_test(tcase, on_stop_follows_the_last_that_outlives);
     tcase_add_test(tcase, the_count_is_true);
     tcase_add_test(tcase, a_limit_makes_the_others_wait);
     tcase_add_test(tcase, with_on_drop_they_are_closed);
+    suite_add_tcase(suite, tcase);
+    tcase = tcase_create("late");
+    tcase_add_checked_fixture(tcase, setup_late, teardown);
+    tcase_add_test(tcase, an_address_is_free_when_a_wait_ends_late);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
