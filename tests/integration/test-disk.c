@@ -129,10 +129,12 @@ END_TEST
 /* What tells whether a listener is dead is not there. */
 static int start_without_proc(const char *argument)
 {
+    char name[64];
     sockref *ref = NULL;
 
     snprintf(directory, sizeof directory, "%s", argument);
     snprintf(path, sizeof path, "%s/s.sock", directory);
+    snprintf(name, sizeof name, "@sockref-test-without-proc-%d", (int)getpid());
     EXPECT(mount("none", "/proc", "tmpfs", 0, NULL) == 0);
     EXPECT(sockref_registry_listen(NULL, path, NULL, &ref) == SOCKREF_EUNSUPPORTED);
     EXPECT(strstr(sockref_last_error()->message, "/proc"));
@@ -140,7 +142,7 @@ static int start_without_proc(const char *argument)
     EXPECT(listen_with(path, SOCKREF_OPT_SHARE, 0, 0, 0, &ref) == 0);
     EXPECT(is_connectable(path));
     sockref_release(ref);
-    EXPECT(sockref_registry_listen(NULL, "@sockref-test-without-proc", NULL, &ref) == 0);
+    EXPECT(sockref_registry_listen(NULL, name, NULL, &ref) == 0);
     sockref_release(ref);
     EXPECT(umount("/proc") == 0);
     EXPECT(try_start(NULL, path) == 0);

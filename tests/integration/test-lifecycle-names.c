@@ -241,6 +241,7 @@ static int make_refused(int kind)
 {
     struct sockaddr_un address;
     int fd = -1, pair[2];
+    char name[64];
 
     switch (kind) {
     case 0: /* bound, but does not listen */
@@ -269,7 +270,8 @@ static int make_refused(int kind)
         ck_assert_int_eq(listen(fd, 1), 0);
         break;
     default:
-        fd = bind_plain("@sockref-test-refused");
+        snprintf(name, sizeof name, "@sockref-test-refused-%d", (int)getpid());
+        fd = bind_plain(name);
         break;
     }
     return fd;

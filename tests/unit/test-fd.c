@@ -24,8 +24,9 @@ static int open_socket(void)
 
 static int open_accepted(void)
 {
-    int listener = harness_bind("@sockref-test-fd");
-    int client = harness_dial("@sockref-test-fd");
+    const char *name = harness_text("@sockref-test-fd-%d", (int)getpid());
+    int listener = harness_bind(name);
+    int client = harness_dial(name);
     int fd = sr_fd_accept(listener);
 
     close(client);

@@ -62,16 +62,17 @@ END_TEST
 
 START_TEST(what_tells_no_name_is_refused)
 {
-    static const char spoilt[] = "\0sockref\0tcp";
+    const pid_t pid = getpid();
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int file = open("/dev/null", O_RDONLY | O_CLOEXEC), unbound, abstract;
     sockref *none = NULL;
 
     unbound = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     abstract = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    memcpy(address.sun_path, spoilt, sizeof spoilt - 1);
+    memcpy(address.sun_path, "\0sockref\0", 9); /* and a number, to be no other process's */
+    memcpy(address.sun_path + 9, &pid, sizeof pid);
     ck_assert_int_eq(bind(abstract, (struct sockaddr *)&address,
-                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof spoilt - 1)),
+                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 9 + sizeof pid)),
                      0);
     ck_assert_int_eq(listen(abstract, 1), 0);
     harness_assert_fails(sockref_registry_register_new(registry, NULL, file, &none),

@@ -67,8 +67,8 @@ END_TEST
 
 START_TEST(the_longest_abstract_name_is_bound_to_its_last_byte)
 {
-    const char *path = harness_text("@%0106d", 1);
-    const char *shorter = harness_text("@%0105d", 0);
+    const char *path = harness_text("@%0105d1", (int)getpid());
+    const char *shorter = harness_text("@%0105d", (int)getpid());
 
     bind_at(path);
     ck_assert(harness_can_dial(path));
