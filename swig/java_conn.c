@@ -214,7 +214,7 @@ SHIM(jlongArray, connPeer)(JNIEnv *env, jclass self, jlong conn)
 /* Answers the connection, of which the object is told. */
 SHIM(jlong, connConnect)
 (JNIEnv *env, jclass self, jlong loop, jbyteArray name, jlongArray numbers, jbyteArray local_host,
- jobjectArray addresses, jlongArray conn_numbers, jobject object, jobject connection)
+ jobjectArray addresses, jlong from, jlongArray conn_numbers, jobject object, jobject connection)
 {
     sockref_handlers handlers;
     sockref_conn_options conn_options;
@@ -227,7 +227,7 @@ SHIM(jlong, connConnect)
 
     (void)self;
     if (!sr_java_bytes(env, name, &bytes) || !sr_java_handlers(env, conn_numbers, &handlers, &conn_options) ||
-        !sr_java_connect_options(env, numbers, local_host, addresses, &options))
+        !sr_java_connect_options(env, numbers, local_host, addresses, from, &options))
         goto out;
     service = sr_java_service_new(env, object);
     if (!service)

@@ -118,7 +118,7 @@ static bool fill_addresses(JNIEnv *env, jobjectArray texts, sockref_address *add
 }
 
 bool sr_java_connect_options(JNIEnv *env, jlongArray numbers, jbyteArray local_host, jobjectArray texts,
-                             struct sockref_connect_options *out)
+                             jlong from, struct sockref_connect_options *out)
 {
     size_t count = texts ? (size_t)(*env)->GetArrayLength(env, texts) : 0;
     sockref_address *addresses = NULL;
@@ -136,6 +136,7 @@ bool sr_java_connect_options(JNIEnv *env, jlongArray numbers, jbyteArray local_h
         .timeout_ms = (unsigned)values[3],
         .local_port = (unsigned)values[4],
         .local_host = host,
+        .from = (sockref *)(uintptr_t)from,
     };
     if (count == 0)
         return true;
@@ -158,7 +159,7 @@ void sr_java_connect_options_free(struct sockref_connect_options *options)
 /* Answers the loop's connection, of which the caller has a handle. */
 SHIM(jlong, connect)
 (JNIEnv *env, jclass self, jlong loop, jbyteArray name, jlongArray numbers, jbyteArray local_host,
- jobjectArray addresses, jobject operation)
+ jobjectArray addresses, jlong from, jobject operation)
 {
     struct connecting *connecting = calloc(1, sizeof *connecting);
     sockref_connect_options options = {0};
@@ -172,7 +173,7 @@ SHIM(jlong, connect)
         return 0;
     }
     if (!sr_java_bytes(env, name, &bytes) ||
-        !sr_java_connect_options(env, numbers, local_host, addresses, &options))
+        !sr_java_connect_options(env, numbers, local_host, addresses, from, &options))
         goto err_free;
     connecting->operation = (*env)->NewGlobalRef(env, operation);
     if (connecting->operation)

@@ -62,9 +62,9 @@ bool sr_java_find_conn(JNIEnv *env);
 bool sr_java_find_connect(JNIEnv *env);
 
 struct sockref_connect_options;
-/* Fill in what ConnectOptions.java numbers, with memory that is to be freed; false: thrown. */
+/* Fill in what ConnectOptions.java numbers, with memory that is to be freed; from is a reference, or 0. False: thrown. */
 bool sr_java_connect_options(JNIEnv *env, jlongArray numbers, jbyteArray local_host, jobjectArray addresses,
-                             struct sockref_connect_options *out);
+                             jlong from, struct sockref_connect_options *out);
 void sr_java_connect_options_free(struct sockref_connect_options *options);
 
 #endif

@@ -24,6 +24,8 @@ final class ConnectOperation {
     private final CompletableFuture<SockrefChannel> future = new CompletableFuture<>();
     /** The name, where it is a path; null of TCP. */
     private SocketAddress remote;
+    /** To what is connected from, or null; it goes with the channel, or where there is none. */
+    private SocketReference from;
     /** The loop's connection, of which we have a handle until it is 0. Guarded by this. */
     private long connection;
     /** Guarded by this. */
@@ -77,7 +79,15 @@ final class ConnectOperation {
 
     private void connect(byte[] name, ConnectOptions options) throws SockrefException {
         remote = PathBytes.text(name).startsWith("tcp:") ? null : Addresses.unix(name);
-        long made = Shim.connect(loop.pointer(), name, options.numbers(), options.localHost(), options.addresses(), this);
+        from = options.dupFrom();
+        long made;
+        try {
+            made = SocketReference.lend(from, bound -> Shim.connect(loop.pointer(), name, options.numbers(),
+                    options.localHost(), options.addresses(), bound, this));
+        } catch (SockrefException e) {
+            letGo();
+            throw e;
+        }
         synchronized (this) {
             if (!isSettled) {
                 connection = made;
@@ -115,19 +125,34 @@ final class ConnectOperation {
             if (taken != 0) {
                 Shim.connRelease(taken);
             }
-            if (fd < 0) {
-                Throwable why = problem == null ? new OutOfMemoryError("of a connect's error") : translated(problem);
-                Background.complete(completes, () -> future.completeExceptionally(why));
-                return;
+            if (from == null) {
+                finish(fd, problem);
+            } else {
+                loop.execute(() -> finish(fd, problem)); // when the loop's connection has given its reference back
             }
-            SockrefChannel channel = new SockrefChannel(fd, executor, null, remote, () -> { });
-            Background.complete(completes, () -> {
-                if (!future.complete(channel)) {
-                    close(channel);
-                }
-            });
         } catch (Throwable t) {
             EventLoop.report(t);
+        }
+    }
+
+    private void finish(int fd, SockrefException problem) {
+        if (fd < 0) {
+            letGo();
+            Throwable why = problem == null ? new OutOfMemoryError("of a connect's error") : translated(problem);
+            Background.complete(completes, () -> future.completeExceptionally(why));
+            return;
+        }
+        SockrefChannel channel = new SockrefChannel(fd, executor, null, remote, from == null ? () -> { } : from::close);
+        Background.complete(completes, () -> {
+            if (!future.complete(channel)) {
+                close(channel);
+            }
+        });
+    }
+
+    private void letGo() {
+        if (from != null) {
+            from.close();
         }
     }
 

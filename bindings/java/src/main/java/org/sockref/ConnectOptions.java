@@ -28,6 +28,7 @@ public final class ConnectOptions {
     private final int timeoutMs;
     private final InetSocketAddress local;
     private final List<InetAddress> addresses;
+    private final SocketReference from;
     private final Executor executor;
 
     private ConnectOptions(Builder builder) {
@@ -37,6 +38,7 @@ public final class ConnectOptions {
         timeoutMs = builder.timeoutMs;
         local = builder.local;
         addresses = builder.addresses;
+        from = builder.from;
         executor = builder.executor;
     }
 
@@ -51,6 +53,11 @@ public final class ConnectOptions {
 
     Executor executor() {
         return executor == null ? Background.defaultExecutor() : executor;
+    }
+
+    /** A reference of the caller's own to what is connected from; null: a fresh socket is connected. */
+    SocketReference dupFrom() throws SockrefException {
+        return from == null ? null : from.dup();
     }
 
     /** As java_connect.c reads them. */
@@ -80,6 +87,7 @@ public final class ConnectOptions {
         private int timeoutMs;
         private InetSocketAddress local;
         private List<InetAddress> addresses;
+        private SocketReference from;
         private Executor executor;
 
         private Builder() {
@@ -170,6 +178,19 @@ public final class ConnectOptions {
                 throw new IllegalArgumentException(address + " is not resolved");
             }
             local = address;
+            return this;
+        }
+
+        /**
+         * A name that was bound with {@link Options.Builder#bindOnly} and is not served, whose socket is to be
+         * connected; there is no local address beside it. It is connected once, and one address is tried. The
+         * connection, or channel, has a reference of its own until it is over.
+         *
+         * @param reference the reference, which stays the caller's
+         * @return this builder
+         */
+        public Builder from(SocketReference reference) {
+            from = Objects.requireNonNull(reference, "reference");
             return this;
         }
 

@@ -28,10 +28,12 @@ public final class Connection {
         EventLoop loop = EventLoop.get();
         Connection connection = new Connection(0, loop);
         Service service = new Service(handlers, loop);
+        SocketReference own = options.dupFrom();
         loop.execute(() -> {
-            try {
-                connection.pointer = Shim.connConnect(loop.pointer(), name.bytes(), options.numbers(),
-                        options.localHost(), options.addresses(), connectionOptions.numbers(), service, connection);
+            try (own) {
+                connection.pointer = SocketReference.lend(own, from -> Shim.connConnect(loop.pointer(), name.bytes(),
+                        options.numbers(), options.localHost(), options.addresses(), from,
+                        connectionOptions.numbers(), service, connection));
             } catch (SockrefException refused) {
                 service.error(connection, refused);
                 service.close(connection, true);

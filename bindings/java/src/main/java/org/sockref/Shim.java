@@ -95,11 +95,11 @@ final class Shim {
 
     /** The loop's thread: a connection of which {@code connection} is told. */
     static native long connConnect(long loop, byte[] name, long[] options, byte[] localHost, byte[][] addresses,
-            long[] connectionOptions, Service service, Connection connection) throws SockrefException;
+            long from, long[] connectionOptions, Service service, Connection connection) throws SockrefException;
 
     /** Any thread: a handle on the loop's connection, of whose socket the operation is told. */
     static native long connect(long loop, byte[] name, long[] options, byte[] localHost, byte[][] addresses,
-            ConnectOperation operation) throws SockrefException;
+            long from, ConnectOperation operation) throws SockrefException;
 
     static native void connRelease(long connection);
 }

@@ -423,6 +423,25 @@ public final class SocketReference implements AutoCloseable {
         }
     }
 
+    /** A call that is given a pointer. */
+    interface Lent {
+        long run(long pointer) throws SockrefException;
+    }
+
+    /** Make a call with the pointer of an open reference, which stays meanwhile; null is 0. */
+    static long lend(SocketReference reference, Lent call) throws SockrefException {
+        if (reference == null) {
+            return call.run(0);
+        }
+        Handle handle = reference.self.handle();
+        long pointer = handle.enter();
+        try {
+            return call.run(pointer);
+        } finally {
+            handle.exit(pointer);
+        }
+    }
+
     /** Have a number lead to the listening socket: 0, or a negative errno. */
     int follow(int own) {
         Handle handle = self.handle();

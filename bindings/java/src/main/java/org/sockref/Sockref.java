@@ -328,7 +328,8 @@ public final class Sockref {
      * @param connectionOptions how the connection begins
      * @param handlers what to call, on the dispatch thread
      * @return the connection
-     * @throws SockrefException as {@link #connect(String, Handlers)}
+     * @throws SockrefException as {@link #connect(String, Handlers)}; ESOCKREF_CLOSED if what is to be connected from
+     *     is closed
      */
     public static Connection connect(String name, ConnectOptions options, ConnectionOptions connectionOptions,
             Handlers handlers) throws SockrefException {

@@ -108,10 +108,11 @@ class NullArgumentsTest extends ChannelScene {
         makeSamples();
         look(Sockref.class, null);
         look(Options.Builder.class, Options.builder());
-        look(ConnectOptions.Builder.class, ConnectOptions.builder());
         look(ConnectionOptions.Builder.class, ConnectionOptions.builder());
         try (Registry registry = new Registry(); Pair pair = new Pair();
                 SocketReference reference = SocketReference.listen(path("s"))) {
+            samples.put(SocketReference.class, reference);
+            look(ConnectOptions.Builder.class, ConnectOptions.builder());
             look(Registry.class, registry);
             look(SocketReference.class, reference);
             look(SockrefChannel.class, pair.channel);

@@ -212,6 +212,7 @@ public final class Programs {
         for (String word : words) {
             switch (word) {
                 case "alone" -> options.share(false);
+                case "bound" -> options.bindOnly(true);
                 case "exclusive" -> options.exclusive(true);
                 case "guarded" -> options.guard(2);
                 default -> options.mode(Integer.parseInt(word, 8));
