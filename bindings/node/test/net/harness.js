@@ -101,6 +101,23 @@ async function received(socket) {
   return Buffer.concat(parts);
 }
 
+/**
+ * Calls a function so many times with a pause between; resolves to the longest time that passed from one to the next,
+ * as the machine let it, in milliseconds.
+ */
+async function nowAndThen(call, times, pause) {
+  let longest = 0;
+  let last = performance.now();
+  for (let i = 0; i < times; i++) {
+    call();
+    await new Promise((resolve) => { setTimeout(resolve, pause); });
+    const now = performance.now();
+    longest = Math.max(longest, now - last);
+    last = now;
+  }
+  return longest;
+}
+
 /** Names of events as they come, with what `note` makes of their arguments. */
 function trace(emitter, names, note = () => '') {
   const events = [];
@@ -122,4 +139,6 @@ function errorOf(call) {
 
 const tcp = { port: 0, host: '127.0.0.1' };
 
-module.exports = { ...base, once, both, nodeNet, sockrefNet, implementations, closed, received, trace, errorOf, tcp };
+module.exports = {
+  ...base, once, both, nodeNet, sockrefNet, implementations, closed, received, nowAndThen, trace, errorOf, tcp,
+};
