@@ -363,7 +363,7 @@ END_TEST
 
 START_TEST(L27_options_that_are_no_option_are_refused)
 {
-    static const int unknown[] = {0, -1, 19, 99, INT32_MAX, INT32_MIN, SOCKREF_OPT_DIRECTORY};
+    static const int unknown[] = {0, -1, 20, 99, INT32_MAX, INT32_MIN, SOCKREF_OPT_DIRECTORY};
     static const struct {
         int option;
         int64_t value;
@@ -385,6 +385,7 @@ START_TEST(L27_options_that_are_no_option_are_refused)
         {SOCKREF_OPT_REUSE_PORT, -1},
         {SOCKREF_OPT_KEEP_FILE, 2},
         {SOCKREF_OPT_MAX_CONNECTIONS, -1},
+        {SOCKREF_OPT_BIND_ONLY, 2},
     };
     sockref_options *options = sockref_options_new();
 
