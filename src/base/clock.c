@@ -3,6 +3,8 @@
 
 #include <time.h>
 
+#define LATE_NS 100000000u /* also how far it is moved on */
+
 uint64_t sr_clock_ns(void)
 {
     struct timespec now;
@@ -16,4 +18,16 @@ uint64_t sr_clock_after_ms(int64_t milliseconds)
     if (milliseconds < 0)
         return SR_CLOCK_NEVER;
     return sr_clock_ns() + (uint64_t)milliseconds * 1000000u;
+}
+
+bool sr_clock_is_over(uint64_t *inout_deadline)
+{
+    uint64_t now = sr_clock_ns();
+
+    if (now < *inout_deadline)
+        return false;
+    if (now - *inout_deadline < LATE_NS)
+        return true;
+    *inout_deadline = now + LATE_NS;
+    return false;
 }

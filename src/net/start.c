@@ -297,7 +297,7 @@ static void run_task(struct sr_task *task)
 static void time_out(struct sr_timer *timer)
 {
     struct start *self = SR_LIST_OWNER(timer, struct start, timer);
-    bool over = sr_clock_ns() >= self->deadline_ns;
+    bool over = sr_clock_is_over(&self->deadline_ns);
     int status = SOCKREF_ETIMEOUT;
 
     sr_mutex_lock(&mutex);

@@ -331,16 +331,16 @@ static void attempt_clear(struct sr_attempt *attempt)
 }
 
 /* Wait until something of the registry has changed since the try. */
-static int wait_for_change(struct sr_attempt *attempt, uint64_t deadline)
+static int wait_for_change(struct sr_attempt *attempt, uint64_t *inout_deadline)
 {
     sockref_registry *self = attempt->registry;
-    int status = 0;
+    bool changed;
 
     sr_mutex_lock(&self->mutex);
-    while (self->changes == attempt->seen && status == 0)
-        status = sr_cond_wait(&self->changed, &self->mutex, deadline);
+    while (!(changed = self->changes != attempt->seen) && !sr_clock_is_over(inout_deadline))
+        sr_cond_wait(&self->changed, &self->mutex, *inout_deadline);
     sr_mutex_unlock(&self->mutex);
-    if (status == 0)
+    if (changed)
         return 0;
     return sr_error_set(SOCKREF_ETIMEOUT, attempt->name.path,
                         "another start or removal of the name took longer than the start "
@@ -348,14 +348,15 @@ static int wait_for_change(struct sr_attempt *attempt, uint64_t deadline)
 }
 
 /* Wait for what a try has to wait for. Returns 0, or a described status when there is no time. */
-static int wait_to_retry(struct sr_attempt *attempt, int tried, uint64_t deadline, unsigned tries)
+static int wait_to_retry(struct sr_attempt *attempt, int tried, uint64_t *inout_deadline,
+                         unsigned tries)
 {
     const unsigned doublings = tries < 6 ? tries : 6;
     struct timespec pause = {0, 50000L << doublings};
 
     if (tried == SR_PARKED)
-        return wait_for_change(attempt, deadline);
-    if (sr_clock_ns() >= deadline)
+        return wait_for_change(attempt, inout_deadline);
+    if (sr_clock_is_over(inout_deadline))
         return attempt->patience->status;
     nanosleep(&pause, NULL);
     return 0;
@@ -374,7 +375,7 @@ static int run_patiently(struct sr_attempt *attempt, sockref **out_ref)
             return status;
         if (deadline == SR_CLOCK_NEVER)
             deadline = sr_clock_after_ms(attempt->settings.values[SOCKREF_OPT_START_TIMEOUT_MS]);
-        status = wait_to_retry(attempt, status, deadline, tries);
+        status = wait_to_retry(attempt, status, &deadline, tries);
         if (status < 0)
             return status;
     }

@@ -183,8 +183,10 @@ static int get_waiting(sockref_registry *self, const struct sr_name *name, bool 
         if (deadline == SR_CLOCK_NEVER)
             deadline =
                 sr_clock_after_ms(sr_registry_option(self, NULL, SOCKREF_OPT_START_TIMEOUT_MS));
-        if (sr_cond_wait(&self->changed, &self->mutex, deadline) == 0)
+        if (!sr_clock_is_over(&deadline)) {
+            sr_cond_wait(&self->changed, &self->mutex, deadline);
             continue;
+        }
         status = sr_error_set(SOCKREF_ETIMEOUT, name->path,
                               "the name's last life was still being removed");
         break;

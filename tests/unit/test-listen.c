@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -421,6 +422,34 @@ START_TEST(a_refused_registration_leaves_descriptor_and_file)
 }
 END_TEST
 
+static int byte_0_calls;
+
+/* Byte 0 is busy in the first two tries, and in the second one the process stands still. */
+static int stand_still(int fd, int command, struct flock *lock)
+{
+    if (command != F_OFD_SETLK || lock->l_type != F_WRLCK || lock->l_start != 0 ||
+        ++byte_0_calls > 4)
+        return fcntl(fd, command, lock);
+    if (byte_0_calls == 3)
+        poll(NULL, 0, 200);
+    errno = EAGAIN;
+    return -1;
+}
+
+/* Whom it waits for may have stood still as well. */
+START_TEST(a_start_that_stood_still_tries_again)
+{
+    sockref_options *hasty = harness_options(SOCKREF_OPT_START_TIMEOUT_MS, 20, 0);
+    sockref *ref;
+
+    sr_sys.lock = stand_still;
+    harness_assert_ok(sockref_registry_listen(registry, harness_at("a"), hasty, &ref));
+    ck_assert_int_eq(byte_0_calls, 5);
+    sockref_release(ref);
+    sockref_options_free(hasty);
+}
+END_TEST
+
 /* L16 */
 START_TEST(abstract_names_are_shared_and_end)
 {
@@ -539,6 +568,7 @@ int main(void)
     tcase_add_test(tcase, a_registered_socket_is_removed_at_the_end);
     tcase_add_test(tcase, d9_a_known_name_is_not_registered_again);
     tcase_add_test(tcase, a_refused_registration_leaves_descriptor_and_file);
+    tcase_add_test(tcase, a_start_that_stood_still_tries_again);
     tcase_add_test(tcase, abstract_names_are_shared_and_end);
     tcase_add_test(tcase, an_abstract_name_is_joined_when_its_queue_has_room);
     tcase_add_test(tcase, a_delay_of_a_start_that_failed_is_forgotten);

@@ -159,6 +159,35 @@ START_TEST(a_start_times_out)
 }
 END_TEST
 
+static int byte_0_calls;
+
+/* Byte 0 is busy in the first try. */
+static int lock_later(int fd, int command, struct flock *lock)
+{
+    if (command != F_OFD_SETLK || lock->l_type != F_WRLCK || lock->l_start != 0 ||
+        ++byte_0_calls > 2)
+        return fcntl(fd, command, lock);
+    errno = EAGAIN;
+    return -1;
+}
+
+START_TEST(a_start_whose_loop_was_late_tries_again)
+{
+    struct outcome outcome = {0};
+    sockref_options *options = options_here(false);
+
+    ck_assert_int_eq(sockref_options_set_int(options, SOCKREF_OPT_START_TIMEOUT_MS, 20), 0);
+    sr_sys.lock = lock_later;
+    ck_assert_int_eq(sockref_registry_start_listener(NULL, path, options, on_start, &outcome), 0);
+    sockref_options_free(options);
+    ck_assert_int_eq(byte_0_calls, 2);
+    poll(NULL, 0, 200); /* the program does something else */
+    DRIVE_UNTIL(outcome.calls == 1);
+    ck_assert_int_eq(outcome.status, 0);
+    sockref_release(outcome.ref);
+}
+END_TEST
+
 START_TEST(a_waiting_start_is_cancelled)
 {
     struct outcome outcome = {0};
@@ -496,6 +525,7 @@ int main(void)
     tcase_add_test(tcase, a_start_fails_with_its_description);
     tcase_add_test(tcase, a_start_waits_for_another_one);
     tcase_add_test(tcase, a_start_times_out);
+    tcase_add_test(tcase, a_start_whose_loop_was_late_tries_again);
     tcase_add_loop_test(tcase, a_waiting_start_is_cancelled, 0, 2);
     tcase_add_test(tcase, a_cancelled_start_that_had_succeeded_is_released);
     tcase_add_loop_test(tcase, freeing_its_loop_cancels_a_start, 0, 2);
