@@ -9,6 +9,7 @@ node_stamp_file = $(srcdir)/$(node_stamp)
 node_interface = swig/node.i swig/sockref.i
 node_net_js = \
 	bindings/node/lib/net/adopt.js \
+	bindings/node/lib/net/bound.js \
 	bindings/node/lib/net/channels.js \
 	bindings/node/lib/net/connect.js \
 	bindings/node/lib/net/defaults.js \

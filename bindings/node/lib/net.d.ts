@@ -5,6 +5,29 @@
 import * as net from 'node:net';
 import { SocketReference } from './index.js';
 
+export interface BoundSocketOptions {
+  /** Numeric; 0.0.0.0 by default. */
+  host?: string | undefined;
+  port?: number | undefined;
+  ipv6Only?: boolean | undefined;
+  reusePort?: boolean | undefined;
+  /** In place of all the others. */
+  path?: string | undefined;
+}
+/** A name that is bound before it is known whether a server or a socket is to have it. */
+export class BoundSocket {
+  constructor(options?: BoundSocketOptions);
+  address(): net.AddressInfo | string;
+  fd(): number;
+  close(): void;
+  readonly isPipe: boolean;
+  [Symbol.dispose](): void;
+}
+
+interface FromBoundSocket {
+  /** What it is to be connected from; it is taken. */
+  handle?: BoundSocket | undefined;
+}
 interface NewerSocketOptions {
   /** Type of service (IPv4) or traffic class (IPv6) of what is sent, 0 to 255. */
   typeOfService?: number | undefined;
@@ -12,7 +35,7 @@ interface NewerSocketOptions {
   blockList?: net.BlockList | undefined;
 }
 
-export type SocketConstructorOpts = net.SocketConstructorOpts & NewerSocketOptions & {
+export type SocketConstructorOpts = net.SocketConstructorOpts & NewerSocketOptions & FromBoundSocket & {
   noDelay?: boolean | undefined;
   keepAlive?: boolean | undefined;
   /** In milliseconds. */
@@ -21,7 +44,7 @@ export type SocketConstructorOpts = net.SocketConstructorOpts & NewerSocketOptio
   highWaterMark?: number | undefined;
 };
 export type SocketConnectOpts = net.SocketConnectOpts & NewerSocketOptions;
-export type NetConnectOpts = net.NetConnectOpts & NewerSocketOptions;
+export type NetConnectOpts = net.NetConnectOpts & NewerSocketOptions & FromBoundSocket;
 export type ServerOpts = net.ServerOpts & {
   /** Peers whose connections are closed at once. */
   blockList?: net.BlockList | undefined;
@@ -33,6 +56,8 @@ export type ListenOptions = net.ListenOptions & {
   fd?: number | undefined;
   /** A name that listens already; it stays the caller's. */
   reference?: SocketReference | undefined;
+  /** What it is to listen on, in place of a port or a path; it is taken. */
+  handle?: BoundSocket | undefined;
 };
 export type { AddressInfo, DropArgument, LookupFunction, OnReadOpts } from 'node:net';
 
@@ -64,6 +89,8 @@ export interface Server extends net.Server {
   listen(path: string, listeningListener?: () => void): this;
   listen(options: ListenOptions, listeningListener?: () => void): this;
   listen(reference: SocketReference, listeningListener?: () => void): this;
+  listen(bound: BoundSocket, backlog?: number, listeningListener?: () => void): this;
+  listen(bound: BoundSocket, listeningListener?: () => void): this;
 }
 export interface ServerConstructor {
   new (connectionListener?: (socket: Socket) => void): Server;

@@ -3,6 +3,7 @@
 // node:net over the sockets of this library: the same names, options, events and errors.
 
 const net = require('node:net');
+const { BoundSocket } = require('./net/bound.js');
 const channels = require('./net/channels.js');
 const defaults = require('./net/defaults.js');
 const { Server } = require('./net/server.js');
@@ -24,6 +25,7 @@ function connect(...args) {
 
 module.exports = {
   BlockList: net.BlockList,
+  BoundSocket,
   SocketAddress: net.SocketAddress,
   connect,
   createConnection: connect,

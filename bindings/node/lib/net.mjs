@@ -3,6 +3,7 @@ import net from './net.js';
 export default net;
 export const {
   BlockList,
+  BoundSocket,
   SocketAddress,
   connect,
   createConnection,

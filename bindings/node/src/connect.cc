@@ -72,7 +72,25 @@ static bool get_addresses(napi_env env, napi_value object, std::vector<sockref_a
     return true;
 }
 
-/* { flags, keepAliveDelay, addresses, attemptDelay, localHost, localPort } */
+/* Whose socket is to be connected: null, or a reference. */
+static bool get_from(napi_env env, napi_value object, sockref **out)
+{
+    napi_value value = nullptr;
+    napi_valuetype type = napi_undefined;
+    Handle<sockref> *ref;
+
+    if (napi_get_named_property(env, object, "from", &value) != napi_ok ||
+        napi_typeof(env, value, &type) != napi_ok)
+        return false;
+    if (type == napi_null)
+        return true;
+    ref = unwrap_reference(env, value);
+    if (ref)
+        *out = ref->get();
+    return ref && *out;
+}
+
+/* { flags, keepAliveDelay, addresses, attemptDelay, localHost, localPort, from } */
 static bool get_options(napi_env env, napi_value object, Options *out)
 {
     out->conn.size = sizeof out->conn;
@@ -83,6 +101,7 @@ static bool get_options(napi_env env, napi_value object, Options *out)
         !get_number(env, object, "attemptDelay", &out->connect.attempt_delay_ms) ||
         !get_number(env, object, "localPort", &out->connect.local_port) ||
         !get_text(env, object, "localHost", &out->local_host) ||
+        !get_from(env, object, &out->connect.from) ||
         !get_addresses(env, object, &out->addresses)) {
         throw_type_error(env, "expected the options of a connection");
         return false;

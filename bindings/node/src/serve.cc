@@ -96,6 +96,25 @@ static napi_value local_address(napi_env env, napi_callback_info info)
     return address_value(env, address);
 }
 
+/* descriptor(reference) -> the socket's own, which stays its */
+static napi_value descriptor(napi_env env, napi_callback_info info)
+{
+    napi_value args[1], result = nullptr;
+    Handle<sockref> *ref;
+    Env *self;
+    int fd;
+
+    if (!get_args(env, info, 1, args, &self) || !(ref = unwrap_reference(env, args[0])))
+        return nullptr;
+    fd = ref->get() ? sockref_fd(ref->get()) : SOCKREF_ECLOSED;
+    if (fd < 0) {
+        throw_failure(env, Failure::of(fd));
+        return nullptr;
+    }
+    napi_create_int32(env, fd, &result);
+    return result;
+}
+
 /* listen_fd(fd, backlog) -> 0, and the socket listens now, or a status */
 static napi_value listen_fd(napi_env env, napi_callback_info info)
 {
@@ -123,6 +142,7 @@ void add_serve(Env *self, napi_value exports)
     add_function(self, exports, "serve", serve);
     add_function(self, exports, "unserve", unserve);
     add_function(self, exports, "local_address", local_address);
+    add_function(self, exports, "descriptor", descriptor);
     add_function(self, exports, "listen_fd", listen_fd);
 }
 

@@ -48,6 +48,7 @@ function surface() {
     namesOf('m', 'compat', { type: 'typeof compat', object: compat }),
     namesOf('m', 'net', { type: 'typeof net', object: net }),
   ];
+  parts.push(namesOf('i', 'BoundSocket', { type: 'net.BoundSocket', object: net.BoundSocket.prototype }));
   for (const name of ['SocketReference', 'Registry', 'Connection']) {
     parts.push(namesOf('i', name, { type: `sockref.${name}`, object: sockref[name].prototype }));
     parts.push(namesOf('s', name, { type: `typeof sockref.${name}`, object: sockref[name] }));

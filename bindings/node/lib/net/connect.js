@@ -8,6 +8,7 @@ const dns = require('node:dns');
 const { isIP } = require('node:net');
 const events = require('../events.js');
 const low = require('../low.js');
+const { nativeOf } = require('../reference.js');
 const defaults = require('./defaults.js');
 const errors = require('./errors.js');
 const state = require('./state.js');
@@ -15,7 +16,7 @@ const timeouts = require('./timeouts.js');
 const { nameToConnect, tcpName } = require('./names.js');
 const { isString, isNumber, isFunction, isBlockList, portOf, normalize, isNormalized } = require('./validate.js');
 
-const { kIsOpen, kResource, kConnect } = state;
+const { kIsOpen, kResource, kConnect, kBound } = state;
 
 const HALF_OPEN = 2; // SOCKREF_CONN_HALF_OPEN
 const BEGUN = 1, FAILED = 2; // SOCKREF_ATTEMPT_*
@@ -31,7 +32,10 @@ function connect(socket, args) {
   if (options.port === undefined && (options.path === undefined || options.path === null)) {
     throw errors.missingArgs('options', 'port', 'path');
   }
-  const begin = options.path ? toPath(options.path) : toHost(options);
+  const bound = socket[kBound];
+  const isToPath = bound ? bound.isPipe : Boolean(options.path);
+  if (bound) checkBound(options);
+  const begin = isToPath ? toPath(options.path) : toHost(options, bound);
   if (options.signal?.aborted) return; // the stream has seen to it
   if (socket.destroyed) state.revive(socket);
   if (options.blockList) socket.blockList = options.blockList;
@@ -42,7 +46,7 @@ function connect(socket, args) {
     return;
   }
   socket[kResource] = new AsyncResource('SOCKREFSOCKET');
-  socket[kConnect] = { family: options.path ? undefined : 0 };
+  socket[kConnect] = { family: isToPath ? undefined : 0 };
   timeouts.touch(socket);
   begin(socket);
 }
@@ -69,6 +73,12 @@ function toPath(path) {
   };
 }
 
+function checkBound(options) {
+  if (options.localAddress !== undefined || options.localPort !== undefined) {
+    throw errors.invalidArgValue('options', options, 'localAddress and localPort cannot be used with an adopted bound socket');
+  }
+}
+
 function checkHost(options) {
   const { localAddress, localPort, port, lookup, blockList } = options;
   if (localAddress && !isIP(localAddress)) throw errors.invalidAddress(localAddress);
@@ -80,7 +90,8 @@ function checkHost(options) {
   if (blockList) isBlockList(blockList, 'options.blockList');
 }
 
-function toHost(options) {
+// A bound socket has one attempt.
+function toHost(options, bound) {
   checkHost(options);
   const target = {
     host: options.host || 'localhost',
@@ -88,6 +99,7 @@ function toHost(options) {
     localAddress: options.localAddress || '',
     localPort: options.localPort || 0,
     ...defaults.selection(options),
+    ...(bound && { autoSelectFamily: false }),
   };
   const family = isIP(target.host);
   if (family) return (socket) => later(socket, () => toOne(socket, target, { address: target.host, family }));
@@ -205,7 +217,10 @@ function openTcp(socket, target, addresses) {
 
 function open(socket, name, options) {
   events.listen();
-  const slot = name === null ? INVALID : low.connect(name, { flags: HALF_OPEN, keepAliveDelay: 0, ...options });
+  const from = socket[kBound]?.reference;
+  const given = { flags: HALF_OPEN, keepAliveDelay: 0, from: from ? nativeOf(from) : null, ...options };
+  const slot = name === null ? INVALID : low.connect(name, given);
+  from?.close(); // the connection has one of its own
   if (slot < 0) connectEnded(socket, slot);
   else state.attach(socket, slot);
 }
@@ -239,12 +254,19 @@ function connectEnded(socket, status, from) {
     socket.destroy(failures.length > 0 ? errors.allFailed(failures) : errors.plainError('connectionTimeout'));
   } else if (from === FROM_BIND) {
     socket.destroy(errors.connectFailed(status, 'bind', localAddress || (family === 6 ? '::' : '0.0.0.0'), localPort));
+  } else if (isOfOtherFamily(socket[kBound], family)) {
+    socket.destroy(errors.connectFailed(status, 'connect', address, port, socket[kBound].local));
   } else {
     const local = localAddress && localPort ? { address: localAddress, port: localPort } : undefined;
     const error = errors.connectFailed(status, 'connect', address, port, local);
     socket.emit('connectionAttemptFailed', address, port, family, error);
     socket.destroy(error);
   }
+}
+
+// Then nothing was attempted.
+function isOfOtherFamily(bound, family) {
+  return bound !== undefined && !bound.isPipe && bound.local.family !== `IPv${family}`;
 }
 
 module.exports = { connect, afterAttempt, connectEnded };

@@ -60,6 +60,7 @@ const plain = {
   socketClosed: [Error, 'ERR_SOCKET_CLOSED', 'Socket is closed'],
   closedBeforeConnection: [Error, 'ERR_SOCKET_CLOSED_BEFORE_CONNECTION',
     'Socket closed before the connection was established'],
+  handleAdopted: [Error, 'ERR_SOCKET_HANDLE_ADOPTED', 'The bound socket has already been adopted by a server or socket'],
   connectionTimeout: [Error, 'ERR_SOCKET_CONNECTION_TIMEOUT', 'Socket connection timeout'],
   invalidHandleType: [TypeError, 'ERR_INVALID_HANDLE_TYPE', 'This handle type cannot be sent'],
   endedByOther: [Error, 'EPIPE', 'This socket has been ended by the other party'],

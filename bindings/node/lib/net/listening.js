@@ -5,7 +5,7 @@
 const fs = require('node:fs');
 const { constants } = require('node:os');
 const low = require('../low.js');
-const { SocketReference } = require('../reference.js');
+const { SocketReference, nativeOf } = require('../reference.js');
 const { Registry, calls } = require('../registry.js');
 const { SockrefError } = require('../errors.js');
 const errors = require('./errors.js');
@@ -15,8 +15,12 @@ const { nameToListen, tcpName } = require('./names.js');
 const alone = { exclusive: true, mode: -1, startTimeoutMs: 0 };
 const usualBacklog = 511;
 
+function settingsOf(options) {
+  return { ...alone, ...options, backlog: options.backlog ?? usualBacklog };
+}
+
 function started(name, options) {
-  return calls.startListenerSync(null, name, { ...alone, ...options, backlog: options.backlog ?? usualBacklog });
+  return calls.startListenerSync(null, name, settingsOf(options));
 }
 
 /** Where others could change the directory nothing is shared, and no file stands beside the socket. */
@@ -49,21 +53,48 @@ function tcpSettings({ ipv6Only, reusePort }) {
   return { ...(ipv6Only === true && { ipv6Only }), ...(reusePort === true && { reusePort }) };
 }
 
+/** What a registry that nobody else has gives; it lives as long as that. */
+function inOwn(options, make) {
+  const registry = new Registry(options);
+  try {
+    return make(registry);
+  } finally {
+    registry.close();
+  }
+}
+
+const startedInOwn = (name, options) => inOwn(undefined, (registry) => registry.startListenerSync(name, settingsOf(options)));
+
 /** Without an address: every one, of both families where there are both. */
 function onAddress(address, port, options) {
   return started(tcpName(address, port), options);
 }
 
+function listenFrom(fd, backlog, port) {
+  const status = low.listen_fd(fd, backlog ?? usualBacklog);
+  if (status < 0) throw errors.listenFailed(status, 'listen', null, port);
+}
+
 /** A socket that somebody else has bound: its file stays. */
 function onDescriptor(fd, backlog) {
-  const status = low.listen_fd(fd, backlog ?? usualBacklog);
-  if (status < 0) throw errors.listenFailed(status, 'listen');
-  const registry = new Registry({ keepFile: true });
+  listenFrom(fd, backlog, null);
+  return inOwn({ keepFile: true }, (registry) => registry.registerNew(undefined, fd));
+}
+
+/** A name of which it is not known yet what it is for. */
+function bound(name, settings) {
+  return startedInOwn(name, { ...settings, bindOnly: true });
+}
+
+/** Such a name is to listen. */
+function onBound(reference, backlog) {
   try {
-    return registry.registerNew(undefined, fd);
-  } finally {
-    registry.close(); // it lives as long as its reference
+    listenFrom(low.descriptor(nativeOf(reference)), backlog, -1);
+  } catch (error) {
+    reference.close();
+    throw error;
   }
+  return reference;
 }
 
 /** A reference that is to be served, in any of the forms of listen(). */
@@ -71,11 +102,17 @@ function referenceIn(given) {
   return [given, given.reference].find((value) => value instanceof SocketReference);
 }
 
-/** What listen() tells of an error. A directory that is not there is EACCES, as it is in Node. */
-function explain(error, address, port) {
-  if (!(error instanceof SockrefError) && error.syscall !== 'realpath') return error;
+/** Why a name cannot be bound; undefined: the error is of another kind. No directory is EACCES, as it is in Node. */
+function errnoOf(error) {
+  if (!(error instanceof SockrefError) && error.syscall !== 'realpath') return undefined;
   const errno = errors.errnoOf(error.errno, error.code);
-  return errors.listenFailed(errno === -constants.errno.ENOENT ? -constants.errno.EACCES : errno, 'listen', address, port);
+  return errno === -constants.errno.ENOENT ? -constants.errno.EACCES : errno;
 }
 
-module.exports = { onPath, onAddress, onDescriptor, tcpSettings, referenceIn, explain };
+/** What listen() tells of an error. */
+function explain(error, address, port) {
+  const errno = errnoOf(error);
+  return errno === undefined ? error : errors.listenFailed(errno, 'listen', address, port);
+}
+
+module.exports = { onPath, onAddress, onDescriptor, bound, onBound, tcpSettings, referenceIn, errnoOf, explain };

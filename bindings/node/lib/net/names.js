@@ -18,6 +18,7 @@ function nameToConnect(name) {
 
 /** The name of a path to listen on. What the library does not resolve the kernel does: links before "..". */
 function nameToListen(name) {
+  if (name === '') return Buffer.alloc(0); // which is none
   if (name.startsWith('\0')) return abstract(name);
   if (name.startsWith('/') && !name.split('/').includes('..')) return Buffer.from(name);
   const { dir, base } = path.parse(name);

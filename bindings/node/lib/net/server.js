@@ -8,6 +8,7 @@ const { EventEmitter, addAbortListener } = require('node:events');
 const { isIP } = require('node:net');
 const { getDefaultHighWaterMark } = require('node:stream');
 const { promisify } = require('node:util');
+const { isBound, take } = require('./bound.js');
 const channels = require('./channels.js');
 const events = require('../events.js');
 const low = require('../low.js');
@@ -74,6 +75,11 @@ Server.prototype.listen = function (...args) {
     start(this, () => reference.clone(), reference.path, -1);
     return this;
   }
+  const bound = [given, given.handle].find(isBound);
+  if (bound) {
+    listenOnBound(this, bound, given.backlog || backlog);
+    return this;
+  }
   const options = given._handle ?? given.handle ?? given;
   stopAtSignal(this, options);
   if (typeof options.fd === 'number' && options.fd >= 0) {
@@ -132,6 +138,12 @@ function listenOnPath(server, options, backlog) {
   }
   server[kPath] = path;
   start(server, () => listening.onPath(path, { backlog: options.backlog || backlog, readableAll, writableAll }), path, -1);
+}
+
+function listenOnBound(server, bound, backlog) {
+  const { reference, isPipe, local } = take(bound);
+  if (isPipe) server[kPath] = local.address;
+  start(server, () => listening.onBound(reference, backlog));
 }
 
 // The name is bound when this returns; what goes wrong is told by the error event, as is all of it: later.

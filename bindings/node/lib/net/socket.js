@@ -7,6 +7,7 @@
 // told the end of it. Writes go straight to the kernel, and data straight to the listener, where nothing of
 // what streams do in between would be seen; all else takes the way through Duplex.
 
+const { constants } = require('node:os');
 const { Duplex } = require('node:stream');
 const events = require('../events.js');
 const low = require('../low.js');
@@ -15,12 +16,13 @@ const state = require('./state.js');
 const timeouts = require('./timeouts.js');
 const { connect, afterAttempt, connectEnded } = require('./connect.js');
 const { adopt } = require('./adopt.js');
+const { isBound, take } = require('./bound.js');
 const { tcpAddress } = require('./names.js');
 const { isInt32, isBlockList, keepAliveDelay, wholeSeconds } = require('./validate.js');
 
 const {
   kSlot, kIsOpen, kResource, kBytesRead, kDispatched, kDelivered, kIsPaused, kIsWanted, kIsUnheld, kIsResetting, kWaiting, kSending,
-  kAddresses, kServer, kConnect, kNoDelay, kKeepAlive, kKeepAliveDelay, kTypeOfService, kOnRead, kHadError, kPeer, kIsQuiet,
+  kAddresses, kServer, kBound, kConnect, kNoDelay, kKeepAlive, kKeepAliveDelay, kTypeOfService, kOnRead, kHadError, kPeer, kIsQuiet,
 } = state;
 const { END, ERROR, CONNECT, TIMEOUT, ATTEMPT, WRITTEN } = events.kinds;
 const { onData, onLent, onEvent, onClose } = events;
@@ -74,6 +76,7 @@ function Socket(given) {
   if (options.blockList) this.blockList = options.blockList;
   if (isOnRead(options.onread)) this[kOnRead] = { ...options.onread };
   if (options.fd !== undefined) begin(this, adopt(options.fd), options);
+  else if (isBound(options.handle)) this[kBound] = take(options.handle);
 }
 Object.setPrototypeOf(Socket.prototype, Duplex.prototype);
 Object.setPrototypeOf(Socket, Duplex);
@@ -268,7 +271,7 @@ function send(socket, data, callback) {
     return;
   }
   if (!socket[kIsOpen] || socket.destroyed) {
-    callback(errors.plainError('socketClosed'));
+    callback(notConnected(socket));
     return;
   }
   if (socket[kIsQuiet]) timeouts.restart(socket);
@@ -277,6 +280,13 @@ function send(socket, data, callback) {
   if (status === 0) callback();
   else if (status < 0) callback(errors.callFailed(status, 'write'));
   else socket[kSending] = { data, callback }; // which keeps the bytes until they are written
+}
+
+// Of a bound socket, what the system says.
+function notConnected(socket) {
+  const bound = socket[kBound];
+  if (!bound) return errors.plainError('socketClosed');
+  return errors.callFailed(-constants.errno[bound.isPipe ? 'ENOTCONN' : 'EPIPE'], 'write');
 }
 
 function sendWaiting(socket) {
@@ -321,7 +331,9 @@ Socket.prototype.destroySoon = function () {
 Socket.prototype._destroy = function (error, callback) {
   this.connecting = false;
   timeouts.clear(this);
-  this[kHadError] = this[kResource] ? Boolean(error) : undefined;
+  this[kHadError] = this[kResource] || this[kBound] ? Boolean(error) : undefined;
+  this[kBound]?.reference.close();
+  if (this[kBound]) this[kBound] = undefined;
   if (this[kSlot] >= 0) {
     if (this[kIsResetting]) low.conn_reset(this[kSlot]);
     else low.conn_destroy(this[kSlot]);
@@ -344,6 +356,7 @@ Socket.prototype.resetAndDestroy = function () {
 
 // Of an end without a name the family is not told: TCP has none such.
 function isUnix(socket) {
+  if (socket[kBound]) return socket[kBound].isPipe;
   if (socket.connecting) return socket[kConnect].family === undefined;
   const family = addresses(socket)?.[0].family;
   return family !== undefined && family !== 4 && family !== 6;
@@ -402,9 +415,9 @@ Socket.prototype.unref = function () {
 
 // ---- questions -----------------------------------------------------------------------------------------------
 
-// From connect() on, until it is destroyed.
+// From connect() on, or from when it took a bound socket, until it is destroyed.
 function hasConnection(socket) {
-  return !socket.destroyed && (socket[kIsOpen] || socket.connecting);
+  return !socket.destroyed && (socket[kIsOpen] || socket.connecting || socket[kBound] !== undefined);
 }
 
 // Looked up once: they do not change.
@@ -416,7 +429,7 @@ function addresses(socket) {
 }
 
 function local(socket) {
-  return hasConnection(socket) ? tcpAddress(addresses(socket)?.[0]) : undefined;
+  return hasConnection(socket) ? tcpAddress(addresses(socket)?.[0]) ?? socket[kBound]?.local : undefined;
 }
 
 // What was asked for once is known for ever.
@@ -426,7 +439,7 @@ function remote(socket) {
 }
 
 Socket.prototype.address = function () {
-  return local(this) ?? {};
+  return { ...local(this) };
 };
 
 function byteLength(chunk, encoding) {
@@ -447,7 +460,7 @@ const getters = {
   remotePort: (socket) => remote(socket)?.port,
   remoteFamily: (socket) => remote(socket)?.family,
   bufferSize: (socket) => (hasConnection(socket) ? socket.writableLength : undefined),
-  pending: (socket) => !socket[kIsOpen] || socket.destroyed || socket.connecting,
+  pending: (socket) => !hasConnection(socket) || socket.connecting,
   readyState: (socket) => {
     if (socket.connecting) return 'opening';
     if (socket.readable) return socket.writable ? 'open' : 'readOnly';

@@ -18,6 +18,7 @@ const names = [
   'kWaiting', // a write until it is connected
   'kSending', // a write until it is written
   'kAddresses', 'kPeer', 'kServer', 'kNoDelay', 'kKeepAlive', 'kKeepAliveDelay', 'kTypeOfService', 'kOnRead', 'kHadError',
+  'kBound', // what a BoundSocket had, until this is destroyed
   'kConnect', // what a connect tries: of an address with a family, of a path without
   'kTime', 'kTimer', 'kIsQuiet', // timeouts.js
   'kGone', // of a server: one of its sockets is destroyed
@@ -83,6 +84,7 @@ state.rare = {
   [state.kTypeOfService]: undefined,
   [state.kOnRead]: undefined,
   [state.kHadError]: undefined,
+  [state.kBound]: undefined,
   [state.kConnect]: undefined,
   [state.kTime]: undefined,
   [state.kTimer]: undefined,

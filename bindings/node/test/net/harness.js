@@ -15,9 +15,10 @@ const implementations = [
 /**
  * A scenario for each implementation. The body gets what a scenario gets, and: net, isOurs, peer (node:net, for the
  * other end), serve(options?, listener?, place?) and dial(server, options?); what they made is ended with the body.
+ * `needs` tells of node:net whether it has what the body is about; where it has not, the body is for sockref/net alone.
  */
-function both(name, body, options) {
-  for (const implementation of implementations) {
+function both(name, body, { needs = () => true, ...options } = {}) {
+  for (const implementation of implementations.filter(({ isOurs, net }) => isOurs || needs(net))) {
     base.scenario(`${implementation.name}: ${name}`, async (given) => {
       const tools = toolsFor(implementation, given);
       try {

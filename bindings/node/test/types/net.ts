@@ -20,6 +20,14 @@ export async function use(reference: SocketReference): Promise<void> {
   asNodes.on('drop', (data) => data?.remoteAddress);
   const address: nodeNet.AddressInfo | string | null = server.address();
 
+  using bound = new net.BoundSocket({ host: '::1', port: 0, ipv6Only: true, reusePort: true });
+  const bind: [number, string | nodeNet.AddressInfo, boolean] = [bound.fd(), bound.address(), bound.isPipe];
+  server.listen(bound, 5, () => {}).listen(bound).listen({ handle: bound, backlog: 5 });
+  net.connect({ handle: bound, port: 1 }).end();
+  new net.Socket({ handle: new net.BoundSocket({ path: '/b' }) }).connect('/a');
+  // @ts-expect-error a port is a number
+  new net.BoundSocket({ port: true });
+
   const socket: net.Socket = net.connect({ path: '/a', timeout: 5 }, () => {});
   const byPort: net.Socket = net.createConnection(1, 'localhost', () => {});
   const duplex: Duplex = socket;
@@ -36,5 +44,5 @@ export async function use(reference: SocketReference): Promise<void> {
   const family: number = net.isIP('::');
   const wanted: boolean = net.getDefaultAutoSelectFamily();
   net.setDefaultAutoSelectFamily(wanted);
-  void [address, duplex, nodes, own, family];
+  void [bind, address, duplex, nodes, own, family];
 }
