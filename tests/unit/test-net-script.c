@@ -116,7 +116,8 @@ static void started(int status, sockref *ref, void *user)
 {
     struct start *start = user;
 
-    FUZZ_EXPECT(status == 0 || status == SOCKREF_ECANCELED);
+    if (status != 0 && status != SOCKREF_ECANCELED)
+        fuzz_fail("%s: %s", sockref_status_name(status), sockref_last_error()->message);
     if (ref && start->loop != OWN)
         keep_ref(start->name, ref);
     else
