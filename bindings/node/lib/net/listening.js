@@ -65,9 +65,9 @@ function inOwn(options, make) {
 
 const startedInOwn = (name, options) => inOwn(undefined, (registry) => registry.startListenerSync(name, settingsOf(options)));
 
-/** Without an address: every one, of both families where there are both. */
+/** Without an address: every one, of both families where there are both. A registry has one listener of a name. */
 function onAddress(address, port, options) {
-  return started(tcpName(address, port), options);
+  return (options.reusePort ? startedInOwn : started)(tcpName(address, port), options);
 }
 
 function listenFrom(fd, backlog, port) {

@@ -261,6 +261,23 @@ both('J36 the wildcard takes both families; ipv6Only does not', async ({ t, net,
   await ended(only);
 });
 
+both('several servers have one port where all of them say so', async ({ net, placeOf, peer }) => {
+  const servers = [net.createServer((socket) => socket.end('x')).listen({ ...tcp, reusePort: true })];
+  await within(once(servers[0], 'listening'), 'listening');
+  const { port } = servers[0].address();
+  for (let i = 0; i < 2; i++) {
+    servers.push(net.createServer((socket) => socket.end('x')).listen({ ...tcp, port, reusePort: true }));
+    await within(once(servers.at(-1), 'listening'), 'listening');
+  }
+  const other = net.createServer().listen({ ...tcp, port });
+  assert.equal((await within(once(other, 'error'), 'error'))[0].code, 'EADDRINUSE');
+  for (const server of servers) {
+    assert.equal(server.address().port, port);
+    assert.equal(String(await received(peer.connect(placeOf(server)))), 'x');
+    await ended(server); // of the others each still answers
+  }
+}, { needs: () => Number.parseInt(process.versions.node, 10) >= 24 });
+
 both('highWaterMark of its sockets', async ({ pair }) => {
   const [, socket] = await pair({ highWaterMark: 1234 });
   assert.deepEqual([socket.readableHighWaterMark, socket.writableHighWaterMark], [1234, 1234]);
