@@ -144,7 +144,8 @@ static int start_without_proc(const char *argument)
     sockref_release(ref);
     EXPECT(sockref_registry_listen(NULL, name, NULL, &ref) == 0);
     sockref_release(ref);
-    EXPECT(umount("/proc") == 0);
+    /* The guard may just be looking there, which makes it busy. */
+    EXPECT(umount2("/proc", MNT_DETACH) == 0);
     EXPECT(try_start(NULL, path) == 0);
     return 0;
 }
