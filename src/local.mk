@@ -72,6 +72,8 @@ libsockref_internal_la_SOURCES = \
 	src/net/backend.h \
 	src/net/backend_epoll.c \
 	src/net/backend_poll.c \
+	src/net/bound.c \
+	src/net/bound.h \
 	src/net/conn.c \
 	src/net/conn.h \
 	src/net/conn_info.c \

@@ -194,6 +194,7 @@ typedef struct sockref_connect_options {
     size_t address_count;
     /** A name of SOCKREF_OPT_BIND_ONLY that is not served, whose socket is to be connected, in
      * place of local_host and local_port. It is connected once, and one address is tried. The
+     * socket is the connection's from then on, and sockref_fd() of the name is of no use; the
      * connection holds a reference of its own until on_stop. NULL: a fresh socket. */
     sockref *from;
 } sockref_connect_options;

@@ -173,8 +173,16 @@ static void name_path(const sockref *ref, sockref_address *address)
     address->host_length = length;
 }
 
+static void see_role(struct sr_life *life, void *arg)
+{
+    enum sr_role *role = arg;
+
+    *role = life->role;
+}
+
 int sockref_local_address(const sockref *self, sockref_address *out_address)
 {
+    enum sr_role role = SR_ROLE_LISTENER;
     sockref_address address;
     int fd, status;
 
@@ -187,6 +195,10 @@ int sockref_local_address(const sockref *self, sockref_address *out_address)
     fd = sr_registry_listening_fd(self);
     if (fd < 0)
         return fd;
+    (void)sr_registry_visit(self, see_role, &role);
+    if (role == SR_ROLE_CONNECTED)
+        return sr_error_set(SOCKREF_ECLOSED, sockref_path(self),
+                            "a connection has the socket, and tells its address");
     status = sr_address_of(fd, false, &address);
     if (status < 0)
         return sr_error_system(-status, "getsockname", sockref_path(self));

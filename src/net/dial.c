@@ -6,6 +6,7 @@
 #include "base/sys.h"
 #include "name/path.h"
 #include "name/tcp.h"
+#include "net/bound.h"
 #include "ref/registry.h"
 
 #include <errno.h>
@@ -297,23 +298,9 @@ int sr_dial_unix_address(const struct sr_dial_wish *self, struct sr_sockaddr *ou
     return sr_address_write(&address, out);
 }
 
-/* Under a number of our own, which stays when the name is revoked. */
-static void take_bound(struct sr_life *life, void *arg)
-{
-    int *out_fd = arg;
-
-    *out_fd = life->role == SR_ROLE_BOUND ? sr_fd_duplicate(life->file.fd) : -EISCONN;
-    if (*out_fd >= 0)
-        life->role = SR_ROLE_CONNECTED;
-}
-
 int sr_dial_socket(const struct sr_dial_wish *self, int family)
 {
-    int fd;
-
-    if (!self->from)
-        return sr_fd_socket(family, SOCK_STREAM);
-    return sr_registry_visit(self->from, take_bound, &fd) < 0 ? -EBADF : fd;
+    return self->from ? sr_bound_take(self->from) : sr_fd_socket(family, SOCK_STREAM);
 }
 
 /* The port of our end is chosen when the peer is known, so that connections elsewhere may have the

@@ -36,7 +36,7 @@ void sr_dial_wish_clear(struct sr_dial_wish *self);
  */
 int sr_dial_unix_address(const struct sr_dial_wish *self, struct sr_sockaddr *out, int *out_dir);
 /* A socket to connect: a fresh one, or the one that is bound already. Returns a noted descriptor;
- * or -errno, -EISCONN where another connection has that one, -EBADF where its name was revoked. */
+ * or -errno, also as sr_bound_take() does. */
 int sr_dial_socket(const struct sr_dial_wish *self, int family);
 /* Bind our end of a TCP socket, if that was asked for. Returns 0 or -errno. */
 int sr_dial_bind(const struct sr_dial_wish *self, int fd, int family);

@@ -26,6 +26,16 @@ static int try_to_dial(const char *to)
     return status;
 }
 
+static int bind_foreign(const char *at)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    strcpy(address.sun_path, at);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
 /* ---- bound ---- */
 
 START_TEST(nobody_can_connect_before_it_is_served)
@@ -223,6 +233,73 @@ START_TEST(a_connection_comes_from_the_path)
 }
 END_TEST
 
+/* Whoever holds the name, the socket is closed when the connection is over, and the peer sees it.
+ */
+static void expect_end(const char *name, const char *own)
+{
+    sockref *server = serve_seeing(name), *from = bind_only(own);
+    sockref_address address = {.size = sizeof address};
+    sockref_conn *conn;
+
+    options.from = from;
+    conn = begin(sockref_path(server));
+    DRIVE_UNTIL(strchr(record.events, 'Y') && sockref_connection_count(server) == 1);
+    ck_assert_int_ge(sockref_fd(from), 0);
+    ck_assert_int_eq(sockref_local_address(from, &address), SOCKREF_ECLOSED);
+    sockref_conn_destroy(conn);
+    DRIVE_UNTIL(record.stops == 1 && sockref_connection_count(server) == 0);
+    sockref_conn_release(conn);
+    ck_assert_uint_eq(sockref_reference_count(from), 1);
+    sockref_release(from);
+    sockref_release(server);
+    memset(&record, 0, sizeof record);
+}
+
+START_TEST(its_peer_sees_the_end)
+{
+    const char *own = harness_text("%s/own.sock", directory);
+
+    expect_end("tcp:127.0.0.1:0", "tcp:127.0.0.1:0");
+    expect_end(path, "@sockref-test-own");
+    expect_end(path, own);
+    ck_assert_int_eq(access(own, F_OK), -1);
+}
+END_TEST
+
+/* The file is known from another one that got its place, also when the socket is closed. */
+START_TEST(a_file_in_its_place_stays)
+{
+    const char *own = harness_text("%s/own.sock", directory);
+    sockref *server = serve_seeing(path), *from = bind_only(own);
+    sockref_conn *conn;
+    int foreign;
+
+    options.from = from;
+    conn = begin(path);
+    DRIVE_UNTIL(strchr(record.events, 'Y'));
+    end(conn);
+    ck_assert_int_eq(access(own, F_OK), 0);
+    ck_assert_int_eq(unlink(own), 0);
+    foreign = bind_foreign(own);
+    sockref_release(from);
+    ck_assert_int_eq(access(own, F_OK), 0);
+    /* One that stands there before is none to connect from. */
+    close(foreign);
+    ck_assert_int_eq(unlink(own), 0);
+    from = bind_only(own);
+    ck_assert_int_eq(unlink(own), 0);
+    foreign = bind_foreign(own);
+    options.from = from;
+    memset(&record, 0, sizeof record);
+    expect_failure(path, -ESTALE, "bfXZS");
+    sockref_release(from);
+    ck_assert_int_eq(access(own, F_OK), 0);
+    close(foreign);
+    unlink(own);
+    sockref_release(server);
+}
+END_TEST
+
 START_TEST(a_failure_lets_go_of_the_name)
 {
     const unsigned port = free_port();
@@ -414,6 +491,8 @@ int main(void)
     tcase_add_checked_fixture(tcase, begin_case, end_case);
     tcase_add_test(tcase, a_connection_comes_from_the_port);
     tcase_add_test(tcase, a_connection_comes_from_the_path);
+    tcase_add_test(tcase, its_peer_sees_the_end);
+    tcase_add_test(tcase, a_file_in_its_place_stays);
     tcase_add_test(tcase, a_failure_lets_go_of_the_name);
     tcase_add_test(tcase, destroyed_at_once_it_lets_go_of_the_name);
     tcase_add_test(tcase, a_socket_is_connected_once);

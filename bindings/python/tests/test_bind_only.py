@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Agent, End, code_of, dial, is_empty, is_socket, on_its_thread, round_trip, until
+from helpers import LIMIT, Agent, End, code_of, dial, is_empty, is_socket, on_its_thread, round_trip, until
 from nets import Net
 
 import sockref
@@ -72,6 +73,24 @@ def test_from_a_path(path: Path, directory: Path) -> None:
         assert is_socket(own) and sockref.is_socket_active(own)
         destroy(connection, near)
         assert not own.exists() and not sockref.is_socket_active(own)
+
+
+@pytest.mark.parametrize("how", ["destroy", "reset"])
+def test_the_peer_sees_the_end_also_where_the_name_is_held(how: str) -> None:
+    near = End()
+    with sockref.listen(ANY_PORT, bind_only=True) as bound, socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(LIMIT)
+        address = bound.local_address
+        connection = sockref.connect(f"tcp:127.0.0.1:{server.getsockname()[1]}", near, from_=bound)
+        with server.accept()[0] as peer:
+            peer.settimeout(LIMIT)
+            assert peer.getpeername() == address
+            until(lambda: near.calls[-1:] == ["ready"])
+            on_its_thread(connection, getattr(connection, how))
+            near.over()
+            assert bound.reference_count == 1
+            with pytest.raises(ConnectionResetError) if how == "reset" else contextlib.nullcontext():
+                assert peer.recv(1) == b""
 
 
 def test_what_is_refused(path: Path) -> None:

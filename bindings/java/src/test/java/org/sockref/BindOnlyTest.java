@@ -147,6 +147,20 @@ class BindOnlyTest extends ChannelScene {
         }
     }
 
+    /** Whoever still holds the name. */
+    @Test
+    void thePeerSeesTheEndOfAChannel() throws Exception {
+        try (ServerSocketChannel server = foreign(path("foreign"));
+                SocketReference bound = SocketReference.listen(path("own"), BIND_ONLY)) {
+            SockrefChannel client = SockrefChannel.connect(path("foreign").toString(), from(bound));
+            try (SocketChannel peer = server.accept()) {
+                client.close();
+                assertEquals(0, receive(peer, 1).length);
+                assertTrue(isSocket(path("own")));
+            }
+        }
+    }
+
     /** The file is there as long as the channel, and is gone when close() returns. */
     @Test
     void aChannelFromAPathThatIsClosedAtOnce() throws Exception {
