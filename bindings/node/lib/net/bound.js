@@ -84,7 +84,8 @@ function onPath(options) {
 }
 
 function onAddress(options) {
-  const host = options.host ?? '0.0.0.0', ipv6Only = options.ipv6Only ?? false, reusePort = options.reusePort ?? false;
+  const ipv6Only = options.ipv6Only ?? false, reusePort = options.reusePort ?? false;
+  const host = options.host ?? (ipv6Only ? '::' : '0.0.0.0');
   const port = portOf(options.port ?? 0, 'options.port');
   isBoolean(ipv6Only, 'options.ipv6Only');
   isBoolean(reusePort, 'options.reusePort');

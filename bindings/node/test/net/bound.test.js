@@ -86,7 +86,8 @@ both('IPv6', async ({ t, net, peer }) => {
     t.skip(`there is no IPv6 here: ${first.code}`);
     return;
   }
-  const dual = new net.BoundSocket({ host: '::' }), only = new net.BoundSocket({ host: '::', ipv6Only: true });
+  const dual = new net.BoundSocket({ host: '::' }), only = new net.BoundSocket({ ipv6Only: true });
+  assert.equal(only.address().address, '::', 'where only IPv6 is asked for');
   assert.deepEqual([dual.address().family, dual.address().address], ['IPv6', '::']);
   for (const [bound, answer] of [[dual, 'connect'], [only, 'error ECONNREFUSED']]) {
     const { port } = bound.address();
