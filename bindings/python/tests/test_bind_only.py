@@ -36,7 +36,7 @@ def destroy(connection: sockref.Connection, ours: End) -> None:
     ours.over()
 
 
-def test_it_listens_when_it_is_served(path: Path) -> None:
+def test_l68_it_listens_when_it_is_served(path: Path) -> None:
     with sockref.listen(path, bind_only=True) as reference:
         assert is_socket(path) and reference.is_owner
         with pytest.raises(ConnectionRefusedError):
@@ -60,7 +60,7 @@ def test_from_a_port() -> None:
         assert bound.reference_count == 1
 
 
-def test_from_a_path(path: Path, directory: Path) -> None:
+def test_l68_from_a_path(path: Path, directory: Path) -> None:
     """The connection has a reference of its own, and the file goes with it."""
     own = directory / "own.sock"
     far, near = Seeing(), End()

@@ -220,3 +220,24 @@ scenario('L66 the limit, and the graceful end', async ({ file }) => {
   client.end();
   await until(() => isOver);
 });
+
+scenario('L68 a name that is only bound', async ({ file }) => {
+  const reference = sockref.startListenerSync('tcp:127.0.0.1:0', { bindOnly: true });
+  const port = Number(reference.path.split(':').at(-1));
+  const early = nodeNet.connect(port, '127.0.0.1');
+  const error = await within(new Promise((resolve) => { early.once('error', resolve); }), 'error');
+  assert.equal(error.code, 'ECONNREFUSED');
+  const server = await serve(reference, (socket) => socket.end('answer'));
+  assert.equal(String(await received(nodeNet.connect(port, '127.0.0.1'))), 'answer');
+  await end(server);
+  reference.close();
+
+  const own = file('own'), other = await serve(file());
+  const [, client] = await pair(other, file(), { handle: new net.BoundSocket({ path: own }) });
+  assert.equal(client.localAddress, own);
+  assert.equal(isSocket(own), true);
+  client.destroy();
+  await within(once(client, 'close'), 'close');
+  assert.equal(isSocket(own), false);
+  await end(other);
+});

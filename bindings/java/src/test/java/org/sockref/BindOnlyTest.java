@@ -76,7 +76,7 @@ class BindOnlyTest extends ChannelScene {
     }
 
     @Test
-    void itListensWhenItIsServed() throws Exception {
+    void l68ItListensWhenItIsServed() throws Exception {
         try (SocketReference reference = SocketReference.listen(path("s"), BIND_ONLY)) {
             assertTrue(isSocket(path("s")) && reference.isOwner());
             assertThrows(ConnectException.class, () -> dial(path("s")));
@@ -163,7 +163,7 @@ class BindOnlyTest extends ChannelScene {
 
     /** The file is there as long as the channel, and is gone when close() returns. */
     @Test
-    void aChannelFromAPathThatIsClosedAtOnce() throws Exception {
+    void l68AChannelFromAPathThatIsClosedAtOnce() throws Exception {
         try (ServerSocketChannel server = foreign(path("foreign"))) {
             for (int i = 0; i < 10; i++) {
                 CompletableFuture<SockrefChannel> connect;
