@@ -169,7 +169,8 @@ static bool is_not_bound(const sockref *from, int status)
     return from && (status == -EINVAL || status == SOCKREF_EBUSY || status == SOCKREF_ECLOSED);
 }
 
-/* from: any name, or NULL. slot: where this thread keeps a handle, or -1. */
+/* from: a name, or NULL; none that is abstract, which a connection keeps when it is revoked. slot:
+ * where this thread keeps a handle, or -1. */
 static void dial_to(const char *name, int loop, sockref *from, int slot)
 {
     const sockref_connect_options how = {
@@ -362,7 +363,7 @@ static void do_something(int own_loop)
         return;
     }
     if (which < 6)
-        dial_to(names[name], loop, fuzz_chance(4) ? NULL : refs[fuzz_chance(NAMES)],
+        dial_to(names[name], loop, fuzz_chance(4) ? NULL : refs[fuzz_chance(3) ? TCP : JOINED],
                 loop != OWN && !records.dials[slot] ? slot : -1);
     else if (which < 10 && records.dials[slot])
         use_dial(records.dials[slot]);
