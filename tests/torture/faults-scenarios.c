@@ -512,6 +512,23 @@ static void adopt(void)
     free_registries();
 }
 
+static void bind_only(void)
+{
+    sockref_options *own = sockref_options_new();
+    sockref *ref = NULL;
+
+    sockref_options_set_int(own, SOCKREF_OPT_BIND_ONLY, 1);
+    if (make_registries())
+        ref = faults_listen(first, at("a"), own);
+    if (ref && can_dial(at("a")))
+        faults_wrong("what is only bound takes connections");
+    if (ref && sockref_serve(ref, sockref_echo_handlers(), NULL) == 0 && !can_dial(at("a")))
+        faults_wrong("it is served, and nobody can connect: %s", strerror(errno));
+    sockref_release(ref);
+    sockref_options_free(own);
+    free_registries();
+}
+
 /* The files of the dead may stay where the start that would clear them away fails. */
 static void recover_at(const char *leaf)
 {
@@ -546,6 +563,7 @@ const struct faults_scenario faults_scenarios[] = {
     {"recover in sticky", set_up_dead_sticky, recover_dead_in_sticky},
     {"sweep", set_up_dead_defaults, sweep_directory},
     {"adopt", set_up_guarded, adopt},
+    {"bind only", set_up_guarded, bind_only},
     {"hand over twice", set_up_guarded, hand_over_twice},
     {"end without heir", set_up_guarded, end_without_heir},
     {"shut down", set_up_guarded, shut_down},
