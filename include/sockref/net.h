@@ -260,15 +260,15 @@ SOCKREF_API int sockref_set_max_connections(sockref *self, uint64_t most);
 SOCKREF_API uint64_t sockref_connection_count(const sockref *self);
 
 /**
- * @brief Tell the address that a listener is bound to.
+ * @brief Tell the address that a name is bound to.
  *
  * Owner: none; the address is filled in. Threads: any.
  *
- * @param self              a reference to a name that this registry listens on.
+ * @param self              a reference to a name that this registry has bound.
  * @param[out] out_address  its size must be set; what the caller does not know of is left out.
  * @return 0, or
  *   - -EINVAL: an argument is NULL, or the size is 0 or larger than this library knows
- *   - SOCKREF_ECLOSED: it is not listening here, or was revoked
+ *   - SOCKREF_ECLOSED: nothing is bound here, it was revoked, or a connection has its socket
  *   - SOCKREF_EFORKED
  *   - -errno: of the system call that refused
  * @since 0.1

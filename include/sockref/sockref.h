@@ -700,10 +700,11 @@ SOCKREF_API void sockref_release(sockref *self) SOCKREF_NO_PLT;
 SOCKREF_API const char *sockref_path(const sockref *self);
 
 /**
- * @brief Lend the listening descriptor.
+ * @brief Lend the descriptor of the bound socket, which listens unless it is only bound.
  *
  * It stays open while the reference lives, also after a revocation; of a name without a file it is
- * another socket then, which accepts nothing. Do not close it. Accept from it only where the name
+ * another socket then, which accepts nothing. Where a connection took the socket it leads to
+ * nothing that is of use. Do not close it. Accept from it only where the name
  * is not served; else each connection goes to whoever is faster.
  *
  * Owner: borrowed while the reference lives. Threads: any.
