@@ -81,19 +81,16 @@ int sr_registry_visit(const sockref *ref, void (*visit)(struct sr_life *life, vo
     return sr_word_listens(word) ? 0 : SOCKREF_ECLOSED;
 }
 
+static void take(struct sr_life *life, void *arg) SR_REQUIRES(life->registry->mutex)
+{
+    struct sr_service **out_service = arg;
+
+    *out_service = sr_service_take(life->registry, life);
+}
+
 int sr_registry_take_service(const sockref *ref, struct sr_service **out_service)
 {
-    sockref_registry *self = ref->registry;
-    uint64_t word = atomic_load(&ref->word);
-
-    if (word & SR_FORKED)
-        return SOCKREF_EFORKED;
-    sr_mutex_lock(&self->mutex);
-    word = atomic_load(&ref->word);
-    if (sr_word_listens(word))
-        *out_service = sr_service_take(self, ref->rest->life);
-    sr_mutex_unlock(&self->mutex);
-    return sr_word_listens(word) ? 0 : SOCKREF_ECLOSED;
+    return sr_registry_visit(ref, take, out_service);
 }
 
 void sr_registry_attach_life(struct sr_life *life, struct sr_service *service)

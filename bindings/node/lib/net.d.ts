@@ -6,7 +6,7 @@ import * as net from 'node:net';
 import { SocketReference } from './index.js';
 
 export interface BoundSocketOptions {
-  /** Numeric; 0.0.0.0 by default. */
+  /** Numeric; by default 0.0.0.0, or :: with ipv6Only. */
   host?: string | undefined;
   port?: number | undefined;
   ipv6Only?: boolean | undefined;
