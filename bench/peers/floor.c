@@ -2,11 +2,17 @@
  *   floor cycle    THREADS OPS DIR   socket+bind+listen+close+unlink, ns per op
  *   floor abstract THREADS OPS       the same on an abstract name: no file, no unlink
  *   floor safe     THREADS OPS DIR   what a safe cycle must call: the directory pinned and looked
- * at, the mode set before bind, the file identified after it and again before unlink floor steps
- * OPS DIR           ns of each system call of the cycle, in order floor lag      SAMPLES DIR
- * close+unlink -> file gone, us: p50 p99 floor lookup   KIND LIVE THREADS PATTERN OPS   KIND: free
- * | mutex hash the path, probe, compare, add unless zero, release; no entry ever changes, so "free"
- * is what a lock-free read path can reach at best */
+ *                                    at, the mode set before bind, the file identified after it
+ *                                    and again before unlink
+ *   floor found    THREADS OPS DIR   the same, and the look by the spelling that was bound: that it
+ *                                    leads to the file in the pinned directory
+ *   floor steps    OPS DIR           ns of each system call of the cycle, in order
+ *   floor lag      SAMPLES DIR       close+unlink -> file gone, us: p50 p99
+ *   floor lookup   KIND LIVE THREADS PATTERN OPS
+ *                                    KIND: free | mutex; hash the path, probe, compare, add unless
+ *                                    zero, release; no entry ever changes, so "free" is what a
+ *                                    lock-free read path can reach at best
+ */
 #include "harness.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +26,7 @@
 
 static const char *dir;
 static int is_abstract;
+static int by_spelling;
 static void die(const char *w)
 {
     perror(w);
@@ -83,6 +90,8 @@ static void safe_cycle(int t, long n, void *a)
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0 || fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&u, len))
             die("bind");
+        if (by_spelling && fstatat(AT_FDCWD, u.sun_path, &st, AT_SYMLINK_NOFOLLOW))
+            die("look");
         if (fstatat(d, leaf, &st, AT_SYMLINK_NOFOLLOW) || listen(fd, 4096))
             die("listen");
         if (fstatat(d, leaf, &st, AT_SYMLINK_NOFOLLOW) || unlinkat(d, leaf, 0))
@@ -199,8 +208,9 @@ int main(int argc, char **argv)
     if (!strcmp(argv[1], "cycle")) {
         dir = argv[4];
         printf("%.1f\n", run_threads(atoi(argv[2]), atol(argv[3]), cycle, NULL));
-    } else if (!strcmp(argv[1], "safe")) {
+    } else if (!strcmp(argv[1], "safe") || !strcmp(argv[1], "found")) {
         dir = argv[4];
+        by_spelling = !strcmp(argv[1], "found");
         printf("%.1f\n", run_threads(atoi(argv[2]), atol(argv[3]), safe_cycle, NULL));
     } else if (!strcmp(argv[1], "abstract")) {
         static char d[64];
