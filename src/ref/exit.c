@@ -134,15 +134,20 @@ static bool leave_names(sockref_registry *self, enum whom whom, struct last_wait
     return busy;
 }
 
-/* Nobody gives back what keeps it. */
+/* Nobody gives back what keeps it. One that nothing keeps is in the list only until the thread that
+ * takes it down has the list's mutex. */
 static bool hold_soon(sockref_registry *self, struct last_wait *wait) SR_UNCHECKED
 {
+    bool is_kept;
+
     atomic_store(&self->is_barred, true);
     if (!lock_soon(&self->mutex, wait))
         return false;
-    sr_registry_hold_locked(self);
+    is_kept = self->holds > 0;
+    if (is_kept)
+        sr_registry_hold_locked(self);
     sr_mutex_unlock(&self->mutex);
-    return true;
+    return is_kept;
 }
 
 /* The registry after one, or the first, which stays; NULL at the end. */

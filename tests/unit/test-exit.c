@@ -5,6 +5,8 @@
 #include "harness/wait.h"
 #include "ref/fork.h"
 
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -196,6 +198,40 @@ START_TEST(holders_in_one_process_do_not_wait_for_each_other)
 }
 END_TEST
 
+static void *make_and_free(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        sockref_registry *own = NULL;
+        sockref *ref = NULL;
+
+        if (sockref_registry_new(NULL, &own) < 0)
+            return NULL; /* the process is ending */
+        sockref_registry_get_or_create(own, "@a", &ref);
+        sockref_release(ref);
+        sockref_registry_free(own);
+    }
+}
+
+static int exit_beside_frees(void *unused)
+{
+    pthread_t thread;
+
+    (void)unused;
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_create(&thread, NULL, make_and_free, NULL), 0);
+    poll(NULL, 0, 1);
+    exit(0);
+}
+
+/* It walks the list of registries, in which there are some that are being freed. */
+START_TEST(exit_takes_no_registry_that_is_freed_meanwhile)
+{
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(harness_in_child(exit_beside_frees, NULL), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("exit");
@@ -207,6 +243,7 @@ int main(void)
     tcase_add_test(tcase, exit_handlers_may_call);
     tcase_add_test(tcase, the_log_function_may_call_at_exit);
     tcase_add_test(tcase, holders_in_one_process_do_not_wait_for_each_other);
+    tcase_add_test(tcase, exit_takes_no_registry_that_is_freed_meanwhile);
     tcase = harness_tcase_unchecked(suite, "threads");
     tcase_add_test(tcase, a_start_that_meets_the_exit_leaves_nothing);
     return harness_run(suite);
