@@ -218,8 +218,10 @@ static int exit_beside_frees(void *unused)
     pthread_t thread;
 
     (void)unused;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         ck_assert_int_eq(pthread_create(&thread, NULL, make_and_free, NULL), 0);
+        pthread_detach(thread);
+    }
     poll(NULL, 0, 1);
     exit(0);
 }
