@@ -114,6 +114,6 @@ void sr_kept_stop_all(struct sockref_loop *loop)
 {
     sockref_options options;
 
-    while (stop_first(loop, &options))
+    while (!sr_loop_is_foreign(loop) && stop_first(loop, &options))
         sr_serve_tell_unused(loop, &options);
 }

@@ -187,12 +187,29 @@ static void run_last_tasks(struct sockref_loop *self)
 
     do {
         sr_reactor_run_tasks(self);
-        sr_reactor_settle(self, UINT_MAX);
+        if (!sr_loop_is_foreign(self))
+            sr_reactor_settle(self, UINT_MAX);
+        if (sr_loop_is_foreign(self))
+            return;
         sr_mutex_lock(&self->mutex);
         left = !sr_list_is_empty(&self->tasks);
         self->ended = !left;
         sr_mutex_unlock(&self->mutex);
     } while (left);
+}
+
+/* End what belongs to a loop. Returns false in a child that one of the callbacks forked. */
+static bool end_all(struct sockref_loop *self)
+{
+    sr_start_cancel_loop(self);
+    if (sr_loop_is_foreign(self))
+        return false;
+    sr_listener_stop_all(self);
+    sr_solo_stop_all(self);
+    sr_kept_stop_all(self);
+    if (!sr_loop_is_foreign(self))
+        run_last_tasks(self);
+    return !sr_loop_is_foreign(self);
 }
 
 /* In a forked child nothing but the record goes: no other thread lives that could hold a lock of
@@ -209,6 +226,8 @@ static void free_in_child(struct sockref_loop *self)
 
 void sockref_loop_free(sockref_loop *self)
 {
+    bool ended;
+
     if (!self)
         return;
     if (sr_loop_is_foreign(self)) {
@@ -223,12 +242,10 @@ void sockref_loop_free(sockref_loop *self)
     sr_mutex_lock(&self->mutex);
     self->closing = true;
     sr_mutex_unlock(&self->mutex);
-    sr_start_cancel_loop(self);
-    sr_listener_stop_all(self);
-    sr_solo_stop_all(self);
-    sr_kept_stop_all(self);
-    run_last_tasks(self);
+    ended = end_all(self);
     sr_loop_leave();
+    if (!ended)
+        return; /* as in free_in_child() */
     sr_fd_close(self->spare);
     self->backend->ops->free(self->backend);
     sr_loop_release(self);

@@ -345,6 +345,52 @@ START_TEST(a_fork_inside_a_callback_leaves_the_parent_alone)
 }
 END_TEST
 
+/* What the child opens gets the numbers that the loop had in the parent. */
+#define OPENED 32
+
+static int opened[OPENED];
+
+static void fork_at_close(struct record *record, char event, sockref_conn *conn)
+{
+    (void)record;
+    (void)conn;
+    if (event != 'Z' || forked != -1)
+        return;
+    forked = fork();
+    for (int i = 0; forked == 0 && i < OPENED; i++)
+        opened[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static bool are_open(void)
+{
+    for (int i = 0; i < OPENED; i++)
+        if (fcntl(opened[i], F_GETFD) < 0)
+            return false;
+    return true;
+}
+
+START_TEST(a_fork_while_a_loop_is_freed_ends_its_end_in_the_child)
+{
+    struct record record = {.hook = fork_at_close};
+    sockref *ref = serve_here(NULL, &recording, &record);
+    int peers[2] = {dial(), dial()}, status;
+
+    forked = -1;
+    DRIVE_UNTIL(record.connections == 2);
+    sockref_loop_free(loop);
+    if (forked == 0)
+        _exit(record.closes == 1 && record.stops == 0 && are_open() ? 0 : 1);
+    ck_assert_int_eq(record.closes, 2);
+    ck_assert_int_eq(record.stops, 1);
+    ck_assert_int_eq(waitpid(forked, &status, 0), forked);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    close(peers[0]);
+    close(peers[1]);
+    sockref_release(ref);
+    ck_assert_int_eq(sockref_loop_new(&loop), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("loop");
@@ -366,6 +412,7 @@ int main(void)
     tcase_add_test(tcase, freeing_a_loop_races_with_the_last_release);
     tcase_add_test(tcase, a_forked_child_can_only_let_go);
     tcase_add_test(tcase, a_fork_inside_a_callback_leaves_the_parent_alone);
+    tcase_add_test(tcase, a_fork_while_a_loop_is_freed_ends_its_end_in_the_child);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
