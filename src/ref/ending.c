@@ -216,8 +216,8 @@ void sockref_registry_free(sockref_registry *self)
         return;
     cancel = sr_thread_begin_uncancelled();
     close_registry(self, SR_SHUT);
-    revoke_all(self, SR_CLOCK_NEVER, true, &count);
     deadline = sr_clock_after_ms(sr_registry_option(self, NULL, SOCKREF_OPT_CLEANUP_TIMEOUT_MS));
+    revoke_all(self, deadline, true, &count);
     sr_mutex_lock(&self->mutex);
     while (has_dying(self) && wait_for_change(self, deadline))
         continue;

@@ -211,6 +211,24 @@ START_TEST(a_lingering_owner_rests_while_it_waits)
 }
 END_TEST
 
+/* Whoever has byte 0, or is offered the listener, may have been stopped for good. */
+START_TEST(the_end_of_a_registry_waits_for_no_other_process_for_ever)
+{
+    sockref_registry *hasty = harness_registry(SOCKREF_OPT_CLEANUP_TIMEOUT_MS, 20, 0);
+    sockref *owner = harness_listen(hasty, harness_at("a"));
+    sockref *joiner = harness_listen(there, harness_at("a"));
+    int byte;
+
+    harness_assert_ok(sockref_serve(owner, sockref_echo_handlers(), NULL));
+    sockref_release(owner);
+    byte = hold_change(harness_at(".a.srlock"));
+    sockref_registry_free(hasty);
+    close(byte);
+    sockref_release(joiner);
+    WAIT_UNTIL(harness_beside() == 0);
+}
+END_TEST
+
 /* ---- an owner whose file goes ---- */
 
 static void remove_at(const char *path)
@@ -468,6 +486,7 @@ int main(void)
     tcase_add_checked_fixture(busy, setup, teardown);
     tcase_add_test(busy, a_joiner_rests_while_its_owner_is_unclear);
     tcase_add_test(busy, a_lingering_owner_rests_while_it_waits);
+    tcase_add_test(busy, the_end_of_a_registry_waits_for_no_other_process_for_ever);
     tcase_add_checked_fixture(loss, setup, teardown);
     tcase_add_test(loss, a_replacement_is_told_once_and_left_alone);
     tcase_add_loop_test(loss, what_was_removed_is_made_again, 0, sizeof losses / sizeof losses[0]);
