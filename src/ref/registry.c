@@ -64,9 +64,12 @@ free_self:
     return -ENOMEM;
 }
 
+/* What comes too late for the walk of the exit begins nothing. */
 static void enlist(sockref_registry *self)
 {
     sr_mutex_lock(&sr_registry_list_mutex);
+    if (atomic_load(&sr_exiting))
+        atomic_store(&self->is_barred, true);
     sr_list_append(&sr_registry_list, &self->node);
     sr_mutex_unlock(&sr_registry_list_mutex);
 }

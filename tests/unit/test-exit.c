@@ -91,6 +91,34 @@ START_TEST(exit_handlers_may_call)
 }
 END_TEST
 
+static bool calls_after_exit;
+
+/* Destructors of a program, and of what it was linked with before, run after the library's own. */
+__attribute__((destructor(101))) static void call_after_exit(void)
+{
+    if (!calls_after_exit)
+        return;
+    for (int i = 0; i < 2; i++) {
+        sockref *ref = NULL;
+
+        if (sockref_registry_listen(NULL, "@late", NULL, &ref) != SOCKREF_ESHUTDOWN)
+            _exit(7);
+    }
+}
+
+static int exit_before_calls(void *unused)
+{
+    (void)unused;
+    calls_after_exit = true;
+    exit(0);
+}
+
+START_TEST(nothing_is_begun_after_the_exit)
+{
+    ck_assert_int_eq(harness_in_child(exit_before_calls, NULL), 0);
+}
+END_TEST
+
 /* ---- what goes on in other threads, and in the log function ---- */
 
 #define ATTEMPTS 5 /* the exit waits for no thread that a busy machine keeps from running */
@@ -243,6 +271,7 @@ int main(void)
     tcase_add_test(tcase, d15_exit_does_not_wait_for_delays);
     tcase_add_test(tcase, exit_removes_only_its_own);
     tcase_add_test(tcase, exit_handlers_may_call);
+    tcase_add_test(tcase, nothing_is_begun_after_the_exit);
     tcase_add_test(tcase, the_log_function_may_call_at_exit);
     tcase_add_test(tcase, holders_in_one_process_do_not_wait_for_each_other);
     tcase_add_test(tcase, exit_takes_no_registry_that_is_freed_meanwhile);
