@@ -484,6 +484,8 @@ void sr_start_cancel_registry(sockref_registry *registry)
 
     while ((start = claim(registry)) != NULL) {
         deliver(start, SOCKREF_ECANCELED);
+        if (sr_loop_is_foreign(start->loop))
+            return;
         sr_mutex_lock(&mutex);
         post(start); /* its loop lets go of it */
         sr_mutex_unlock(&mutex);

@@ -177,6 +177,9 @@ static int shut_down(sockref_registry *self, int timeout_ms)
 
     if (!close_registry(self, SR_SHUTTING))
         return sr_error_set(SOCKREF_ESHUTDOWN, NULL, "the registry is being shut down already");
+    status = sr_registry_enter_any(&self);
+    if (status < 0)
+        return status; /* a callback of a start has forked, and this is the child */
     notify_all(self, SOCKREF_WATCH_SHUTDOWN);
     done = wait_for_holders(self, deadline);
     end = sr_clock_after_ms(sr_registry_option(self, NULL, SOCKREF_OPT_CLEANUP_TIMEOUT_MS));
@@ -216,12 +219,15 @@ void sockref_registry_free(sockref_registry *self)
         return;
     cancel = sr_thread_begin_uncancelled();
     close_registry(self, SR_SHUT);
+    if (sr_registry_is_forked(self))
+        goto out; /* as in shut_down() */
     deadline = sr_clock_after_ms(sr_registry_option(self, NULL, SOCKREF_OPT_CLEANUP_TIMEOUT_MS));
     revoke_all(self, deadline, true, &count);
     sr_mutex_lock(&self->mutex);
     while (has_dying(self) && wait_for_change(self, deadline))
         continue;
     sr_registry_unhold_unlock(self);
+out:
     sr_thread_end_uncancelled(cancel);
 }
 

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
 
 struct outcome {
     atomic_int calls;
@@ -514,6 +515,70 @@ START_TEST(freeing_registries_races_with_starts)
 }
 END_TEST
 
+/* What the child opens gets the numbers that the registry had in the parent. */
+#define OPENED 32
+
+static pid_t forked;
+static int opened[OPENED];
+
+static void fork_on_start(int status, sockref *ref, void *user)
+{
+    on_start(status, ref, user);
+    forked = fork();
+    for (int i = 0; forked == 0 && i < OPENED; i++)
+        opened[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static bool are_open(void)
+{
+    for (int i = 0; i < OPENED; i++)
+        if (fcntl(opened[i], F_GETFD) < 0)
+            return false;
+    return true;
+}
+
+/* A name that waits for the end of its cleanup delay. */
+static void leave_in_grace(sockref_registry *registry, const char *name)
+{
+    sockref_options *options = sockref_options_new();
+    sockref *ref;
+
+    ck_assert_int_eq(sockref_options_set_int(options, SOCKREF_OPT_CLEANUP_DELAY_MS, 600000), 0);
+    ck_assert_int_eq(sockref_registry_listen(registry, name, options, &ref), 0);
+    sockref_options_free(options);
+    sockref_release(ref);
+    ck_assert_int_eq(access(name, F_OK), 0);
+}
+
+START_TEST(a_fork_while_a_registry_ends_ends_its_end_in_the_child)
+{
+    struct outcome outcome = {0};
+    sockref_options *options = options_here(false);
+    sockref_registry *registry;
+    char other[sizeof path];
+    int ended = 0, status;
+
+    snprintf(other, sizeof other, "%s/o.sock", directory);
+    ck_assert_int_eq(sockref_registry_new(NULL, &registry), 0);
+    leave_in_grace(registry, other);
+    ck_assert_int_eq(
+        sockref_registry_start_listener(registry, path, options, fork_on_start, &outcome), 0);
+    sockref_options_free(options);
+    if (_i == 0)
+        ended = sockref_registry_shutdown(registry, 0);
+    if (_i == 1 || forked != 0)
+        sockref_registry_free(registry);
+    if (forked == 0)
+        _exit(ended == (_i == 0 ? SOCKREF_EFORKED : 0) && are_open() ? 0 : 1);
+    ck_assert_int_eq(ended, 0);
+    ck_assert_int_eq(outcome.status, SOCKREF_ECANCELED);
+    ck_assert_int_eq(access(other, F_OK), -1);
+    ck_assert_int_eq(waitpid(forked, &status, 0), forked);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    drive_all();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("start");
@@ -530,6 +595,7 @@ int main(void)
     tcase_add_test(tcase, a_cancelled_start_that_had_succeeded_is_released);
     tcase_add_loop_test(tcase, freeing_its_loop_cancels_a_start, 0, 2);
     tcase_add_loop_test(tcase, freeing_its_registry_cancels_a_start_before_it_returns, 0, 2);
+    tcase_add_loop_test(tcase, a_fork_while_a_registry_ends_ends_its_end_in_the_child, 0, 2);
     tcase_add_test(tcase, a_start_without_a_loop_comes_on_the_service_thread);
     tcase_add_test(tcase, what_is_wrong_at_once_is_told_at_once);
     tcase_add_loop_test(tcase, each_allocation_may_fail, 0, 2);
