@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <sockref/sockref.h>
+#include <sys/socket.h>
 
 #define LOCK_WITHIN_MS 100
 
@@ -58,6 +59,15 @@ static int enter(struct sr_share *share, const struct sr_place *place)
     return sr_share_enter(share, sr_clock_after_ms(LOCK_WITHIN_MS));
 }
 
+/* What only is bound does not; nor does what a connection from it has left in its place. */
+static bool listens(int fd)
+{
+    int listening = 0;
+    socklen_t size = sizeof listening;
+
+    return sr_sys.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
+}
+
 /* With the mode of the one before, which fchmod() has left on its descriptor. */
 static int bind_again(const struct sr_sockfile *file, const char *path, int backlog,
                       struct sr_sockfile *out, int *out_pin)
@@ -73,7 +83,7 @@ static int bind_again(const struct sr_sockfile *file, const char *path, int back
         return sr_error_system(-place.dir, "fcntl", path);
     status = sr_sockfile_bind(&place, path,
                               (info.st_mode & 0777) == 0777 ? -1 : (int)(info.st_mode & 0777),
-                              backlog, out, out_pin);
+                              listens(file->fd) ? backlog : 0, out, out_pin);
     if (status < 0)
         sr_place_close(&place);
     return status;

@@ -4,8 +4,10 @@
 #include "harness/faults.h"
 #include "harness/harness.h"
 #include "harness/wait.h"
+#include "name/mend.h"
 #include "name/share.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -69,6 +71,30 @@ static void let_go(struct holder *joiner)
     ck_assert_int_eq(sr_share_let_go(&joiner->share, &joiner->file.place), 0);
     die(joiner);
 }
+
+/* Nobody is to connect to a name before it is served. */
+START_TEST(what_only_was_bound_is_bound_again)
+{
+    const struct sr_wish wish = {.mode = 0600, .fd = -1};
+    const char *path = harness_at("a");
+    struct sr_patience patience = {0};
+    struct holder owner;
+    struct sr_place place;
+    int fd;
+
+    ck_assert_int_eq(sr_place_open(path, &place), 0);
+    ck_assert_int_eq(sr_share_bind_alone(&place, path, &wish, &patience, &owner.share, &owner.file),
+                     SR_SHARE_OWNED);
+    ck_assert_int_eq(unlink(path), 0);
+    ck_assert_int_eq(sr_share_mend(&owner.share, &owner.file, 8, &fd), 0);
+    ck_assert_int_ge(fd, 0);
+    ck_assert(harness_is_socket(path));
+    ck_assert_int_eq(harness_dial(path), -ECONNREFUSED);
+    ck_assert_int_eq(sr_fd_replace(fd, owner.file.fd), 0);
+    ck_assert_int_eq(sr_sockfile_remove(&owner.file, path), 0);
+    die(&owner);
+}
+END_TEST
 
 START_TEST(an_offer_is_taken_also_from_a_dead_owner)
 {
@@ -346,6 +372,8 @@ int main(void)
     tcase_add_test(tcase, an_offer_of_an_earlier_life_is_declined);
     tcase_add_test(tcase, who_lets_go_connects_to_an_owner_that_waits);
     tcase_add_test(tcase, another_users_control_socket_tells_nothing);
+    tcase = harness_tcase(suite, "mending");
+    tcase_add_test(tcase, what_only_was_bound_is_bound_again);
     tcase = harness_tcase(suite, "silence");
     tcase_add_test(tcase, the_answer_of_a_slow_holder_counts);
     tcase_add_test(tcase, a_holder_that_is_not_connected_is_waited_for);

@@ -314,6 +314,27 @@ START_TEST(a_name_that_is_mended_is_in_use)
 }
 END_TEST
 
+START_TEST(a_name_that_is_served_while_it_is_mended_listens)
+{
+    sockref_options *bound = harness_options(SOCKREF_OPT_BIND_ONLY, 1, 0);
+    const char *path = harness_at("a");
+    struct faults_gate gate;
+    sockref *ref;
+
+    harness_assert_ok(sockref_registry_listen(here, path, bound, &ref));
+    harness_assert_ok(sockref_set_watch(ref, note, NULL, NULL));
+    faults_hold(FAULTS_bind, &gate);
+    remove_at(path);
+    faults_wait_held(&gate);
+    harness_assert_ok(sockref_serve(ref, sockref_echo_handlers(), NULL));
+    faults_let_go(&gate);
+    wait_for(&heard, SOCKREF_WATCH_DISPLACED);
+    ck_assert(harness_can_dial(path));
+    sockref_release(ref);
+    sockref_options_free(bound);
+}
+END_TEST
+
 /* Whoever made the directory anew may want the name there. */
 START_TEST(in_another_directory_nothing_is_made)
 {
@@ -491,6 +512,7 @@ int main(void)
     tcase_add_test(loss, a_replacement_is_told_once_and_left_alone);
     tcase_add_loop_test(loss, what_was_removed_is_made_again, 0, sizeof losses / sizeof losses[0]);
     tcase_add_test(loss, a_name_that_is_mended_is_in_use);
+    tcase_add_test(loss, a_name_that_is_served_while_it_is_mended_listens);
     tcase_add_test(loss, in_another_directory_nothing_is_made);
     tcase_add_test(loss, a_joiner_outlives_a_lost_file);
     tcase_add_test(loss, connections_outlive_a_lost_file);
