@@ -18,6 +18,8 @@ static size_t read_unix(const struct sockaddr_un *address, socklen_t size, char 
     if (size <= offsetof(struct sockaddr_un, sun_path))
         return 0;
     length = size - offsetof(struct sockaddr_un, sun_path);
+    if (length > sizeof address->sun_path) /* a path without a NUL: the kernel counts one */
+        length = sizeof address->sun_path;
     memcpy(out, address->sun_path, length);
     out[length] = '\0';
     if (out[0] != '\0')

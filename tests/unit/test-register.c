@@ -60,6 +60,24 @@ START_TEST(a_socket_tells_its_name)
 }
 END_TEST
 
+/* Then the kernel tells one byte more than the address has room for: a NUL. */
+START_TEST(a_path_that_fills_the_address_is_told_whole)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *path = harness_long_path(sizeof address.sun_path, 20);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockref *ref = NULL;
+
+    memcpy(address.sun_path, path, sizeof address.sun_path);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(listen(fd, 1), 0);
+    harness_assert_ok(sockref_registry_register_new(registry, NULL, fd, &ref));
+    ck_assert_str_eq(sockref_path(ref), path);
+    sockref_release(ref);
+    ck_assert(!harness_exists(path));
+}
+END_TEST
+
 START_TEST(what_tells_no_name_is_refused)
 {
     const pid_t pid = getpid();
@@ -124,6 +142,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_registered_port_is_closed_at_the_end);
     tcase_add_test(tcase, a_socket_tells_its_name);
+    tcase_add_test(tcase, a_path_that_fills_the_address_is_told_whole);
     tcase_add_test(tcase, what_tells_no_name_is_refused);
     tcase_add_loop_test(tcase, a_kept_file_stays, 0, 2);
     return harness_run(suite);
