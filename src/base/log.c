@@ -97,6 +97,7 @@ void sr_log(enum sr_log_event event, int level, int status, const char *path, co
     sockref_log_record record = {sizeof record, level, names[event], NULL, path, status, 0};
     struct sr_error *error;
     char message[512];
+    unsigned outside = inside;
     struct sink *sink;
     va_list arguments;
 
@@ -110,9 +111,9 @@ void sr_log(enum sr_log_event event, int level, int status, const char *path, co
     va_end(arguments);
     record.message = message;
     error = sr_error_take(); /* the caller's: the host's function may fail at something else */
-    inside++;
+    inside = outside + 1;
     sink->fn(&record, sink->user);
-    inside--;
+    inside = outside; /* also in a child that the function has forked */
     drop(sink);
     sr_error_free(sr_error_take());
     sr_error_give(error);

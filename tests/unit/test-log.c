@@ -11,6 +11,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 struct sink {
     atomic_uint calls, freed;
@@ -268,6 +270,38 @@ START_TEST(the_function_can_be_replaced_while_it_runs)
 }
 END_TEST
 
+static pid_t forked;
+
+static void fork_inside(const sockref_log_record *record, void *user)
+{
+    (void)record;
+    (void)user;
+    forked = fork();
+}
+
+/* In the child of a fork that the function made, and that returns from it. */
+static int set_after_fork(void *unused)
+{
+    sockref_registry *own; /* with the first one the fork handlers are in place */
+    int status;
+
+    (void)unused;
+    if (sockref_registry_new(NULL, &own) < 0 || sockref_set_log(fork_inside, NULL, NULL) < 0)
+        return 1;
+    emit();
+    if (forked == 0)
+        _exit(sockref_set_log(NULL, NULL, NULL) == 0 ? 0 : 2);
+    if (waitpid(forked, &status, 0) != forked)
+        return 3;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 4;
+}
+
+START_TEST(a_child_that_returns_from_the_function_is_outside)
+{
+    ck_assert_int_eq(harness_in_child(set_after_fork, NULL), 0);
+}
+END_TEST
+
 #define ROUNDS 400
 
 static atomic_uint owned_freed;
@@ -319,6 +353,7 @@ int main(void)
     tcase_add_test(tcase, the_users_data_is_freed_once_when_it_is_replaced);
     tcase_add_test(tcase, without_memory_the_old_function_stays_and_nothing_is_taken);
     tcase_add_test(tcase, the_function_can_be_replaced_while_it_runs);
+    tcase_add_test(tcase, a_child_that_returns_from_the_function_is_outside);
     tcase_add_test(tcase, replacing_and_telling_race);
     return harness_run(suite);
 }
