@@ -189,6 +189,27 @@ START_TEST(a_start_whose_loop_was_late_tries_again)
 }
 END_TEST
 
+START_TEST(a_start_on_a_loop_that_is_always_late_times_out)
+{
+    struct outcome outcome = {0};
+    sockref_options *options = options_here(false);
+
+    ck_assert_int_eq(sockref_options_set_int(options, SOCKREF_OPT_START_TIMEOUT_MS, 20), 0);
+    begin_holding(NULL);
+    ck_assert_int_eq(sockref_registry_start_listener(NULL, path, options, on_start, &outcome), 0);
+    sockref_options_free(options);
+    sockref_loop_dispatch(loop, 0);
+    for (int i = 0; i < 4 && outcome.calls == 0; i++) {
+        poll(NULL, 0, 250); /* what the program does between two looks */
+        sockref_loop_dispatch(loop, 0);
+    }
+    end_holding();
+    ck_assert_int_eq(outcome.calls, 1);
+    ck_assert_int_eq(outcome.status, SOCKREF_ETIMEOUT);
+    sockref_release(held_ref);
+}
+END_TEST
+
 START_TEST(a_waiting_start_is_cancelled)
 {
     struct outcome outcome = {0};
@@ -591,6 +612,7 @@ int main(void)
     tcase_add_test(tcase, a_start_waits_for_another_one);
     tcase_add_test(tcase, a_start_times_out);
     tcase_add_test(tcase, a_start_whose_loop_was_late_tries_again);
+    tcase_add_test(tcase, a_start_on_a_loop_that_is_always_late_times_out);
     tcase_add_loop_test(tcase, a_waiting_start_is_cancelled, 0, 2);
     tcase_add_test(tcase, a_cancelled_start_that_had_succeeded_is_released);
     tcase_add_loop_test(tcase, freeing_its_loop_cancels_a_start, 0, 2);
