@@ -118,9 +118,27 @@ void Batch::event(Kind kind, int32_t slot, int32_t a, int32_t b)
             sockref_loop_wake(self_->loop);
         return;
     }
+    if (kind == CONNECT) {
+        conns.get(slot)->is_connected = true;
+        connected_.push_back(slot);
+        return;
+    }
     if (kind != STOP)
         begin_event(conns.get(slot));
     append({kind, slot, a, b});
+}
+
+/* No slot among them is free again: whatever else is told of a connection comes after. */
+void Batch::tell_connected()
+{
+    while (!connected_.empty()) {
+        int32_t slot = connected_.front();
+
+        connected_.pop_front();
+        conns.get(slot)->is_connected = false;
+        begin_event(conns.get(slot));
+        append({CONNECT, slot, 0, 0});
+    }
 }
 
 void Batch::flush()
@@ -150,6 +168,8 @@ void Batch::append(const Event &event)
 
 void Batch::begin_event(const Conn *conn)
 {
+    if (conn->is_connected)
+        tell_connected();
     if (conn->told == number_)
         flush();
 }
@@ -265,8 +285,14 @@ void begin_batch(Batch *batch)
     batch->begin();
 }
 
+bool has_connected(const Batch *batch)
+{
+    return batch->has_connected();
+}
+
 void flush_batch(Batch *batch)
 {
+    batch->tell_connected();
     batch->flush();
 }
 

@@ -25,6 +25,9 @@
  * The array ends with a cursor, the next event to tell: when a handler throws, the exception is
  * reported as any uncaught one, and the next call begins there.
  *
+ * CONNECT is told last of a dispatch, or before the next event of its connection: a server of the
+ * same loop has the connection by then, as in Node, and may be closed by who hears of it.
+ *
  * What happens while JavaScript runs, or while nothing dispatches, waits in a queue of its own
  * until it can be told. A slot is free again when its CLOSE or STOP was told.
  */
@@ -34,6 +37,7 @@
 #include "binding.h"
 #include "reads.h"
 
+#include <deque>
 #include <memory>
 #include <utility>
 
@@ -74,7 +78,8 @@ struct Conn {
     bool holds;         /* counts in self->holds */
     bool ended = false; /* our side */
     bool peer_ended = false;
-    bool is_writing = false; /* WRITTEN will be told */
+    bool is_writing = false;   /* WRITTEN will be told */
+    bool is_connected = false; /* CONNECT is still to be told */
     uint64_t told = 0; /* the number of the batch with an event of it */
     Lent lent;         /* where its reads go */
     std::unique_ptr<std::vector<sockref_address>> tried; /* of a connect to several */
@@ -141,6 +146,11 @@ class Batch
     napi_value set_deliver(napi_value deliver);
     void begin();
     void flush();
+    bool has_connected() const
+    {
+        return !connected_.empty();
+    }
+    void tell_connected();
     void event(Kind kind, int32_t slot, int32_t a = 0, int32_t b = 0);
     void data(Conn *conn, const void *data, size_t length);
     void *room(Conn *conn, size_t *inout_length);
@@ -170,6 +180,7 @@ class Batch
     Reads reads_;
     std::vector<std::pair<const char *, size_t>> lent_; /* memory with bytes that wait to be told */
     std::vector<Event> late_;
+    std::deque<int32_t> connected_; /* whose CONNECT is still to be told */
 };
 
 /* conn.cc: the handlers that every connection has. */

@@ -222,6 +222,7 @@ napi_value address_value(napi_env env, const sockref_address &address);
 Batch *new_batch(Env *self); /* NULL with a pending exception */
 void free_batch(Batch *batch);
 void begin_batch(Batch *batch);
+bool has_connected(const Batch *batch); /* CONNECT is still to be told of some */
 void flush_batch(Batch *batch);
 
 /* watch.cc: tells JavaScript of the events that came; ends all watchers, before the loop goes. */

@@ -147,6 +147,8 @@ void Env::dispatch()
     dispatching = true;
     begin_batch(batch);
     sockref_loop_dispatch(loop, 0);
+    if (has_connected(batch))
+        sockref_loop_dispatch(loop, 0); /* so that servers here accept what has connected */
     flush_batch(batch);
     dispatching = false;
     settle_starts(this);

@@ -152,6 +152,15 @@ both('J16 J20 close: no more connections, and the event after the last one', asy
   assert.deepEqual(events, ['close', 'callback undefined']);
 });
 
+both('closed when its client hears that it is connected, it has the connection', async ({ net, serve, placeOf, file }) => {
+  for (const place of [{ path: file() }, tcp]) {
+    const server = await serve({}, (socket) => socket.end('served'), place);
+    const socket = net.connect(placeOf(server), () => server.close());
+    assert.equal(String(await received(socket)), 'served');
+    await closed(socket);
+  }
+});
+
 both('close of a server that does not listen', async ({ net }) => {
   const server = net.createServer();
   const error = await within(new Promise((resolve) => { server.close(resolve); }), 'callback');
