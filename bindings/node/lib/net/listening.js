@@ -109,10 +109,16 @@ function errnoOf(error) {
   return errno === -constants.errno.ENOENT ? -constants.errno.EACCES : errno;
 }
 
-/** What listen() tells of an error. */
+/** Where a port without an address is bound. Node tries IPv6 first, where only listen() says that a port is in use. */
+function everyAddress(errno) {
+  return errno === -constants.errno.EADDRINUSE && fs.existsSync('/proc/net/if_inet6') ? '::' : '0.0.0.0';
+}
+
+/** What listen() tells of an error. An address that is undefined was every one. */
 function explain(error, address, port) {
   const errno = errnoOf(error);
-  return errno === undefined ? error : errors.listenFailed(errno, 'listen', address, port);
+  if (errno === undefined) return error;
+  return errors.listenFailed(errno, 'listen', address === undefined ? everyAddress(errno) : address, port);
 }
 
 module.exports = { onPath, onAddress, onDescriptor, bound, onBound, tcpSettings, referenceIn, errnoOf, explain };

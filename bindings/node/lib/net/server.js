@@ -143,7 +143,7 @@ function listenOnPath(server, options, backlog) {
 function listenOnBound(server, bound, backlog) {
   const { reference, isPipe, local } = take(bound);
   if (isPipe) server[kPath] = local.address;
-  start(server, () => listening.onBound(reference, backlog));
+  start(server, () => listening.onBound(reference, backlog), null, null);
 }
 
 // The name is bound when this returns; what goes wrong is told by the error event, as is all of it: later.

@@ -74,6 +74,13 @@ both('J37 errors of listen are told by the event', async ({ net, serve, file }) 
   await ended(unix);
 });
 
+both('a port that is in use, where no address was given', async ({ net, serve }) => {
+  const { port } = (await serve({}, undefined, { port: 0 })).address();
+  const [{ message, address }] = await within(once(net.createServer().listen(port), 'error'), 'error');
+  assert.deepEqual({ message, address },
+    { message: `listen EADDRINUSE: address already in use :::${port}`, address: '::' });
+});
+
 both('a file in the way is left alone', async ({ net, file }) => {
   fs.writeFileSync(file(), 'precious');
   const server = net.createServer().listen(file());
