@@ -7,6 +7,7 @@
 // told the end of it. Writes go straight to the kernel, and data straight to the listener, where nothing of
 // what streams do in between would be seen; all else takes the way through Duplex.
 
+const { AsyncResource } = require('node:async_hooks');
 const { constants } = require('node:os');
 const { Duplex } = require('node:stream');
 const events = require('../events.js');
@@ -279,7 +280,7 @@ function send(socket, data, callback) {
   const status = low.conn_send(socket[kSlot], data);
   if (status === 0) callback();
   else if (status < 0) callback(errors.callFailed(status, 'write'));
-  else socket[kSending] = { data, callback }; // which keeps the bytes until they are written
+  else socket[kSending] = { data, callback, scope: new AsyncResource('SOCKREFWRITE') }; // keeps the bytes meanwhile
 }
 
 // Of a bound socket, what the system says.
@@ -296,10 +297,9 @@ function sendWaiting(socket) {
 }
 
 function written(socket, status) {
-  const { callback } = socket[kSending];
+  const { callback, scope } = socket[kSending];
   socket[kSending] = null;
-  if (status < 0) callback(errors.callFailed(status, 'write'));
-  else callback();
+  scope.runInAsyncScope(callback, null, ...(status < 0 ? [errors.callFailed(status, 'write')] : []));
 }
 
 Socket.prototype._final = function (callback) {

@@ -20,7 +20,7 @@ const names = [
   'kAddresses', 'kPeer', 'kServer', 'kNoDelay', 'kKeepAlive', 'kKeepAliveDelay', 'kTypeOfService', 'kOnRead', 'kHadError',
   'kBound', // what a BoundSocket had, until this is destroyed
   'kConnect', // what a connect tries: of an address with a family, of a path without
-  'kTime', 'kTimer', 'kIsQuiet', // timeouts.js
+  'kTime', 'kTimeScope', 'kTimer', 'kIsQuiet', // timeouts.js
   'kGone', // of a server: one of its sockets is destroyed
 ];
 const state = Object.fromEntries(names.map((name) => [name, Symbol(name)]));
@@ -87,6 +87,7 @@ state.rare = {
   [state.kBound]: undefined,
   [state.kConnect]: undefined,
   [state.kTime]: undefined,
+  [state.kTimeScope]: undefined,
   [state.kTimer]: undefined,
 };
 

@@ -1,10 +1,12 @@
 'use strict';
 
 // Inactivity. The library tells of it, once the socket is connected, so that no timer is moved for each chunk; before
-// that there is a timer here. As Node's it is told once, and again only when something has happened in between.
+// that there is a timer here. As Node's it is told once, and again only when something has happened in between; in the
+// async context of who asked for it.
 
+const { AsyncResource } = require('node:async_hooks');
 const low = require('../low.js');
-const { kSlot, kIsOpen, kTime, kTimer, kIsQuiet } = require('./state.js');
+const { kSlot, kIsOpen, kTime, kTimeScope, kTimer, kIsQuiet } = require('./state.js');
 const { isFunction, timerDuration } = require('./validate.js');
 
 function set(socket, milliseconds, callback) {
@@ -14,6 +16,7 @@ function set(socket, milliseconds, callback) {
   if (callback !== undefined) isFunction(callback, 'callback');
   const hadTime = socket[kTime] > 0;
   socket[kTime] = Math.ceil(time);
+  if (time > 0) socket[kTimeScope] = new AsyncResource('SOCKREFTIMEOUT');
   if (time > 0 || hadTime) restart(socket);
   if (callback !== undefined) {
     if (time > 0) socket.once('timeout', callback);
@@ -30,18 +33,18 @@ function restart(socket) {
     return;
   }
   clear(socket);
-  if (socket[kTime] > 0) socket[kTimer] = setTimeout(expired, socket[kTime], socket).unref();
+  if (socket[kTime] > 0) socket[kTimer] = setTimeout(tell, socket[kTime], socket).unref();
 }
 
-function expired(socket) {
-  socket.emit('timeout');
+function tell(socket) {
+  socket[kTimeScope].runInAsyncScope(socket.emit, socket, 'timeout');
 }
 
 /** The library says that the time is over. */
 function fired(socket) {
   socket[kIsQuiet] = true;
   low.conn_set_timeout(socket[kSlot], 0);
-  socket.emit('timeout');
+  tell(socket);
 }
 
 /** From now on the library counts. */
