@@ -29,7 +29,7 @@ struct transport {
     unsigned flags;
     unsigned marks; /* those that on_mark has not met yet */
     PyObject *context;
-    PyObject *received;   /* data_received of the protocol, or buffer_updated */
+    PyObject *received;   /* data_received of the protocol, or buffer_updated; NULL where it has none */
     PyObject *get_buffer; /* of a BufferedProtocol; else NULL */
     size_t high_water, low_water;
     size_t unmarked; /* bytes written after the last mark */
@@ -163,12 +163,13 @@ static bool take_protocol(struct transport *transport, PyObject *protocol)
     if (buffered < 0)
         return false;
     received = PyObject_GetAttrString(protocol, buffered ? "buffer_updated" : "data_received");
-    if (!received)
+    if (!received && !PyErr_ExceptionMatches(PyExc_AttributeError))
         return false;
+    PyErr_Clear(); /* a method that is missing is told where it is called, as asyncio does */
     if (buffered) {
         get_buffer = PyObject_GetAttrString(protocol, "get_buffer");
         if (!get_buffer) {
-            Py_DECREF(received);
+            Py_XDECREF(received);
             return false;
         }
     }
@@ -239,7 +240,10 @@ static void on_transport_data(sockref_conn *conn, const void *data, size_t lengt
     else
         argument = take_bytes(transport->state, data, length);
     return_view(transport->state);
-    result = argument ? call_in_context(transport, transport->received, argument) : NULL;
+    if (transport->received)
+        result = argument ? call_in_context(transport, transport->received, argument) : NULL;
+    else
+        result = argument ? call_protocol(transport, "data_received", argument) : NULL;
     Py_XDECREF(argument);
     if (result)
         Py_DECREF(result);

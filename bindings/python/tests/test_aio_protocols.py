@@ -217,6 +217,37 @@ def test_protocol_is_changed(net: Net, path: Path) -> None:
     net.run(main())
 
 
+def test_protocol_that_takes_nothing(net: Net, path: Path) -> None:
+    """It has no data_received(), which is told when bytes come and not before."""
+    lost: list[Exception | None] = []
+
+    class Teller(asyncio.BaseProtocol):
+        transport: Any = None
+
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+            transport.write(b"hello")
+
+        def connection_lost(self, error: Exception | None) -> None:
+            lost.append(error)
+
+    async def main() -> None:
+        async with pair(net, path, Teller, Recorder) as (server, client):
+            assert await client.got(5) == b"hello"
+            server.transport.set_protocol(another := Teller())
+            assert server.transport.get_protocol() is another
+            assert net.reports == []
+            client.transport.write(b"anything")
+            await client.has("lost")
+            while not lost:
+                await asyncio.sleep(0)
+            (report,) = net.reports
+            assert report["message"] == "Fatal error: protocol.data_received() call failed."
+            assert isinstance(report["exception"], AttributeError) and lost == [report["exception"]]
+
+    net.run(main())
+
+
 @pytest.mark.parametrize("call", ["data_received", "eof_received", "get_buffer", "buffer_updated"])
 def test_exception_that_breaks_a_connection(net: Net, path: Path, call: str) -> None:
     base: Any = Buffered if "buffer" in call else Recorder
