@@ -104,18 +104,14 @@ final class Descriptor {
         return direction == Readiness.INPUT && signs != null && signs.isQuiet();
     }
 
-    /** Have the number lead to something else. */
-    int replace(Attempt change) throws IOException {
+    /** Have the number lead to something else. One change at a time: the last word is that of the last one. */
+    void replace(IntConsumer change) {
         int entered = enter();
         if (entered == 0) {
-            return Sockets.EAGAIN;
+            return;
         }
         try {
-            Readiness signs = readiness;
-            if (signs != null) {
-                signs.forgetDescriptor();
-            }
-            return change.run(fd, false);
+            readiness().replace(change);
         } finally {
             exit(entered);
             wake();

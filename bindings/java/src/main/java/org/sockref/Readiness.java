@@ -3,6 +3,7 @@ package org.sockref;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.IntConsumer;
 
 /**
  * The signs that the poller gives for one descriptor, and who waits for them: a virtual thread, or an operation of a
@@ -153,6 +154,12 @@ final class Readiness {
             take(direction);
             ((Runnable) waiting).run();
         }
+    }
+
+    /** Change what the number leads to: who arms meanwhile would have the poller look at what it led to before. */
+    synchronized void replace(IntConsumer change) {
+        forgetDescriptor();
+        change.accept(fd);
     }
 
     /** The descriptor is about to be closed, or to lead to something else. */

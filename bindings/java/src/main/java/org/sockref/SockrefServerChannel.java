@@ -164,13 +164,8 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
 
     /** Something happened to the name: have our number lead to its socket, if it is here. On any thread. */
     private void follow() {
-        try {
-            isBound = socket.replace((fd, wait) -> reference.follow(fd)) == 0;
-        } catch (IOException refused) {
-            isBound = false;
-        } finally {
-            lookAgain();
-        }
+        socket.replace(fd -> isBound = reference.follow(fd) == 0);
+        lookAgain();
     }
 
     /** Have whoever waits for a connection try anew. */

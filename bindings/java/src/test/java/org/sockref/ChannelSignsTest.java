@@ -1,6 +1,7 @@
 package org.sockref;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertDoesNotThrow;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -13,6 +14,7 @@ import java.nio.channels.SocketChannel;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -272,6 +274,60 @@ class ChannelSignsTest extends ChannelScene {
         socket.wake();
         assertEquals(2, tries.get());
         assertTrue(side.turn.tryAcquire());
+        socket.close(fd -> { });
+    }
+
+    /** Until a thread waits for a monitor, or is over. */
+    private static void awaitBlockedOrOver(Thread thread) throws Exception {
+        await("the thread is stopped or over",
+                () -> thread.getState() == Thread.State.BLOCKED || thread.getState() == Thread.State.TERMINATED);
+    }
+
+    /** It begins to wait while the number is made to lead to a listener: it is told what comes there. */
+    @Test
+    void whoWaitsWhileANumberIsReplaced() throws Exception {
+        Descriptor socket = new Descriptor(this, Sockets.bellNew(), () -> { });
+        Side side = new Side(socket, Readiness.INPUT, Runnable::run);
+        assertTrue(side.turn.tryAcquire());
+        Operation<Integer> accept = new Operation<>(side) {
+            @Override
+            Integer attempt(int fd) {
+                int taken = Sockets.accept(fd);
+                return taken < 0 ? null : taken;
+            }
+
+            @Override
+            void letGo() {
+            }
+        };
+        try (SocketReference reference = SocketReference.listen(path("s"))) {
+            Thread waiter = new Thread(accept::begin);
+            socket.replace(fd -> assertDoesNotThrow(() -> {
+                waiter.start();
+                awaitBlockedOrOver(waiter);
+                assertEquals(0, reference.follow(fd));
+            }));
+            waiter.join();
+            try (SocketChannel peer = dial(path("s"))) {
+                Sockets.close(get(accept, "the accept"));
+                assertEquals(-1, peer.read(ByteBuffer.allocate(1)));
+            }
+            socket.close(fd -> { });
+        }
+    }
+
+    @Test
+    void aNumberIsReplacedByOneAtATime() throws Exception {
+        Descriptor socket = new Descriptor(this, Sockets.bellNew(), () -> { });
+        List<Integer> order = new CopyOnWriteArrayList<>();
+        Thread other = new Thread(() -> socket.replace(fd -> order.add(2)));
+        socket.replace(fd -> assertDoesNotThrow(() -> {
+            other.start();
+            awaitBlockedOrOver(other);
+            order.add(1);
+        }));
+        other.join();
+        assertEquals(List.of(1, 2), order);
         socket.close(fd -> { });
     }
 }
