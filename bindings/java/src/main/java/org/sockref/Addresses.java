@@ -5,7 +5,6 @@ import java.net.InetSocketAddress;
 import java.net.SocketAddress;
 import java.net.UnixDomainSocketAddress;
 import java.net.UnknownHostException;
-import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Objects;
 
@@ -44,7 +43,7 @@ final class Addresses {
         if (name.length == 0) {
             return UnixDomainSocketAddress.of("");
         }
-        return UnixDomainSocketAddress.of(name[0] == '/' ? PathBytes.path(name) : Path.of(PathBytes.text(name)));
+        return UnixDomainSocketAddress.of(PathBytes.path(name));
     }
 
     /** The name that is connected to: bytes of a path, or tcp:HOST:PORT. */

@@ -39,7 +39,7 @@ interface PathBytes {
             if (path.getFileSystem() != FileSystems.getDefault()) {
                 throw new IllegalArgumentException("path is not of the default file system");
             }
-            return path.isAbsolute() ? checked(exact(path)) : of(path.toString()).bytes();
+            return checked(exact(path));
         };
     }
 
@@ -58,9 +58,9 @@ interface PathBytes {
         return bytes;
     }
 
-    /** Its URI spells every byte out. */
+    /** A URI spells every byte out, and is absolute. */
     private static byte[] exact(Path path) {
-        URI uri = path.toUri();
+        URI uri = Path.of("/").resolve(path).toUri();
         String raw = uri.getRawPath();
         byte[] bytes = new byte[raw.length()];
         int length = 0;
@@ -77,17 +77,19 @@ interface PathBytes {
         if (length > 1 && bytes[length - 1] == '/') {
             length--;
         }
-        return java.util.Arrays.copyOf(bytes, length);
+        return java.util.Arrays.copyOfRange(bytes, path.isAbsolute() ? 0 : 1, length);
     }
 
-    /** The Path of the exact bytes of an absolute path. */
+    /** The Path of exact bytes. */
     static Path path(byte[] bytes) {
-        StringBuilder uri = new StringBuilder("file://");
+        boolean isAbsolute = bytes[0] == '/';
+        StringBuilder uri = new StringBuilder(isAbsolute ? "file://" : "file:///");
         for (byte b : bytes) {
             boolean plain = b == '/' || b >= '0' && b <= '9' || b >= 'A' && b <= 'Z' || b >= 'a' && b <= 'z';
             uri.append(plain ? String.valueOf((char) b) : String.format("%%%02X", b));
         }
-        return Path.of(URI.create(uri.toString()));
+        Path path = Path.of(URI.create(uri.toString()));
+        return isAbsolute ? path : path.subpath(0, path.getNameCount());
     }
 
     static String text(byte[] bytes) {

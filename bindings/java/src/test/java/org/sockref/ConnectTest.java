@@ -23,6 +23,7 @@ import java.nio.channels.ClosedByInterruptException;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.channels.UnsupportedAddressTypeException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.time.Duration;
 import java.util.List;
@@ -102,6 +103,25 @@ class ConnectTest extends ChannelScene {
                 SockrefChannel client = SockrefChannel.connect(server.getLocalAddress());
                 SockrefChannel accepted = server.accept()) {
             talk(client, accepted);
+        }
+    }
+
+    /** Bytes that are no text of any locale. */
+    @Test
+    void addressesHaveTheExactBytes() throws Exception {
+        byte[] odd = (directory + "/odd").getBytes(StandardCharsets.UTF_8);
+        odd[odd.length - 1] = (byte) 0xff;
+        byte[] oddAbstract = odd.clone();
+        oddAbstract[0] = '@';
+        for (byte[] name : List.of(odd, oddAbstract)) {
+            try (SocketReference reference = SocketReference.listen(name);
+                    SockrefServerChannel server = SockrefServerChannel.of(reference);
+                    SockrefChannel client = SockrefChannel.connect(server.getLocalAddress());
+                    SockrefChannel accepted = server.accept()) {
+                talk(client, accepted);
+                assertEquals(server.getLocalAddress(), client.getRemoteAddress());
+                assertEquals(server.getLocalAddress(), reference.localAddress());
+            }
         }
     }
 
