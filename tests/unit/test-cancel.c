@@ -107,11 +107,36 @@ START_TEST(a_call_is_made_whole)
 }
 END_TEST
 
+static void *make_registry(void *out)
+{
+    pthread_cancel(pthread_self());
+    result_of_call = sockref_registry_new(NULL, out);
+    pthread_testcancel();
+    return NULL;
+}
+
+/* It draws a random number for the process. */
+START_TEST(the_first_call_is_made_whole)
+{
+    sockref_registry *registry = NULL;
+    pthread_t thread;
+    void *result;
+
+    result_of_call = 1;
+    ck_assert_int_eq(pthread_create(&thread, NULL, make_registry, &registry), 0);
+    ck_assert_int_eq(pthread_join(thread, &result), 0);
+    ck_assert_ptr_eq(result, PTHREAD_CANCELED);
+    ck_assert_int_eq(result_of_call, 0);
+    sockref_registry_free(registry);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("cancel");
     TCase *tcase = harness_tcase(suite, "cancel");
 
     tcase_add_loop_test(tcase, a_call_is_made_whole, 0, sizeof calls / sizeof calls[0]);
+    tcase_add_test(tcase, the_first_call_is_made_whole);
     return harness_run(suite);
 }
