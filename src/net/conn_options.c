@@ -143,6 +143,12 @@ static int result_of(int status)
     return status < 0 ? sr_error_system(-status, "setsockopt", NULL) : 0;
 }
 
+/* The flags note only what is to be switched on, and an adopted socket may come with it. */
+static bool wants_off_now(const struct sockref_conn *self, bool on)
+{
+    return !on && self->source.fd >= 0;
+}
+
 int sockref_conn_set_keepalive(sockref_conn *self, bool on, unsigned delay_ms)
 {
     int status = sr_conn_check(self, SR_CONN_DEAD);
@@ -157,7 +163,7 @@ int sockref_conn_set_keepalive(sockref_conn *self, bool on, unsigned delay_ms)
         self->extra->keepalive_delay_ms = delay_ms;
     }
     want(self, SR_CONN_KEEPALIVE, on);
-    return 0;
+    return wants_off_now(self, on) ? result_of(set_keepalive(self, false, 0)) : 0;
 }
 
 int sockref_conn_set_nodelay(sockref_conn *self, bool on)
@@ -169,7 +175,7 @@ int sockref_conn_set_nodelay(sockref_conn *self, bool on)
     if (!sr_conn_has(self, SR_CONN_WAITING))
         return result_of(set_nodelay(self, on));
     want(self, SR_CONN_NODELAY, on);
-    return 0;
+    return wants_off_now(self, on) ? result_of(set_nodelay(self, false)) : 0;
 }
 
 int sr_conn_take_options(struct sockref_conn *self, const sockref_conn_options *options)

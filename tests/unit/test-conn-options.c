@@ -143,6 +143,26 @@ START_TEST(what_is_set_before_the_first_turn_is_noted)
 }
 END_TEST
 
+static void tcp_pair_with_both(int fds[2])
+{
+    const int one = 1;
+
+    tcp_pair(fds);
+    ck_assert_int_eq(setsockopt(fds[1], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one), 0);
+    ck_assert_int_eq(setsockopt(fds[1], SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one), 0);
+}
+
+START_TEST(what_an_adopted_one_came_with_is_switched_off)
+{
+    adopt_recording(tcp_pair_with_both, NULL);
+    ck_assert_int_eq(sockref_conn_set_nodelay(conn, false), 0);
+    ck_assert_int_eq(sockref_conn_set_keepalive(conn, false, 0), 0);
+    DRIVE_UNTIL(count_of('Y') == 1);
+    ck_assert_int_eq(option_of(IPPROTO_TCP, TCP_NODELAY), 0);
+    ck_assert_int_eq(option_of(SOL_SOCKET, SO_KEEPALIVE), 0);
+}
+END_TEST
+
 START_TEST(the_delay_of_keepalive_is_whole_seconds)
 {
     static const struct {
@@ -545,6 +565,7 @@ int main(void)
     tcase_add_test(tcase, nodelay_and_keepalive_are_set_on_tcp);
     tcase_add_test(tcase, accepted_ones_have_nodelay_and_keepalive_too);
     tcase_add_test(tcase, what_is_set_before_the_first_turn_is_noted);
+    tcase_add_test(tcase, what_an_adopted_one_came_with_is_switched_off);
     tcase_add_test(tcase, the_delay_of_keepalive_is_whole_seconds);
     tcase_add_test(tcase, a_unix_socket_needs_neither);
     tcase_add_test(tcase, what_can_not_be_noted_is_refused);
