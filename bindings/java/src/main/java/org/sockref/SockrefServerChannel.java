@@ -322,7 +322,9 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
      */
     public CompletableFuture<Void> shutdown() throws IOException {
         close();
-        return accepted.end().thenApplyAsync(nothing -> nothing, input.executor);
+        CompletableFuture<Void> told = new CompletableFuture<>();
+        accepted.end().thenRun(() -> Background.complete(input.executor, () -> told.complete(null)));
+        return told;
     }
 
     /**

@@ -13,6 +13,8 @@ import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import org.junit.jupiter.api.Test;
 
 /** Server channels: their names, their connections, their end. */
@@ -173,6 +175,14 @@ class ServerChannelTest extends ChannelScene {
         for (SocketChannel peer : peers) {
             peer.close();
         }
+    }
+
+    @Test
+    void theEndIsToldAlsoWhereTheExecutorRefuses() throws Exception {
+        ExecutorService own = Executors.newSingleThreadExecutor();
+        SockrefServerChannel server = SockrefServerChannel.listen(path("s"), Options.builder().executor(own).build());
+        own.shutdown();
+        get(server.shutdown(), "the end");
     }
 
     @Test
