@@ -39,9 +39,7 @@ final class Side {
         return isShut;
     }
 
-    /** The system has shut it: who waits finds out. */
     void setShut() {
         isShut = true;
-        socket.wake();
     }
 }

@@ -8,6 +8,7 @@ import java.net.SocketOption;
 import java.net.SocketTimeoutException;
 import java.nio.ByteBuffer;
 import java.nio.channels.AlreadyBoundException;
+import java.nio.channels.AsynchronousCloseException;
 import java.nio.channels.ByteChannel;
 import java.nio.channels.ClosedChannelException;
 import java.nio.channels.GatheringByteChannel;
@@ -213,7 +214,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
             } finally {
                 end(!isLeft.getAsBoolean());
             }
-            SockrefException.checked(sent, "send");
+            requireSent(sent);
             return all;
         } finally {
             output.count(all);
@@ -225,6 +226,14 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
         if (output.isShut()) {
             throw new ClosedChannelException();
         }
+    }
+
+    /** What was sent; it fails with another exception where somebody has shut our output meanwhile. */
+    private int requireSent(int sent) throws IOException {
+        if (sent < 0 && output.isShut()) {
+            throw new AsynchronousCloseException();
+        }
+        return SockrefException.checked(sent, "send");
     }
 
     /**
@@ -395,7 +404,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
             if (sent == Sockets.EAGAIN) {
                 return false;
             }
-            output.count(SockrefException.checked(sent, "send"));
+            output.count(requireSent(sent));
         }
         return true;
     }
@@ -434,7 +443,8 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
     }
 
     /**
-     * Send no more: the peer sees the end, and what it sends still comes.
+     * Send no more: the peer sees the end, and what it sends still comes. A write that waits fails with
+     * {@link AsynchronousCloseException}.
      *
      * @return this
      * @throws IOException if the channel is closed
@@ -445,13 +455,12 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
 
     private SockrefChannel shutdown(Side side, boolean isInput) throws IOException {
         requireOpen();
-        if (!side.isShut()) {
-            int result = socket.use(fd -> Sockets.shutdown(fd, isInput, !isInput));
-            if (result != Sockets.ENOTCONN) { // which the system says where both sides are ended already
-                SockrefException.checked(result, "shutdown");
-            }
-            side.setShut();
+        side.setShut(); // before: who is woken by it knows why
+        int result = socket.use(fd -> Sockets.shutdown(fd, isInput, !isInput));
+        if (result != Sockets.ENOTCONN) { // which the system says where both sides are ended already
+            SockrefException.checked(result, "shutdown");
         }
+        socket.wake();
         return this;
     }
 

@@ -84,6 +84,25 @@ class ChannelCloseTest extends ChannelScene {
         assertFalse(exists(path("pair")));
     }
 
+    /** As with a SocketChannel: the write fails, and the channel goes on. */
+    @Test
+    void shutdownOutputEndsAWrite() throws Exception {
+        try (Pair pair = new Pair()) {
+            Call<Integer> call = new Call<>(() -> pair.channel.write(ByteBuffer.allocate(10_000_000)));
+            call.awaitInside();
+            pair.channel.shutdownOutput();
+            assertEquals(AsynchronousCloseException.class, call.problem().getClass());
+            send(pair.peer, new byte[1]);
+            assertEquals(1, pair.channel.read(ByteBuffer.allocate(1)));
+            assertThrows(ClosedChannelException.class, () -> pair.channel.write(ByteBuffer.allocate(1)));
+        }
+        try (Pair pair = new Pair()) {
+            CompletableFuture<Integer> written = pair.channel.writeAsync(ByteBuffer.allocate(10_000_000));
+            pair.channel.shutdownOutput();
+            assertInstanceOf(ClosedChannelException.class, problem(written));
+        }
+    }
+
     /** Many wait for their turn behind the one that waits in the system. */
     @Test
     void allWhoWaitAreTold() throws Exception {
