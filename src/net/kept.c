@@ -23,9 +23,13 @@ struct sr_kept {
 int sr_kept_make(const sockref_options *options, struct sr_kept **out_kept)
 {
     struct sockref_loop *loop = options->net.loop;
-    struct sr_kept *self = sr_sys.calloc(1, sizeof *self);
+    struct sr_kept *self;
     bool closing = false;
 
+    if (loop && sr_loop_is_foreign(loop))
+        return sr_error_set(SOCKREF_EFORKED, NULL,
+                            "the loop belongs to the parent of this process");
+    self = sr_sys.calloc(1, sizeof *self);
     if (!self)
         return sr_error_no_memory();
     sr_list_init(&self->node);

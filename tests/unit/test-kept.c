@@ -209,6 +209,29 @@ START_TEST(the_name_can_be_asked_for_where_it_cannot_be_served)
 }
 END_TEST
 
+static int join_on_the_parents_loop(void *arg)
+{
+    sockref_options *options = sockref_options_new();
+    sockref *ref = NULL;
+    int status;
+
+    (void)arg;
+    if (sockref_options_set_loop(options, loop) < 0 ||
+        sockref_options_set_handlers(options, &recording, &record) < 0)
+        return 2;
+    status = sockref_registry_listen(NULL, path, options, &ref);
+    sockref_options_free(options);
+    sockref_release(ref);
+    return status == SOCKREF_EFORKED && sockref_last_error()->status == status ? 0 : 1;
+}
+
+START_TEST(the_loop_of_a_parent_is_refused)
+{
+    ck_assert_int_eq(harness_in_child(join_on_the_parents_loop, NULL), 0);
+    ck_assert_str_eq(record.events, "");
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("kept");
@@ -219,6 +242,9 @@ int main(void)
     tcase_add_loop_test(tcase, a_loop_that_is_freed_stops_them, 0, BEFALLS);
     tcase_add_test(tcase, what_is_owned_after_that_may_be_served_anew);
     tcase_add_loop_test(tcase, what_is_never_owned_stops_on_the_loop, 0, BEFALLS);
+    /* The thread sanitizer can't bear a new thread in a child, which waits for the owner's news. */
+    if (!UNDER_SANITIZER)
+        tcase_add_test(tcase, the_loop_of_a_parent_is_refused);
     suite_add_tcase(suite, tcase);
     tcase = tcase_create("on_stop");
     tcase_add_checked_fixture(tcase, setup_asking, teardown_asking);
