@@ -120,6 +120,8 @@ static enum found count_found(sockref_registry *self, sockref *entry, bool creat
     case SR_FRESH:
         if (!create)
             return FOUND_DYING;
+        if (sr_word_count(word) >= self->max_references)
+            return FOUND_LIMIT;
         sr_entry_change(entry, SR_STARTING, 1);
         atomic_fetch_add(&self->active, 1);
         return FOUND_COUNTED;

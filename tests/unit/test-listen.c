@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -367,6 +368,51 @@ END_TEST
 /* ---- register_new ---- */
 
 /* G7, L22 */
+static void *listen_on(void *own)
+{
+    sockref *ref = NULL;
+
+    sockref_registry_listen(own, harness_at("a"), NULL, &ref);
+    return ref;
+}
+
+START_TEST(v6_the_limit_of_references_to_what_does_not_listen)
+{
+    sockref_registry *own = harness_registry(SOCKREF_OPT_MAX_REFERENCES, 1, 0);
+    const char *path = harness_at("a");
+    sockref *ref = NULL, *none = NULL;
+
+    harness_assert_ok(sockref_registry_get_or_create(own, path, &ref));
+    harness_assert_fails(sockref_registry_listen(own, path, NULL, &none), SOCKREF_ELIMIT);
+    ck_assert_uint_eq(sockref_reference_count(ref), 1);
+    ck_assert_uint_eq(harness_files(), 0);
+    sockref_release(ref);
+    sockref_registry_free(own);
+}
+END_TEST
+
+START_TEST(v6_the_limit_of_references_to_what_is_being_bound)
+{
+    sockref_registry *own = harness_registry(SOCKREF_OPT_MAX_REFERENCES, 1, 0);
+    sockref *none = NULL;
+    struct faults_gate gate;
+    pthread_t thread;
+    void *ref;
+
+    faults_install();
+    faults_hold(FAULTS_bind, &gate);
+    ck_assert_int_eq(pthread_create(&thread, NULL, listen_on, own), 0);
+    faults_wait_held(&gate);
+    harness_assert_fails(sockref_registry_get_or_create(own, harness_at("a"), &none),
+                         SOCKREF_ELIMIT);
+    faults_let_go(&gate);
+    ck_assert_int_eq(pthread_join(thread, &ref), 0);
+    ck_assert_uint_eq(sockref_reference_count(ref), 1);
+    sockref_release(ref);
+    sockref_registry_free(own);
+}
+END_TEST
+
 START_TEST(a_registered_socket_is_removed_at_the_end)
 {
     const char *path = harness_at("a");
@@ -565,6 +611,8 @@ int main(void)
     tcase_add_test(tcase, d5_the_default_name_is_shared_and_a_unique_one_is_fresh);
     tcase_add_test(tcase, v6_the_limit_of_names);
     tcase_add_test(tcase, v6_the_limit_of_references);
+    tcase_add_test(tcase, v6_the_limit_of_references_to_what_does_not_listen);
+    tcase_add_test(tcase, v6_the_limit_of_references_to_what_is_being_bound);
     tcase_add_test(tcase, a_registered_socket_is_removed_at_the_end);
     tcase_add_test(tcase, d9_a_known_name_is_not_registered_again);
     tcase_add_test(tcase, a_refused_registration_leaves_descriptor_and_file);
