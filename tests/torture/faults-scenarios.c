@@ -31,10 +31,11 @@ static const char *at(const char *leaf)
     return path;
 }
 
+/* In memory, where it is quickest. */
 const char *faults_make_dir(void)
 {
     snprintf(base, sizeof base, "%s/sockref-faults-XXXXXX",
-             getenv("TORTURE_DISK") ? getenv("TORTURE_DISK") : "/tmp");
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     if (!mkdtemp(base) || mkdir(at("sticky"), 0700) < 0 || chmod(at("sticky"), 01777) < 0)
         exit(2);
     return base;
