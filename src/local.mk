@@ -1,6 +1,8 @@
 # The library. Its objects are a convenience library of their own, so that a unit test can link them
 # directly: it reaches what is hidden, and replaces the table of system calls.
 noinst_LTLIBRARIES += libsockref_internal.la
+# Static or not, what is linked with it is position independent: one object of each source is enough.
+libsockref_internal_la_LIBTOOLFLAGS = --tag=disable-static
 libsockref_internal_la_SOURCES = \
 	src/base/attr.h \
 	src/base/clock.c \

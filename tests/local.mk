@@ -200,6 +200,7 @@ tests_unit_test_net_script_SOURCES = tests/unit/test-net-script.c tests/unit/net
 tests_unit_test_keep_SOURCES = tests/unit/test-keep.c src/guard/keep.c src/guard/watched.c
 
 # What the suites share.
+tests_libharness_la_LIBTOOLFLAGS = --tag=disable-static
 tests_libharness_la_SOURCES = tests/harness/faults.c tests/harness/harness.c tests/harness/wait.c
 
 $(poll_suites): Makefile

@@ -7,6 +7,7 @@ EXTRA_LTLIBRARIES = tests/torture/libtorture.la tests/torture/agent/libsockref.l
 torture_cppflags = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
 torture_cflags = $(AM_CFLAGS) -fno-inline -fno-omit-frame-pointer -fno-optimize-sibling-calls
 
+tests_torture_libtorture_la_LIBTOOLFLAGS = --tag=disable-static
 tests_torture_libtorture_la_SOURCES = $(libsockref_internal_la_SOURCES)
 tests_torture_libtorture_la_CPPFLAGS = $(AM_CPPFLAGS) -DATTEND_MS=20
 tests_torture_libtorture_la_CFLAGS = $(torture_cflags)
@@ -32,6 +33,7 @@ tests_torture_torture_guard_LDADD = tests/torture/libtorture.la
 tests_torture_torture_guard_LDFLAGS = $(AM_LDFLAGS) $(GUARD_LDFLAGS)
 
 # For processes of other languages, in place of the library that their binding has.
+tests_torture_agent_libsockref_la_LIBTOOLFLAGS = --tag=disable-static
 tests_torture_agent_libsockref_la_SOURCES = $(torture_points)
 tests_torture_agent_libsockref_la_CPPFLAGS = $(torture_cppflags) -DTORTURE_AGENT
 tests_torture_agent_libsockref_la_CFLAGS = $(torture_cflags)
