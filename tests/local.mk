@@ -219,9 +219,10 @@ timeout_multiplier = 5
 else
 timeout_multiplier = 1
 endif
+tested_guard = $(abs_top_builddir)/$(sockref_guard)
 AM_TESTS_ENVIRONMENT = \
 	unset SOCKREF_DIR XDG_RUNTIME_DIR; \
-	SOCKREF_GUARD='$(abs_top_builddir)/src/guard/sockref-guard'; export SOCKREF_GUARD; \
+	SOCKREF_GUARD='$(tested_guard)'; export SOCKREF_GUARD; \
 	CK_DEFAULT_TIMEOUT=$${CK_DEFAULT_TIMEOUT-30}; export CK_DEFAULT_TIMEOUT; \
 	CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER-$(timeout_multiplier)}; export CK_TIMEOUT_MULTIPLIER; \
 	top_srcdir='$(abs_top_srcdir)'; export top_srcdir; \
