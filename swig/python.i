@@ -202,6 +202,7 @@ int guard_status(sockref_registry *self);
 %native(set_find_extra) PyObject *set_find_extra(PyObject *self, PyObject *args);
 %native(live_counts) PyObject *live_counts(PyObject *self, PyObject *args);
 %native(library_file) PyObject *library_file(PyObject *self, PyObject *args);
+%native(write_unraisable) PyObject *write_unraisable(PyObject *self, PyObject *args);
 %native(after_fork_in_child) PyObject *after_fork_in_child(PyObject *self, PyObject *args);
 %native(events_fileno) PyObject *events_fileno(PyObject *self, PyObject *args);
 %native(events_interrupt) PyObject *events_interrupt(PyObject *self, PyObject *args);

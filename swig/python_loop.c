@@ -144,6 +144,18 @@ static void drop_failure(struct loop_state *state, PyObject *origin)
     PyErr_WriteUnraisable(origin);
 }
 
+/* (error, origin): the same for what Python has caught. It never fails, whatever the program's hook does. */
+static PyObject *write_unraisable(PyObject *Py_UNUSED(self), PyObject *args)
+{
+    PyObject *error, *origin;
+
+    if (!PyArg_ParseTuple(args, "OO", &error, &origin))
+        return NULL;
+    set_raised(Py_NewRef(error));
+    PyErr_WriteUnraisable(origin);
+    Py_RETURN_NONE;
+}
+
 /* The loop that this thread dispatches, for callbacks that know no loop. */
 static _Thread_local struct loop_state *dispatched;
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from . import _loops, _lowlevel
+from . import _lowlevel
 from .lowlevel import sockref
 
 
@@ -128,7 +128,7 @@ def _run(fd: int) -> None:
             try:
                 _deliver(event)
             except BaseException as error:
-                _loops.unraisable(error, _deliver)
+                _lowlevel.write_unraisable(error, _deliver)
 
 
 def _deliver(event: tuple[object, ...]) -> None:

@@ -10,7 +10,6 @@ import asyncio
 import atexit
 import os
 import select
-import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -111,29 +110,13 @@ class _LoopThread:
             try:
                 self.loop.dispatch()
             except BaseException as error:  # a handler's SystemExit must not stop the others
-                unraisable(error, self.loop)
+                _lowlevel.write_unraisable(error, self.loop)
         self.loop.close()
 
     def stop(self) -> None:
         self._stopping = True
         self.loop.wake()
         self._thread.join()
-
-
-class _Unraisable:
-    """What sys.unraisablehook reads."""
-
-    def __init__(self, error: BaseException, origin: object) -> None:
-        self.exc_type: type[BaseException] = type(error)
-        self.exc_value: BaseException | None = error
-        self.exc_traceback = error.__traceback__
-        self.err_msg: str | None = "Exception ignored in"
-        self.object: object = origin
-
-
-def unraisable(error: BaseException, origin: object) -> None:
-    """Tell the interpreter about an exception that has nowhere to go."""
-    sys.unraisablehook(_Unraisable(error, origin))
 
 
 def _of_thread() -> Loop:

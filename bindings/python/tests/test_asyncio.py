@@ -6,8 +6,10 @@ import asyncio
 import gc
 import os
 import random
+import sys
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,42 @@ def test_exception_in_a_handler_on_a_thread(path: Path, monkeypatch: pytest.Monk
                 assert client.recv(4) == data
     until(lambda: len(told) == 3)
     assert told == ["mine", "3", "mine"]
+
+
+def broken_hook(what: object) -> None:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("hook", [sys.__unraisablehook__, broken_hook])
+def test_our_threads_go_on_whatever_is_raised_on_them(
+    path: Path, monkeypatch: pytest.MonkeyPatch, hook: Callable[[object], None]
+) -> None:
+    """The interpreter's hook takes nothing but what the interpreter has made, and a program's own may raise itself."""
+    monkeypatch.setattr("sys.unraisablehook", hook)
+    told: list[str] = []
+
+    class Bad(Echo):
+        def on_data(self, connection: sockref.Connection, data: bytes) -> None:
+            connection.write(data)
+            raise SystemExit(3)
+
+    def note(record: sockref.LogRecord) -> None:
+        told.append(record.event)
+        raise ValueError("mine")
+
+    sockref.set_log(note)
+    try:
+        with sockref.listen(path) as reference:
+            until(lambda: told)
+            noted = len(told)
+            reference.serve(Bad())
+            for _ in range(2):
+                with dial(path) as client:
+                    client.sendall(b"x")
+                    assert client.recv(2) == b"x"
+        until(lambda: len(told) > noted)
+    finally:
+        sockref.set_log(None)
 
 
 def test_system_exit_in_a_handler_ends_asyncio(path: Path) -> None:
