@@ -28,6 +28,13 @@ def path(directory: Path) -> Path:
     return directory / "a.sock"
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is there before the first test is not looked at again by each collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def not_for_ever() -> Iterator[None]:
     """A test that hangs fails. Where a native call is stuck, faulthandler_timeout ends the run soon after."""
