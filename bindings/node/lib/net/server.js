@@ -218,6 +218,10 @@ function isBlocked(server, slot) {
 }
 
 function accept(server, slot) {
+  if (!server[kReference]) { // closed since, by the listener for one that came with this one
+    turnAway(slot);
+    return;
+  }
   if (limits(server.maxConnections) && server[kSockets] >= server.maxConnections) {
     const addresses = addressesOf(slot);
     turnAway(slot);

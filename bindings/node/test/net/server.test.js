@@ -168,6 +168,19 @@ both('closed when its client hears that it is connected, it has the connection',
   }
 });
 
+both('closed at the first of several connections it has no more, and tells its close once', async ({ net, serve, placeOf }) => {
+  const told = [];
+  const server = await serve({}, (socket) => {
+    told.push('connection');
+    socket.destroy();
+    server.close();
+  });
+  server.on('close', () => told.push('close'));
+  const sockets = Array.from({ length: 4 }, () => net.connect(placeOf(server)));
+  await Promise.all(sockets.map((socket) => closed(socket.resume())));
+  assert.deepEqual(told, ['connection', 'close']);
+});
+
 both('close of a server that does not listen', async ({ net }) => {
   const server = net.createServer();
   const error = await within(new Promise((resolve) => { server.close(resolve); }), 'callback');
