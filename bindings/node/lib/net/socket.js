@@ -165,6 +165,7 @@ function failed(socket, status, from) {
 function connected(socket) {
   socket.connecting = false;
   socket[kIsOpen] = true;
+  if (socket[kIsUnheld]) state.hold(socket);
   timeouts.connected(socket);
   state.applyOptions(socket);
   socket.emit('connect');
@@ -280,7 +281,12 @@ function send(socket, data, callback) {
   const status = low.conn_send(socket[kSlot], data);
   if (status === 0) callback();
   else if (status < 0) callback(errors.callFailed(status, 'write'));
-  else socket[kSending] = { data, callback, scope: new AsyncResource('SOCKREFWRITE') }; // keeps the bytes meanwhile
+  else waitFor(socket, data, callback);
+}
+
+function waitFor(socket, data, callback) {
+  socket[kSending] = { data, callback, scope: new AsyncResource('SOCKREFWRITE') }; // keeps the bytes meanwhile
+  if (socket[kIsUnheld]) state.hold(socket);
 }
 
 // Of a bound socket, what the system says.
@@ -299,6 +305,7 @@ function sendWaiting(socket) {
 function written(socket, status) {
   const { callback, scope } = socket[kSending];
   socket[kSending] = null;
+  if (socket[kIsUnheld]) state.hold(socket);
   scope.runInAsyncScope(callback, null, ...(status < 0 ? [errors.callFailed(status, 'write')] : []));
 }
 
@@ -399,18 +406,16 @@ Socket.prototype.getTypeOfService = function () {
   return current >= 0 ? current : this[kTypeOfService] ?? 0;
 };
 
-function hold(socket, on) {
-  socket[kIsUnheld] = !on;
-  if (socket[kSlot] >= 0) low.conn_hold(socket[kSlot], on);
-  return socket;
-}
-
 Socket.prototype.ref = function () {
-  return hold(this, true);
+  this[kIsUnheld] = false;
+  state.hold(this);
+  return this;
 };
 
 Socket.prototype.unref = function () {
-  return hold(this, false);
+  this[kIsUnheld] = true;
+  state.hold(this);
+  return this;
 };
 
 // ---- questions -----------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ const names = [
   'kDelivered', // data went straight to a listener
   'kIsPaused', // the library does not read
   'kIsWanted', // the stream asked for data before it was connected
-  'kIsUnheld', 'kIsResetting',
+  'kIsUnheld', // unref() is in force
+  'kIsResetting',
   'kWaiting', // a write until it is connected
   'kSending', // a write until it is written
   'kAddresses', 'kPeer', 'kServer', 'kNoDelay', 'kKeepAlive', 'kKeepAliveDelay', 'kTypeOfService', 'kOnRead', 'kHadError',
@@ -31,9 +32,15 @@ state.attach = function (socket, slot) {
   events.addConnection(slot, socket);
   socket[state.kSlot] = slot;
   socket[state.kResource] ??= new AsyncResource('SOCKREFSOCKET');
-  if (socket[state.kIsUnheld]) low.conn_hold(slot, false);
+  if (socket[state.kIsUnheld]) state.hold(socket);
   if (socket[state.kIsPaused]) low.conn_pause(slot);
   if (socket[state.kOnRead]) state.lend(socket);
+};
+
+/** What is under way keeps the process alive, also where its socket does not. */
+state.hold = function (socket) {
+  const holds = !socket[state.kIsUnheld] || socket.connecting || socket[state.kSending] !== null;
+  if (socket[state.kSlot] >= 0) low.conn_hold(socket[state.kSlot], holds);
 };
 
 /** A socket that was destroyed is to be connected anew. Its earlier connection may still have to close. */

@@ -91,6 +91,16 @@ scenario('J11 J12 what keeps the process alive', async ({ file: place }) => {
     }).listen(place, () => net.connect(place).unref().unref());
   `), 'open\n', 'to unreference twice takes nothing from others');
   assert.equal(await ends('new net.Socket().setTimeout(100000).unref();'), '');
+  assert.equal(await ends(`
+    const server = net.createServer((socket) => socket.unref())
+      .listen(place, () => net.connect(place, () => console.log('connected')).unref());
+    server.unref();
+  `), 'connected\n', 'what connects does');
+  const reader = nodeNet.createServer().listen(place());
+  const taken = once(reader, 'connection').then(([socket]) => received(socket));
+  await ends('const socket = net.connect(place, () => socket.unref().write(Buffer.alloc(2 ** 23)));');
+  assert.equal((await within(taken, 'all that was written')).length, 2 ** 23, 'what writes does');
+  await end(reader);
 });
 
 scenario('decision 49: each socket has its context, also after a throw between', async ({ file: place }) => {
