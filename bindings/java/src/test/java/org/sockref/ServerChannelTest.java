@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
@@ -124,9 +125,17 @@ class ServerChannelTest extends ChannelScene {
             call.awaitInside();
             long inode = inode(path("s"));
             Files.delete(path("s"));
-            await("it is there again", () -> exists(path("s")));
+            SocketChannel[] dialled = new SocketChannel[1];
+            await("it listens again", () -> {
+                try {
+                    dialled[0] = dial(path("s"));
+                    return true;
+                } catch (IOException notYet) {
+                    return false;
+                }
+            });
             assertNotEquals(inode, inode(path("s")));
-            try (SocketChannel peer = dial(path("s")); SockrefChannel channel = call.get()) {
+            try (SocketChannel peer = dialled[0]; SockrefChannel channel = call.get()) {
                 send(peer, new byte[9]);
                 assertEquals(9, receive(channel, 9).length);
             }
