@@ -111,26 +111,34 @@ static void service_free(struct service *service)
     free(service);
 }
 
-/* The object of a connection that begins; the connection keeps it until on_close. */
-static ConnectionObject *connection_begin(struct service *service, sockref_conn *conn)
+/*
+ * The object of a connection, before there is one: making it may collect, which runs Python, and so lets the thread of
+ * the loop run.
+ */
+static ConnectionObject *connection_new(struct service *service)
 {
     allocfunc alloc = (allocfunc)PyType_GetSlot(connection_type, Py_tp_alloc);
     ConnectionObject *self = (ConnectionObject *)alloc(connection_type, 0);
 
     if (!self)
         return NULL;
-    self->conn = sockref_conn_acquire(conn);
     self->state = service->state;
     self->state->references++;
     self->data = Py_NewRef(Py_None);
-    sockref_conn_set_data(conn, self);
     return self;
+}
+
+/* The connection takes the object until on_close. */
+static void connection_attach(ConnectionObject *self, sockref_conn *conn)
+{
+    self->conn = sockref_conn_acquire(conn);
+    sockref_conn_set_data(conn, self);
 }
 
 static void on_connection(sockref_conn *conn, void *user)
 {
     struct service *service = user;
-    ConnectionObject *self = service->state->muted ? NULL : connection_begin(service, conn);
+    ConnectionObject *self = service->state->muted ? NULL : connection_new(service);
 
     if (!self) {
         if (PyErr_Occurred())
@@ -138,6 +146,7 @@ static void on_connection(sockref_conn *conn, void *user)
         sockref_conn_destroy(conn);
         return;
     }
+    connection_attach(self, conn);
     call_handler(service, ON_CONNECTION, (PyObject *)self, NULL);
 }
 
@@ -298,15 +307,18 @@ static PyObject *serve(struct pin *pin, PyObject *loop, PyObject *handlers, PyOb
     Py_RETURN_NONE;
 }
 
-/* What connect and adopt have in common, once the library has taken the service. */
-static PyObject *connection_made(struct service *service, sockref_conn *conn)
+/* What connect and adopt have in common: self and the service are taken, also where they failed. */
+static PyObject *connection_made(ConnectionObject *self, struct service *service, int status, sockref_conn *conn)
 {
-    ConnectionObject *self = connection_begin(service, conn);
-
-    if (!self)
-        sockref_conn_destroy(conn);
+    if (status < 0) {
+        raise_status(status);
+        Py_DECREF(self);
+        service_free(service);
+        return NULL;
+    }
+    connection_attach(self, conn);
     sockref_conn_release(conn);
-    return Py_XNewRef((PyObject *)self);
+    return Py_NewRef((PyObject *)self);
 }
 
 static PyObject *connect_handlers(const char *name, PyObject *loop, PyObject *handlers, PyObject *reporter,
@@ -317,27 +329,27 @@ static PyObject *connect_handlers(const char *name, PyObject *loop, PyObject *ha
     sockref_handlers table;
     struct service *service;
     struct pin *from;
-    sockref_conn *conn;
-    PyObject *self = NULL;
+    sockref_conn *conn = NULL;
+    ConnectionObject *self;
+    PyObject *made = NULL;
     int status;
 
     if (!read_conn_options(options, &begin) || !read_connect_options(connect_options, &how, &from))
         return NULL;
     service = service_new(loop, handlers, reporter, name);
-    if (!service)
-        goto out;
-    table = service_table(service, &begin);
-    status = sockref_connect(service->state->loop, name, &how, &table, service, &conn);
-    if (status < 0) {
-        raise_status(status);
-        service_free(service);
+    self = service ? connection_new(service) : NULL;
+    if (!self) {
+        if (service)
+            service_free(service);
         goto out;
     }
-    self = connection_made(service, conn);
+    table = service_table(service, &begin);
+    status = sockref_connect(service->state->loop, name, &how, &table, service, &conn);
+    made = connection_made(self, service, status, conn);
 
 out:
     pin_leave(from);
-    return self;
+    return made;
 }
 
 /* fd is taken on success only. */
@@ -346,20 +358,20 @@ static PyObject *adopt_handlers(int fd, PyObject *loop, PyObject *handlers, PyOb
     struct service *service;
     sockref_conn_options begin;
     sockref_handlers table;
-    sockref_conn *conn;
+    sockref_conn *conn = NULL;
+    ConnectionObject *self;
     int status;
 
     if (!read_conn_options(options, &begin))
         return NULL;
     service = service_new(loop, handlers, reporter, NULL);
-    if (!service)
-        return NULL;
-    table = service_table(service, &begin);
-    status = sockref_adopt(service->state->loop, fd, &table, service, &conn);
-    if (status < 0) {
-        raise_status(status);
-        service_free(service);
+    self = service ? connection_new(service) : NULL;
+    if (!self) {
+        if (service)
+            service_free(service);
         return NULL;
     }
-    return connection_made(service, conn);
+    table = service_table(service, &begin);
+    status = sockref_adopt(service->state->loop, fd, &table, service, &conn);
+    return connection_made(self, service, status, conn);
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import socket
@@ -43,6 +44,35 @@ def test_unserve_and_serve_anew(path: Path) -> None:
         reference.set_max_connections(1)
     first.connections.clear()
     second.connections.clear()
+
+
+def test_a_collection_while_it_connects_loses_nothing(path: Path) -> None:
+    """What runs in it lets the thread of the handlers go on, which may be as far as the outcome then."""
+    served, busy = End(), End()
+
+    def let_it_go_on(phase: str, _: object) -> None:
+        if phase == "start" and threading.current_thread() is threading.main_thread():
+            for _ in range(2):
+                turned = threading.Event()
+                other.call_soon_threadsafe(turned.set)
+                assert turned.wait(LIMIT)
+
+    with pair(path, served, busy) as (_, other):
+        thresholds = gc.get_threshold()
+        for number in range(6):
+            dialled = End()
+            spare = [[] for _ in range(number)]  # what is made then begins a collection each time elsewhere
+            gc.callbacks.append(let_it_go_on)
+            gc.set_threshold(1)
+            try:
+                near = sockref.connect(path, dialled)
+            finally:
+                gc.set_threshold(*thresholds)
+                gc.callbacks.remove(let_it_go_on)
+            until(lambda: dialled.calls == ["connect", "ready"], f"{dialled.calls} with {len(spare)}")
+            near.call_soon_threadsafe(near.destroy)
+            dialled.over()
+            served.connections[1:] = []
 
 
 def test_descriptor_to_handlers(path: Path) -> None:
