@@ -6,6 +6,7 @@
  * The directory is one where others may add files, so a removal renames aside and looks. Whether a
  * file is destroyed is told by the count of its links, which a descriptor of it still knows.
  */
+#define CASE_ON_DISK true
 #include "holder.h"
 
 #define REPLACEMENTS (IS_SANITIZED ? 500 : 10000)
