@@ -27,8 +27,7 @@ int sr_kept_make(const sockref_options *options, struct sr_kept **out_kept)
     bool closing = false;
 
     if (loop && sr_loop_is_foreign(loop))
-        return sr_error_set(SOCKREF_EFORKED, NULL,
-                            "the loop belongs to the parent of this process");
+        return sr_loop_refuse_foreign();
     self = sr_sys.calloc(1, sizeof *self);
     if (!self)
         return sr_error_no_memory();

@@ -37,7 +37,7 @@ bool sr_loop_is_foreign(const struct sockref_loop *self)
     return self->generation != atomic_load_explicit(&sr_fork_generation, memory_order_relaxed);
 }
 
-static int refuse_forked(void)
+int sr_loop_refuse_foreign(void)
 {
     return sr_error_set(SOCKREF_EFORKED, NULL, "the loop belongs to the parent of this process");
 }
@@ -144,7 +144,7 @@ int sockref_loop_fd(const sockref_loop *self)
     if (!self)
         return sr_error_argument("the loop is NULL");
     if (sr_loop_is_foreign(self))
-        return refuse_forked();
+        return sr_loop_refuse_foreign();
     return self->backend->fd;
 }
 
@@ -168,7 +168,7 @@ int sockref_loop_dispatch(sockref_loop *self, int timeout_ms)
     if (SR_UNLIKELY(!self))
         return sr_error_argument("the loop is NULL");
     if (SR_UNLIKELY(sr_loop_is_foreign(self)))
-        return refuse_forked();
+        return sr_loop_refuse_foreign();
     if (SR_UNLIKELY(atomic_exchange_explicit(&self->dispatching, true, memory_order_acquire)))
         return sr_error_set(SOCKREF_EBUSY, NULL, "the loop is being dispatched already");
     sr_loop_enter();
@@ -176,7 +176,7 @@ int sockref_loop_dispatch(sockref_loop *self, int timeout_ms)
     sr_loop_leave();
     atomic_store_explicit(&self->dispatching, false, memory_order_release);
     if (SR_UNLIKELY(status == SOCKREF_EFORKED))
-        return refuse_forked(); /* a callback forked, and this is the child */
+        return sr_loop_refuse_foreign(); /* a callback forked, and this is the child */
     return status;
 }
 

@@ -67,6 +67,7 @@ int sr_loop_make(bool own, struct sockref_loop **out_loop);
 void sr_loop_acquire(struct sockref_loop *self);
 void sr_loop_release(struct sockref_loop *self);
 bool sr_loop_is_foreign(const struct sockref_loop *self); /* the parent's, in a forked child */
+int sr_loop_refuse_foreign(void);                         /* SOCKREF_EFORKED, described */
 
 /* Have a task run in the loop's next turn; any thread. Returns false if the loop runs nothing any
  * more. */

@@ -125,8 +125,7 @@ int sr_service_enter(struct sockref_loop **inout_loop)
     if (!loop)
         return enter_own(inout_loop);
     if (sr_loop_is_foreign(loop))
-        return sr_error_set(SOCKREF_EFORKED, NULL,
-                            "the loop belongs to the parent of this process");
+        return sr_loop_refuse_foreign();
     sr_mutex_lock(&loop->mutex);
     closing = loop->closing;
     if (!closing)

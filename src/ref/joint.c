@@ -330,11 +330,11 @@ static bool is_displaced(const struct sr_joint *self)
 
 /* Put another socket in the place of the one whose file is gone; that may have begun to listen when
  * this one was bound already. */
-static void install(struct sr_life *life, int fd, const char *path)
+static void install(struct sr_life *life, int fd)
 {
     sr_mutex_lock(&life->registry->mutex);
     if (life->role == SR_ROLE_LISTENER)
-        (void)sr_sockfile_listen(fd, life->backlog, path);
+        (void)sr_sockfile_listen(fd, life->backlog, life->share->path);
     if (life->service)
         life->service->move(life->service, fd, life->file.fd);
     else if (sr_fd_replace(fd, life->file.fd) < 0)
@@ -349,7 +349,7 @@ static int mend(struct sr_joint *self)
     int fd, status = sr_share_mend(life->share, &life->file, life->backlog, &fd);
 
     if (fd >= 0)
-        install(life, fd, life->share->path);
+        install(life, fd);
     self->lock_device = life->share->lock.device;
     if (self->lock_inode != 0)
         self->lock_inode = life->share->lock.inode;

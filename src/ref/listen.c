@@ -61,13 +61,6 @@ static int park(sockref_registry *self, struct sr_attempt *attempt, sockref *ent
     return SR_PARKED;
 }
 
-static int refuse_limit(const struct sr_attempt *attempt)
-{
-    return sr_error_set(SOCKREF_ELIMIT, attempt->name.path,
-                        "the name has %llu references, its limit: release one, or raise the limit",
-                        (unsigned long long)attempt->registry->max_references);
-}
-
 static int share(sockref_registry *self, struct sr_attempt *attempt, sockref *entry)
     SR_REQUIRES(self->mutex)
 {
@@ -82,7 +75,7 @@ static int share(sockref_registry *self, struct sr_attempt *attempt, sockref *en
         if (sr_word_count(word) == 0)
             return park(self, attempt, entry);
         if (sr_word_count(word) >= self->max_references)
-            return refuse_limit(attempt);
+            return sr_registry_refuse_limit(self, attempt->name.path);
     } while (!atomic_compare_exchange_weak(&entry->word, &word, word + 1));
     return 0;
 }
@@ -133,7 +126,7 @@ static int begin(sockref_registry *self, struct sr_attempt *attempt, sockref **o
             if (sr_word_count(word) == 0)
                 return park(self, attempt, entry);
             if (sr_word_count(word) >= self->max_references)
-                return refuse_limit(attempt);
+                return sr_registry_refuse_limit(self, attempt->name.path);
         } while (!atomic_compare_exchange_weak(&entry->word, &word,
                                                sr_word_with_state(word, SR_STARTING) + 1));
         return START;

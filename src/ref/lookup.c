@@ -21,13 +21,6 @@
 
 enum outcome { COUNTED, NOT_ACTIVE, AT_LIMIT };
 
-static int describe_limit(const sockref_registry *self, const char *path)
-{
-    return sr_error_set(SOCKREF_ELIMIT, path,
-                        "the name has %llu references, its limit: release one, or raise the limit",
-                        (unsigned long long)self->max_references);
-}
-
 /* Add one to the count of an active entry; the hash says whether it is (still) the one that is
  * wanted. */
 static enum outcome count_one(sockref *entry, uint64_t hash)
@@ -168,7 +161,7 @@ static int get_locked(sockref_registry *self, const struct sr_name *name, bool c
         *out_ref = entry;
         return REVIVED;
     case FOUND_LIMIT:
-        return describe_limit(self, name->path);
+        return sr_registry_refuse_limit(self, name->path);
     default:
         return create ? SR_PARKED : SOCKREF_ENOTFOUND;
     }

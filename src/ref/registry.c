@@ -333,6 +333,13 @@ int sr_registry_check_path(sockref_registry *self, const char *path)
     return sr_registry_default_path(self, false, buffer);
 }
 
+int sr_registry_refuse_limit(const sockref_registry *self, const char *path)
+{
+    return sr_error_set(SOCKREF_ELIMIT, path,
+                        "the name has %llu references, its limit: release one, or raise the limit",
+                        (unsigned long long)self->max_references);
+}
+
 int64_t sr_registry_option(const sockref_registry *self, const sockref_options *call, int option)
 {
     if (call && call->set & 1u << option)

@@ -25,9 +25,7 @@ SR_COLD static sockref *acquire_slowly(sockref *self, uint64_t before)
         sr_error_set(SOCKREF_EFORKED, sr_entry_path(self),
                      "the reference belongs to the parent process");
     else
-        sr_error_set(SOCKREF_ELIMIT, sr_entry_path(self),
-                     "the name has %llu references, its limit: release one, or raise the limit",
-                     (unsigned long long)self->registry->max_references);
+        sr_registry_refuse_limit(self->registry, sr_entry_path(self));
     return NULL;
 }
 

@@ -79,6 +79,8 @@ void sr_registry_unhold_unlock(sockref_registry *self) SR_RELEASES(self->mutex);
 void sr_registry_changed_locked(sockref_registry *self, const sockref *entry,
                                 struct sr_list *out_woken) SR_REQUIRES(self->mutex);
 void sr_registry_wake(struct sr_list *woken);
+/* A name has as many references as one may have. Returns SOCKREF_ELIMIT, described. */
+int sr_registry_refuse_limit(const sockref_registry *self, const char *path);
 /* The path of a name that was given as NULL: copied into out, SR_PATH_MAX + 1 bytes. */
 int sr_registry_default_path(sockref_registry *self, bool unique, char *out);
 
