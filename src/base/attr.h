@@ -24,6 +24,20 @@ static inline void sr_prefetch_to_write(const void *line)
 #endif
 }
 
+/* Wait without a system call, in steps of some ten nanoseconds. */
+static inline void sr_spin(int steps)
+{
+    while (steps-- > 0) {
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#elif defined(__aarch64__)
+        __asm__ volatile("isb" : : : "memory");
+#else
+        __asm__ volatile("" : : : "memory");
+#endif
+    }
+}
+
 #if defined(__clang__)
 #define SR_CAPABILITY(name) __attribute__((capability(name)))
 #define SR_GUARDED_BY(lock) __attribute__((guarded_by(lock)))
