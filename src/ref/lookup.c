@@ -20,11 +20,12 @@
 #define REVIVED 4 /* got, out of LINGER: it is to be counted as a holder again */
 
 /*
- * How long a lookup that another thread got ahead of keeps away from the entry: somewhat below a
- * microsecond. The other one counts and releases in its own cache meanwhile; if both went on at
- * once, the line would travel for each of their steps. The cost per lookup halves.
+ * How long a lookup that another thread got ahead of keeps away from the entry, in pauses of the
+ * processor: somewhat below a microsecond, and less than a hypervisor takes for waiting in vain. The
+ * other one counts and releases in its own cache meanwhile; if both went on at once, the line would
+ * travel for each of their steps, and a lookup would take twice as long.
  */
-#define BACKOFF 32
+#define BACKOFF 24
 
 enum outcome { COUNTED, NOT_ACTIVE, AT_LIMIT };
 
