@@ -25,7 +25,7 @@ async function dial(place, by = net) {
   return socket;
 }
 
-scenario('D50 no socket of Node is underneath', async ({ file: place }) => {
+scenario('decision 50: no socket of Node is underneath', async ({ file: place }) => {
   const server = await serve(place());
   const tcp = await serve({ port: 0, host: '127.0.0.1' });
   const sockets = [await dial(place()), await dial(tcp.address().port)];
@@ -49,7 +49,7 @@ scenario('D50 no socket of Node is underneath', async ({ file: place }) => {
   await end(tcp);
 });
 
-scenario('D50 it is no instance of Node\'s, and cannot be sent to a child', async ({ file: place }) => {
+scenario('decision 50: it is no instance of Node\'s, and cannot be sent to a child', async ({ file: place }) => {
   const server = await serve(place());
   const socket = await dial(place());
   assert.equal(socket instanceof nodeNet.Socket, false);

@@ -49,7 +49,7 @@ function ask(agent, request, body) {
   });
 }
 
-scenario('D50 http: client and server, with kept connections', async ({ file }) => {
+scenario('decision 50: http: client and server, with kept connections', async ({ file }) => {
   const { site, server } = await serveHttp(file(), (request, response) => {
     const hash = crypto.createHash('sha256');
     request.on('data', (part) => hash.update(part)).on('end', () => response.end(hash.digest('hex')));
@@ -70,7 +70,7 @@ scenario('D50 http: client and server, with kept connections', async ({ file }) 
   site.close();
 });
 
-scenario('D50 http: its time-outs come', async ({ file }) => {
+scenario('decision 50: http: its time-outs come', async ({ file }) => {
   const { site, server } = await serveHttp(file(), (request, response) => response.end('late'), {
     connectionsCheckingInterval: 20, headersTimeout: 60, requestTimeout: 60, keepAliveTimeout: 30,
   });
@@ -89,7 +89,7 @@ scenario('D50 http: its time-outs come', async ({ file }) => {
   await end(server);
 });
 
-scenario('D50 http: the time-out of a request', async ({ file }) => {
+scenario('decision 50: http: the time-out of a request', async ({ file }) => {
   const { site, server } = await serveHttp(file(), () => {}); // which never answers
   const agent = agentFor(file());
   const request = http.request({ agent, path: '/', timeout: 20 });
@@ -101,7 +101,7 @@ scenario('D50 http: the time-out of a request', async ({ file }) => {
   await end(server);
 });
 
-scenario('D50 tls over both ends', async ({ t, file, directory }) => {
+scenario('decision 50: tls over both ends', async ({ t, file, directory }) => {
   const made = spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes',
     '-keyout', file('key'), '-out', file('cert'), '-days', '1', '-subj', '/CN=localhost'], { cwd: directory, encoding: 'utf8' });
   if (made.status !== 0) {
