@@ -14,6 +14,7 @@ python_interface = swig/python.i swig/python_address.c swig/python_connection.c 
 python_package = bindings/python/sockref
 python_modules = \
 	$(python_package)/__init__.py \
+	$(python_package)/_blocking.py \
 	$(python_package)/_client.py \
 	$(python_package)/_connection.py \
 	$(python_package)/_errors.py \

@@ -11,23 +11,25 @@ from . import _lowlevel
 
 # The library's own statuses; their numbers are fixed for ever.
 EPATH = -20001
+EFOREIGN = -20003
 EEXISTS = -20004
 ENOTFOUND = -20005
 ECLOSED = -20007
+ETIMEOUT = -20010
 EBUSY = -20012
 
 # The nearest errno of each.
 _NEAREST = {
     EPATH: _errno.EINVAL,
     -20002: _errno.ENAMETOOLONG,
-    -20003: _errno.EADDRINUSE,
+    EFOREIGN: _errno.EADDRINUSE,
     EEXISTS: _errno.EEXIST,
     ENOTFOUND: _errno.ENOENT,
     -20006: _errno.EMFILE,
     ECLOSED: _errno.EBADF,
     -20008: _errno.EOWNERDEAD,
     -20009: _errno.ESHUTDOWN,
-    -20010: _errno.ETIMEDOUT,
+    ETIMEOUT: _errno.ETIMEDOUT,
     -20011: _errno.ECANCELED,
     EBUSY: _errno.EBUSY,
     -20013: _errno.EPERM,

@@ -92,6 +92,30 @@ async def start(registry: sockref_registry | None, path: bytes | None, options: 
         raise
 
 
+def start_and_wait(registry: sockref_registry | None, path: bytes | None, options: sockref_options) -> sockref:
+    """Start, and block this thread until it is told; what interrupts that cancels the start."""
+    outcome: list[tuple[sockref | None, BaseException | None]] = []
+    told = threading.Event()
+
+    def on_start(handle: sockref | None, error: BaseException | None) -> None:
+        outcome.append((handle, error))
+        told.set()
+
+    _lowlevel.start_listener(registry, path, options, on_start)
+    try:
+        told.wait()
+    except BaseException:
+        _lowlevel.cancel_start(registry, on_start)
+        told.wait()
+        if outcome[0][0] is not None:
+            _lowlevel.close_reference(outcome[0][0])
+        raise
+    handle, error = outcome[0]
+    if handle is None:
+        raise error or RuntimeError("a start without an outcome")
+    return handle
+
+
 class _LoopThread:
     """Drives one loop for handlers where no asyncio loop runs."""
 

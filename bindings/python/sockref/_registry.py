@@ -6,7 +6,7 @@ import socket
 from types import TracebackType
 from typing import NoReturn, SupportsIndex, TypedDict, Unpack
 
-from . import _loops, _lowlevel
+from . import _blocking, _loops, _lowlevel
 from ._errors import ECLOSED, ENOTFOUND, SockrefError
 from ._options import ListenOptions, RegistryOptions, call_options, milliseconds, registry_options
 from ._paths import Path, encode, encode_optional
@@ -85,9 +85,12 @@ class Registry:
         return SocketReference._wrap(await _loops.start(self._handle, raw, call_options(options)))
 
     def listen(self, path: Path | None = None, **options: Unpack[ListenOptions]) -> SocketReference:
-        """Listen on a name as start_listener() does, but block: not on the thread of an asyncio loop."""
+        """Listen on a name as start_listener() does, but block: not on the thread of an asyncio loop.
+
+        A handler of a signal that raises ends the wait, and leaves nothing behind.
+        """
         raw = encode_optional(path)
-        return SocketReference._wrap(_lowlevel.sockref_registry_listen(self._handle, raw, call_options(options)))
+        return SocketReference._wrap(_blocking.listen(self._handle, raw, options))
 
     def is_socket_active(self, path: Path) -> bool:
         """Whether a name is active here. What is no usable name is not active."""
@@ -131,17 +134,18 @@ class Registry:
         """Wait until nothing of this registry is on its way out, for timeout seconds; None: without end.
 
         Not on the thread of an asyncio loop, which must go on meanwhile: there use sockref.aio.drain. Raises
-        ESOCKREF_TIMEOUT.
+        ESOCKREF_TIMEOUT. A handler of a signal that raises ends the wait.
         """
-        _lowlevel.sockref_registry_drain(self._handle, _timeout_ms(timeout))
+        _blocking.drain(self._handle, timeout_ms(timeout))
 
     def shutdown(self, timeout: float | None = None) -> None:
         """Refuse new references, wait timeout seconds for the holders (None: without end), then revoke.
 
         The default registry begins afresh with the next call. Not on the thread of an asyncio loop: there use
-        sockref.aio.shutdown. Raises ESOCKREF_TIMEOUT where holders were left, and were revoked.
+        sockref.aio.shutdown. Raises ESOCKREF_TIMEOUT where holders were left, and were revoked. A handler of a
+        signal that raises ends the wait; the shutdown itself goes on.
         """
-        _lowlevel.sockref_registry_shutdown(self._handle, _timeout_ms(timeout))
+        _blocking.shutdown(self._handle, timeout_ms(timeout))
 
     def guard_status(self) -> int:
         """The process id of the guard, the helper that removes what this process leaves when it is killed.
@@ -182,7 +186,7 @@ class Registry:
         raise TypeError("cannot copy or pickle a Registry")
 
 
-def _timeout_ms(timeout: float | None) -> int:
+def timeout_ms(timeout: float | None) -> int:
     if timeout is None:
         return -1
     if timeout < 0:

@@ -11,17 +11,18 @@ loop, asyncio's own or uvloop, through one descriptor of it::
         await server.serve_forever()
 
 sweep(), drain() and shutdown() do the blocking calls of the same names on a worker thread, while the loop goes on.
-Cancelling one of these does not stop the call that runs; its outcome is then dropped.
+Cancelling drain() ends it; a sweep or a shutdown that has begun goes on, and its outcome is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
 
+from . import _blocking
 from ._client import create_connection, open_connection
 from ._lowlevel import Transport
 from ._paths import Path
-from ._registry import Registry, default
+from ._registry import Registry, default, timeout_ms
 from ._server import Server, create_server, start_server
 from ._transports import TransportSocket
 
@@ -46,9 +47,9 @@ async def sweep(directory: Path | None = None, *, registry: Registry | None = No
 
 async def drain(timeout: float | None = None, *, registry: Registry | None = None) -> None:
     """As Registry.drain; without a registry on the default one."""
-    await asyncio.to_thread((registry or default).drain, timeout)
+    await _blocking.drain_on_worker((registry or default)._handle, timeout_ms(timeout))
 
 
 async def shutdown(timeout: float | None = None, *, registry: Registry | None = None) -> None:
     """As Registry.shutdown; without a registry on the default one."""
-    await asyncio.to_thread((registry or default).shutdown, timeout)
+    await _blocking.shutdown_on_worker((registry or default)._handle, timeout_ms(timeout))

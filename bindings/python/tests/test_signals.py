@@ -1,0 +1,168 @@
+"""What a signal's handler raises ends the calls that block, and a cancelled task does not wait for them either."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import threading
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import pytest
+from helpers import LIMIT, code_of, script, until
+
+import sockref
+import sockref.aio
+
+
+class Signalled(Exception):
+    pass
+
+
+@contextmanager
+def signalled_soon() -> Iterator[None]:
+    """The block would wait on the main thread for LIMIT, but for a signal whose handler raises."""
+
+    def fail(number: int, frame: FrameType | None) -> None:
+        raise Signalled
+
+    old = signal.signal(signal.SIGUSR1, fail)
+    timer = threading.Timer(0.1, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1))
+    begun = time.monotonic()
+    try:
+        with pytest.raises(Signalled):
+            timer.start()
+            yield
+        assert time.monotonic() - begun < LIMIT / 2
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, old)
+
+
+@contextmanager
+def start_that_is_not_told(registry: sockref.Registry, path: Path) -> Iterator[None]:
+    """A start whose loop does not run, which drain() therefore waits for."""
+
+    async def start() -> None:
+        (await registry.start_listener(path)).close()
+
+    host = asyncio.new_event_loop()
+    task = host.create_task(start())
+    host.call_soon(host.stop)
+    host.run_forever()
+    try:
+        yield
+    finally:
+        host.run_until_complete(task)
+        host.close()
+
+
+@contextmanager
+def name_that_tells_nothing() -> Iterator[tuple[str, socket.socket]]:
+    """An abstract name whose owner takes no connection, so that a start waits to hear whose it is."""
+    with socket.socket(socket.AF_UNIX) as owner, socket.socket(socket.AF_UNIX) as waiting:
+        owner.bind("")
+        owner.listen(0)
+        waiting.connect(owner.getsockname())
+        yield "@" + owner.getsockname()[1:].decode(), owner
+
+
+def test_listen_is_interrupted() -> None:
+    with name_that_tells_nothing() as (name, _), sockref.Registry() as registry:
+        with signalled_soon():
+            registry.listen(name, start_timeout_ms=int(LIMIT * 1000))
+        registry.drain(LIMIT)
+        assert registry.active_socket_count() == 0
+        assert code_of(registry.listen, name, start_timeout_ms=20) == "ESOCKREF_BUSY"
+
+
+def test_listen_waits_for_the_name() -> None:
+    with name_that_tells_nothing() as (name, owner), sockref.Registry() as registry:
+        end = threading.Timer(0.05, owner.close)
+        end.start()
+        with registry.listen(name, start_timeout_ms=int(LIMIT * 1000)) as reference:
+            assert reference.is_owner
+        end.join()
+
+
+def test_drain_is_interrupted(path: Path) -> None:
+    with sockref.Registry() as registry:
+        with start_that_is_not_told(registry, path):
+            with signalled_soon():
+                registry.drain(LIMIT)
+            assert code_of(registry.drain, 0.12) == "ESOCKREF_TIMEOUT"
+        registry.drain(LIMIT)
+
+
+def test_shutdown_is_interrupted_and_goes_on(path: Path) -> None:
+    with sockref.Registry() as registry, registry.listen(path) as reference:
+        with signalled_soon():
+            registry.shutdown(LIMIT)
+        assert code_of(registry.listen, path) == "ESOCKREF_SHUTDOWN"
+        assert reference.is_active
+        reference.close()
+        until(lambda: "sockref-shutdown" not in {thread.name for thread in threading.enumerate()})
+
+
+def test_shutdown_inside_a_handler_is_refused(path: Path) -> None:
+    """Also where another thread does the waiting."""
+    with sockref.Registry() as registry:
+
+        async def main() -> None:
+            codes: list[str] = []
+
+            class Ending(sockref.Handlers):
+                def on_connection(self, connection: sockref.Connection) -> None:
+                    codes.append(code_of(registry.shutdown, LIMIT))
+                    codes.append(code_of(registry.drain, LIMIT))
+                    connection.destroy()
+
+            with await registry.start_listener(path) as reference:
+                reference.serve(Ending())
+                reader, writer = await asyncio.open_unix_connection(path)
+                assert await reader.read() == b""
+                writer.close()
+                await writer.wait_closed()
+            assert codes == ["ESOCKREF_BUSY", "ESOCKREF_BUSY"]
+
+        asyncio.run(main())
+
+
+async def cancelled(wait: Coroutine[object, object, None]) -> None:
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(wait, 0.1)
+
+
+def test_cancelled_drain_lets_asyncio_end(path: Path) -> None:
+    with sockref.Registry() as registry, start_that_is_not_told(registry, path):
+        asyncio.run(cancelled(sockref.aio.drain(registry=registry)))
+
+
+def test_cancelled_shutdown_lets_asyncio_end(path: Path) -> None:
+    with sockref.Registry() as registry, registry.listen(path) as reference:
+        asyncio.run(cancelled(sockref.aio.shutdown(registry=registry)))
+        assert code_of(registry.listen, path) == "ESOCKREF_SHUTDOWN"
+        reference.close()
+        until(lambda: "sockref-shutdown" not in {thread.name for thread in threading.enumerate()})
+
+
+def test_interrupted_program_ends_in_order(path: Path) -> None:
+    told = script(
+        """
+        import os, signal, sys, threading
+        import sockref
+
+        reference = sockref.listen(sys.argv[1])
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        try:
+            sockref.shutdown()
+        except KeyboardInterrupt:
+            print("interrupted", os.path.exists(sys.argv[1]))
+        """,
+        path,
+    )
+    assert told == "interrupted True\n"
