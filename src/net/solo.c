@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/sys.h"
+#include "net/accept.h"
 #include "net/conn_state.h"
 #include "net/service.h"
 
@@ -39,6 +40,8 @@ static void conn_gone(struct sr_conn_owner *owner)
     sr_list_remove(&self->node);
     sr_mutex_unlock(&loop->mutex);
     sr_loop_unpost(loop, &self->task);
+    if (SR_UNLIKELY(loop->paused > 0))
+        sr_accept_resume_all(loop);
     sockref_release(self->kept);
     if (owner->handlers.on_stop) {
         loop->ran++;

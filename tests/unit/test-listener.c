@@ -143,30 +143,50 @@ START_TEST(who_comes_when_descriptors_run_out_is_turned_away)
 }
 END_TEST
 
-/* Where that comes sooner than the pause could be over, it is what has ended it. */
+static const sockref_handlers nothing = {.size = sizeof nothing};
+
+/* A connection of the loop that no listener accepted, with a handle. */
+static sockref_conn *adopt_one(int *out_peer)
+{
+    sockref_conn *conn;
+    int pair[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    ck_assert_int_eq(sockref_adopt(loop, pair[0], &nothing, NULL, &conn), 0);
+    *out_peer = pair[1];
+    return conn;
+}
+
+/* Where that comes sooner than the pause could be over, it is what has ended it. It may be one of
+ * the listener's, or any of the loop's. */
 START_TEST(a_connection_that_ends_lets_the_next_one_in_at_once)
 {
     struct record record = {0};
     sockref *ref = serve_here(NULL, &recording, &record);
-    int peer = dial(), waiting, tries = 0;
+    int peer = dial(), waiting, other, tries = 0;
     bool at_once = false;
 
     DRIVE_UNTIL(record.connections == 1);
     accept_errno = ENOBUFS;
     sr_sys.accept4 = failing_accept;
     while (!at_once) {
+        sockref_conn *adopted = _i == 1 ? adopt_one(&other) : NULL;
         int accepted = record.connections;
         uint64_t before;
 
         ck_assert_int_lt(tries++, 100);
+        drive_all();
         failing_accepts = 1;
         waiting = dial();
         before = sr_clock_ns();
         while (failing_accepts > 0) /* without waiting: no callback comes of it */
             ck_assert_int_ge(sockref_loop_dispatch(loop, 0), 0);
-        sockref_conn_destroy(record.conn);
+        sockref_conn_destroy(adopted ? adopted : record.conn);
         DRIVE_UNTIL(record.connections > accepted);
         at_once = sr_clock_ns() < before + 10000000u;
+        if (adopted)
+            close(other);
+        sockref_conn_release(adopted);
         close(peer);
         peer = waiting;
     }
@@ -389,7 +409,7 @@ int main(void)
     tcase_add_loop_test(tcase, an_error_of_accept_never_ends_the_listener, 0,
                         (int)(sizeof accept_errors / sizeof *accept_errors));
     tcase_add_test(tcase, who_comes_when_descriptors_run_out_is_turned_away);
-    tcase_add_test(tcase, a_connection_that_ends_lets_the_next_one_in_at_once);
+    tcase_add_loop_test(tcase, a_connection_that_ends_lets_the_next_one_in_at_once, 0, 2);
     tcase_add_test(tcase, no_more_than_max_connections_are_open);
     tcase_add_test(tcase, a_limit_that_is_lowered_during_accept_holds_for_the_next);
     tcase_add_test(tcase, a_blocking_socket_of_the_program_does_not_block_the_loop);
