@@ -30,8 +30,9 @@ struct sr_backend;
 
 struct sr_backend_ops {
     /*
-     * Wait for one event at most, up to count are given. Returns their number, or -errno; -EINTR is
-     * for the caller to bear. Wakes and the timer end it with fewer events and are used up.
+     * Wait for one event at most, up to count are given. Returns their number; a described -errno;
+     * or -EINTR, which is for the caller to bear. Wakes and the timer end it with fewer events and
+     * are used up.
      */
     int (*wait)(struct sr_backend *self, struct sr_event *events, int count, int timeout_ms);
     /* Change what a source is in the set for; with 0 it leaves. Returns 0 or -errno; leaving never

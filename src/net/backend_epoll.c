@@ -84,7 +84,7 @@ static int wait(struct sr_backend *base, struct sr_event *events, int count, int
 
     taken = sr_sys.epoll_wait(self->epoll, raw, count < CHUNK ? count : CHUNK, timeout_ms);
     if (taken < 0)
-        return -errno;
+        return errno == EINTR ? -EINTR : sr_error_system(errno, "epoll_wait", NULL);
     for (int i = 0; i < taken; i++) {
         struct sr_source *source = raw[i].data.ptr;
 

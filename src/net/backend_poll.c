@@ -297,7 +297,7 @@ static int wait(struct sr_backend *base, struct sr_event *events, int count, int
     found = poll_set(self, timeout_ms);
     sr_mutex_unlock(&self->mutex);
     if (found < 0)
-        return found;
+        return found == -EINTR ? found : sr_error_system(-found, "poll", NULL);
     if (found > 0 && self->fds[0].revents) {
         drain_pipe(self->wake[0]);
         atomic_exchange(&self->base.woken, false);

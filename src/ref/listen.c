@@ -385,6 +385,7 @@ static int listen_entered(sockref_registry *self, const char *path, const sockre
                           struct sr_waiter *waiter, int fd, sockref **out_ref)
 {
     char buffer[SR_PATH_MAX + 1];
+    struct sr_error *before = sr_error_take();
     struct sr_attempt attempt;
     int status, cancel = sr_thread_begin_uncancelled();
 
@@ -395,6 +396,13 @@ static int listen_entered(sockref_registry *self, const char *path, const sockre
             attempt.patience = &waiter->patience;
         status = waiter ? run(&attempt, out_ref) : run_patiently(&attempt, out_ref);
         attempt_clear(&attempt);
+    }
+    if (status == 0) {
+        /* What failed on the way to it is no failure of the call's. */
+        sr_error_free(sr_error_take());
+        sr_error_give(before);
+    } else {
+        sr_error_free(before);
     }
     sr_thread_end_uncancelled(cancel);
     return status;

@@ -517,6 +517,22 @@ START_TEST(abstract_names_are_shared_and_end)
 }
 END_TEST
 
+/* That the name was in use is what it found on the way. */
+START_TEST(a_listen_that_succeeds_leaves_the_last_error)
+{
+    const char *path = harness_text("@sockref-listen-%ld", (long)getpid());
+    sockref_registry *other = harness_registry(0);
+    sockref *ref = harness_listen(registry, path), *joined;
+
+    harness_assert_fails(sockref_options_set_int(NULL, SOCKREF_OPT_MODE, 0), -EINVAL);
+    joined = harness_listen(other, path);
+    harness_assert_error(-EINVAL);
+    sockref_release(joined);
+    sockref_release(ref);
+    sockref_registry_free(other);
+}
+END_TEST
+
 static int full, dials;
 
 static int make_room_later(int fd, const struct sockaddr *address, socklen_t length)
@@ -618,6 +634,7 @@ int main(void)
     tcase_add_test(tcase, a_refused_registration_leaves_descriptor_and_file);
     tcase_add_test(tcase, a_start_that_stood_still_tries_again);
     tcase_add_test(tcase, abstract_names_are_shared_and_end);
+    tcase_add_test(tcase, a_listen_that_succeeds_leaves_the_last_error);
     tcase_add_test(tcase, an_abstract_name_is_joined_when_its_queue_has_room);
     tcase_add_test(tcase, a_delay_of_a_start_that_failed_is_forgotten);
     return harness_run(suite);

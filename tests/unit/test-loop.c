@@ -183,6 +183,34 @@ START_TEST(a_signal_ends_the_wait_without_an_error)
 }
 END_TEST
 
+static int refuse_to_wait(int epoll, struct epoll_event *events, int count, int timeout_ms)
+{
+    (void)epoll;
+    (void)events;
+    (void)count;
+    (void)timeout_ms;
+    errno = EPERM;
+    return -1;
+}
+
+/* With poll another thread of the library's may be the one that is refused. */
+START_TEST(a_wait_that_the_system_refuses_is_told)
+{
+    const sockref_error *error;
+
+    if (getenv("SOCKREF_TEST_BACKEND"))
+        return;
+    sr_sys.epoll_wait = refuse_to_wait;
+    ck_assert_int_eq(sockref_loop_dispatch(loop, -1), -EPERM);
+    sr_sys.epoll_wait = epoll_wait;
+    error = sockref_last_error();
+    ck_assert_int_eq(error->status, -EPERM);
+    ck_assert_int_eq(error->os_errno, EPERM);
+    ck_assert_str_eq(error->syscall, "epoll_wait");
+    ck_assert_int_eq(sockref_loop_dispatch(loop, 0), 0);
+}
+END_TEST
+
 static int starts, start_status;
 
 static void on_start(int status, sockref *ref, void *user)
@@ -407,6 +435,7 @@ int main(void)
     tcase_add_test(tcase, dispatch_on_two_threads_is_refused);
     tcase_add_test(tcase, drain_inside_a_callback_is_refused);
     tcase_add_test(tcase, a_signal_ends_the_wait_without_an_error);
+    tcase_add_test(tcase, a_wait_that_the_system_refuses_is_told);
     tcase_add_test(tcase, freeing_a_loop_ends_all_that_is_pending_and_keeps_the_listener);
     tcase_add_test(tcase, freeing_a_loop_that_never_ran_ends_its_services);
     tcase_add_test(tcase, freeing_a_loop_races_with_the_last_release);
