@@ -3,6 +3,7 @@
 /* Lives until on_stop. */
 struct endpoint {
     struct loop_state *state;
+    struct kept kept;
     PyObject *host;    /* the asyncio loop */
     PyObject *factory; /* makes a protocol */
     PyObject *context; /* of who began to serve */
@@ -12,6 +13,19 @@ struct endpoint {
     char *name;        /* what is connected to, or NULL */
     bool tcp;          /* addresses are looked up at once: they tell peers apart, also in connection_lost() */
 };
+
+static int traverse_endpoint(struct kept *kept, visitproc visit, void *arg)
+{
+    struct endpoint *endpoint = (struct endpoint *)((char *)kept - offsetof(struct endpoint, kept));
+
+    Py_VISIT(endpoint->host);
+    Py_VISIT(endpoint->factory);
+    Py_VISIT(endpoint->context);
+    Py_VISIT(endpoint->clients);
+    Py_VISIT(endpoint->settle);
+    Py_VISIT(endpoint->stopped);
+    return 0;
+}
 
 static struct endpoint *endpoint_new(PyObject *loop, PyObject *host, PyObject *factory, const char *name)
 {
@@ -32,11 +46,13 @@ static struct endpoint *endpoint_new(PyObject *loop, PyObject *host, PyObject *f
     state->references++;
     endpoint->host = Py_NewRef(host);
     endpoint->factory = Py_NewRef(factory);
+    keep(state, &endpoint->kept, traverse_endpoint);
     return endpoint;
 }
 
 static void endpoint_free(struct endpoint *endpoint)
 {
+    forget(&endpoint->kept);
     Py_XDECREF(endpoint->host);
     Py_XDECREF(endpoint->factory);
     Py_XDECREF(endpoint->context);
@@ -173,6 +189,7 @@ static void on_transport_close(sockref_conn *conn, bool Py_UNUSED(had_error), vo
     if (!self)
         return;
     sockref_conn_set_data(conn, NULL);
+    forget(&transport_of(self)->kept);
     if (endpoint->clients && PySet_Discard(endpoint->clients, self) < 0)
         drop_failure(endpoint->state, self);
     settle(endpoint, NULL, NULL); /* it was aborted before it was made */

@@ -7,6 +7,7 @@ enum {
 /* The handlers of a served name, or of one connection of connect or adopt; lives until on_stop. */
 struct service {
     struct loop_state *state;
+    struct kept kept;
     PyObject *handlers[HANDLER_COUNT]; /* callables, or NULL */
     PyObject *report;                  /* is given the exceptions of handlers, or NULL */
     char *name;                        /* what is connected to, or NULL */
@@ -17,6 +18,7 @@ typedef struct {
     sockref_conn *conn;
     struct loop_state *state;
     PyObject *data; /* anything of the user's */
+    struct kept kept; /* until on_close */
     bool closed;
     bool large; /* the last read was */
 } ConnectionObject;
@@ -71,6 +73,16 @@ static void call_with_new(struct service *service, int which, PyObject *first, P
     Py_XDECREF(second);
 }
 
+static int traverse_service(struct kept *kept, visitproc visit, void *arg)
+{
+    struct service *service = (struct service *)((char *)kept - offsetof(struct service, kept));
+
+    for (int i = 0; i < HANDLER_COUNT; i++)
+        Py_VISIT(service->handlers[i]);
+    Py_VISIT(service->report);
+    return 0;
+}
+
 static struct service *service_new(PyObject *loop, PyObject *handlers, PyObject *reporter, const char *name)
 {
     struct loop_state *state = loop_of(loop);
@@ -98,11 +110,13 @@ static struct service *service_new(PyObject *loop, PyObject *handlers, PyObject 
         handler = PyTuple_GetItem(handlers, i); /* borrowed */
         service->handlers[i] = handler == Py_None ? NULL : Py_NewRef(handler);
     }
+    keep(state, &service->kept, traverse_service);
     return service;
 }
 
 static void service_free(struct service *service)
 {
+    forget(&service->kept);
     for (int i = 0; i < HANDLER_COUNT; i++)
         Py_XDECREF(service->handlers[i]);
     Py_XDECREF(service->report);
@@ -128,11 +142,20 @@ static ConnectionObject *connection_new(struct service *service)
     return self;
 }
 
+static int traverse_kept_connection(struct kept *kept, visitproc visit, void *arg)
+{
+    ConnectionObject *self = (ConnectionObject *)((char *)kept - offsetof(ConnectionObject, kept));
+
+    Py_VISIT(self);
+    return 0;
+}
+
 /* The connection takes the object until on_close. */
 static void connection_attach(ConnectionObject *self, sockref_conn *conn)
 {
     self->conn = sockref_conn_acquire(conn);
     sockref_conn_set_data(conn, self);
+    keep(self->state, &self->kept, traverse_kept_connection);
 }
 
 static void on_connection(sockref_conn *conn, void *user)
@@ -244,6 +267,7 @@ static void on_close(sockref_conn *conn, bool had_error, void *user)
         return;
     self->closed = true;
     sockref_conn_set_data(conn, NULL);
+    forget(&self->kept);
     call_with_new(user, ON_CLOSE, (PyObject *)self, PyBool_FromLong(had_error));
     Py_DECREF(self);
 }

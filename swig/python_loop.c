@@ -3,6 +3,15 @@
  * descriptor and calls dispatch, which keeps the GIL, so that handlers run where Python runs.
  */
 
+/*
+ * What the library keeps of Python for a loop: a connection's object, a service. The garbage collector sees it as
+ * what the loop refers to, for the loop's end is its end.
+ */
+struct kept {
+    struct kept *next, **link;
+    int (*traverse)(struct kept *self, visitproc visit, void *arg);
+};
+
 /* A loop outlives its Python object as long as services and connections still point here. */
 struct loop_state {
     unsigned references;
@@ -12,6 +21,7 @@ struct loop_state {
     PyObject *fatal;      /* KeyboardInterrupt or SystemExit of a handler, for dispatch to raise */
     PyObject *block;      /* the bytes object that is read into, or NULL */
     Py_buffer view;       /* what a BufferedProtocol lent to be read into; obj is NULL where there is none */
+    struct kept *kept;
     bool dispatching;
     bool muted; /* the interpreter ends, or this is a forked child: no handler is called */
 };
@@ -23,6 +33,24 @@ typedef struct {
 } LoopObject;
 
 static PyTypeObject *loop_type;
+
+/* It has one reference to each thing that traverse visits, at the least, until forget(). */
+static void keep(struct loop_state *state, struct kept *kept, int (*traverse)(struct kept *, visitproc, void *))
+{
+    kept->traverse = traverse;
+    kept->next = state->kept;
+    kept->link = &state->kept;
+    if (kept->next)
+        kept->next->link = &kept->next;
+    state->kept = kept;
+}
+
+static void forget(struct kept *kept)
+{
+    *kept->link = kept->next;
+    if (kept->next)
+        kept->next->link = kept->link;
+}
 
 static void state_release(struct loop_state *state)
 {
@@ -169,6 +197,29 @@ static bool raise_fatal(struct loop_state *state)
     return fatal != NULL;
 }
 
+static int loop_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    struct loop_state *state = ((LoopObject *)object)->state;
+    int status = 0;
+
+    Py_VISIT(Py_TYPE(object));
+    if (!state)
+        return 0;
+    Py_VISIT(state->fatal);
+    for (struct kept *kept = state->kept; kept && status == 0; kept = kept->next)
+        status = kept->traverse(kept, visit, arg);
+    return status;
+}
+
+static int loop_clear(PyObject *object)
+{
+    LoopObject *self = (LoopObject *)object;
+
+    if (self->state)
+        loop_end(self->state);
+    return 0;
+}
+
 static void loop_dealloc(PyObject *object)
 {
     LoopObject *self = (LoopObject *)object;
@@ -176,13 +227,13 @@ static void loop_dealloc(PyObject *object)
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     PyObject *kind, *value, *trace;
 
+    PyObject_GC_UnTrack(object);
     PyErr_Fetch(&kind, &value, &trace);
     if (self->weakrefs)
         PyObject_ClearWeakRefs(object);
-    if (self->state) {
-        loop_end(self->state);
+    loop_clear(object);
+    if (self->state)
         state_release(self->state);
-    }
     PyErr_Restore(kind, value, trace);
     release(object);
     Py_DECREF(type);
@@ -261,12 +312,15 @@ static PyType_Slot loop_slots[] = {
     {Py_tp_doc, (void *)"A loop of the library, driven by Python."},
     {Py_tp_new, (void *)loop_new},
     {Py_tp_dealloc, (void *)loop_dealloc},
+    {Py_tp_traverse, (void *)loop_traverse},
+    {Py_tp_clear, (void *)loop_clear},
     {Py_tp_methods, loop_methods},
     {Py_tp_members, loop_members},
     {0, NULL},
 };
 
-static PyType_Spec loop_spec = {"sockref._lowlevel.Loop", sizeof(LoopObject), 0, Py_TPFLAGS_DEFAULT, loop_slots};
+static PyType_Spec loop_spec = {"sockref._lowlevel.Loop", sizeof(LoopObject), 0,
+                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, loop_slots};
 
 static struct loop_state *loop_of(PyObject *object)
 {

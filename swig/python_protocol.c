@@ -38,6 +38,7 @@ struct transport {
     PyObject *extra; /* what get_extra_info() has found: a dict, or NULL */
     PyObject *error; /* for connection_lost(), or NULL */
     PyObject *weakrefs;
+    struct kept kept; /* while the library has the object */
 };
 
 static PyTypeObject *transport_type;
@@ -49,6 +50,17 @@ static PyObject *run_in_context;    /* contextvars.Context.run, of which the con
 static struct transport *transport_of(PyObject *self)
 {
     return (struct transport *)((char *)self + transport_offset);
+}
+
+/* The library has one reference, and each mark another. */
+static int traverse_kept_transport(struct kept *kept, visitproc visit, void *arg)
+{
+    struct transport *transport = (struct transport *)((char *)kept - offsetof(struct transport, kept));
+    PyObject *self = (PyObject *)((char *)transport - transport_offset);
+
+    for (unsigned references = 1 + transport->marks; references > 0; references--)
+        Py_VISIT(self);
+    return 0;
 }
 
 static PyObject *transport_new(struct loop_state *state, PyObject *host, PyObject *context)
@@ -72,8 +84,11 @@ static PyObject *transport_new(struct loop_state *state, PyObject *host, PyObjec
 /* The library takes the object until on_close. */
 static void transport_attach(PyObject *self, sockref_conn *conn)
 {
-    transport_of(self)->conn = sockref_conn_acquire(conn);
+    struct transport *transport = transport_of(self);
+
+    transport->conn = sockref_conn_acquire(conn);
     sockref_conn_set_data(conn, Py_NewRef(self));
+    keep(transport->state, &transport->kept, traverse_kept_transport);
 }
 
 /* Whether Python may be called: not when the loop ends, and its asyncio loop is closed. */

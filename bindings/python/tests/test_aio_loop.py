@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
+import warnings
+import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from helpers import script
-from nets import Net
+import pytest
+from helpers import is_socket, script
+from nets import NETS, Net, Recorder
 from test_aio_streams import echo
 
 import sockref.aio
@@ -258,3 +264,75 @@ def test_a_loop_in_each_thread(directory: Path) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+class LoopThatClosesNothing(asyncio.SelectorEventLoop):
+    """asyncio's own closes itself when it is collected."""
+
+    def __del__(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "sockref"])  # uvloop keeps each loop that has a reader
+@pytest.mark.parametrize("queued", [0, 4_000_000])
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, LoopThatClosesNothing])
+def test_loop_that_is_dropped_is_collected(
+    kind: str, queued: int, new_loop: Callable[[], asyncio.AbstractEventLoop], path: Path
+) -> None:
+    """With all that is open on it."""
+    net = NETS[kind]()
+    refs: list[weakref.ref[Any]] = []
+
+    def protocol() -> Recorder:
+        made = Recorder()
+        refs.append(weakref.ref(made))
+        return made
+
+    async def main() -> None:
+        await net.create_server(protocol, path)
+        _, client = await net.create_connection(protocol, path)
+        client.transport.pause_reading()
+        while len(refs) < 2 or not all(made().transport for made in refs):
+            await asyncio.sleep(0)
+        for made in refs:
+            made().transport.write(bytes(queued))
+
+    loop = new_loop()
+    loop.run_until_complete(main())
+    refs.append(weakref.ref(loop))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        del loop
+        gc.collect()
+    for bound in net.bound:
+        bound.unlink()
+    assert [ref() for ref in refs] == [None] * 3
+    assert not is_socket(path)
+
+
+def test_loop_that_is_dropped_takes_its_handlers_with_it(path: Path) -> None:
+    class Keeper(sockref.Handlers):
+        def __init__(self) -> None:
+            self.loop = asyncio.get_running_loop()
+            self.made = asyncio.Event()
+
+        def on_connection(self, connection: sockref.Connection) -> None:
+            connection.data = self
+            self.made.set()
+
+    async def main() -> weakref.ref[Keeper]:
+        handlers = Keeper()
+        reference.serve(handlers)
+        sockref.connect(path, handlers)
+        await handlers.made.wait()
+        return weakref.ref(handlers)
+
+    with sockref.listen(path) as reference:
+        loop = asyncio.new_event_loop()
+        refs: list[weakref.ref[Any]] = [weakref.ref(loop), loop.run_until_complete(main())]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            del loop
+            gc.collect()
+        assert [ref() for ref in refs] == [None] * 2
+        reference.serve_echo()
