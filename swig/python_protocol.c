@@ -15,7 +15,8 @@ enum {
     WRITING_PAUSED = 1 << 3, /* resume_writing() is owed */
     EOF_WRITTEN = 1 << 4,    /* by write_eof() */
     EOF_SENT = 1 << 5,       /* the system knows */
-    LARGE_READS = 1 << 6     /* the last read was large */
+    LARGE_READS = 1 << 6,    /* the last read was large */
+    LENDING = 1 << 7         /* get_buffer() runs: what is read next comes even if it pauses reading */
 };
 
 /* The limits that asyncio begins with; and with how much is queued the library says that it is full: by them, where
@@ -209,7 +210,9 @@ static void *lend_view(PyObject *self, size_t *inout_length)
     PyObject *hint = PyLong_FromLong(-1), *lent;
 
     return_view(transport->state);
+    transport->flags |= LENDING;
     lent = hint ? call_in_context(transport, transport->get_buffer, hint) : NULL;
+    transport->flags &= ~(unsigned)LENDING;
     Py_XDECREF(hint);
     if (lent && PyObject_GetBuffer(lent, view, PyBUF_WRITABLE) == 0 && view->len == 0) {
         PyBuffer_Release(view);
@@ -233,6 +236,10 @@ static void *on_transport_buffer(sockref_conn *conn, size_t *inout_length, void 
 
     if (!may_call(transport) || (transport->flags & CLOSING))
         return NULL;
+    if (transport->flags & READING_PAUSED) { /* by a get_buffer() after which nothing came */
+        sockref_conn_pause(conn);
+        return NULL;
+    }
     if (transport->get_buffer)
         return lend_view(self, inout_length);
     return transport->flags & LARGE_READS ? lend_block(transport->state, conn, inout_length) : NULL;
@@ -250,6 +257,8 @@ static void on_transport_data(sockref_conn *conn, const void *data, size_t lengt
         transport->flags &= ~(unsigned)LARGE_READS;
     else
         transport->flags |= LARGE_READS;
+    if (transport->flags & READING_PAUSED)
+        sockref_conn_pause(conn); /* it was by get_buffer() */
     if (transport->get_buffer)
         argument = PyLong_FromSize_t(length);
     else

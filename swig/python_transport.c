@@ -177,7 +177,8 @@ static PyObject *transport_pause_reading(PyObject *self, PyObject *Py_UNUSED(arg
         return NULL;
     if (!(transport->flags & (CLOSING | READING_PAUSED))) {
         transport->flags |= READING_PAUSED;
-        sockref_conn_pause(transport->conn);
+        if (!(transport->flags & LENDING))
+            sockref_conn_pause(transport->conn);
     }
     Py_RETURN_NONE;
 }

@@ -194,6 +194,36 @@ def test_buffered_protocol(net: Net, path: Path) -> None:
     net.run(main())
 
 
+class OneAtATime(Buffered):
+    """Has one buffer, which is not lent again until what came was seen to."""
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        self.calls.append("lent")
+        self.transport.pause_reading()
+        return super().get_buffer(sizehint)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        assert not self.transport.is_reading()
+        self.calls.append("came")
+        super().buffer_updated(nbytes)
+        asyncio.get_running_loop().call_later(0.001, self.transport.resume_reading)
+
+
+def test_pausing_in_get_buffer(net: Net, path: Path) -> None:
+    """What is read into the buffer comes, and nothing more."""
+    data = os.urandom(10 * 1023)
+
+    async def main() -> None:
+        async with pair(net, path, OneAtATime, Recorder) as (server, client):
+            client.transport.write(data)
+            assert await client.got(len(data)) == data
+            client.transport.write_eof()
+            assert await server.lost is None
+            assert server.calls == ["lent", "came"] * 10 + ["lent", "eof"]
+
+    net.run(main())
+
+
 def test_protocol_is_changed(net: Net, path: Path) -> None:
     async def main() -> None:
         async with pair(net, path, Recorder, Recorder) as (server, client):
