@@ -1,6 +1,7 @@
 /*
  * Descriptors and the set of those that are ours: a bit for each number, in pages that are made on
- * demand and never given back, so that setting and clearing a bit takes no lock.
+ * demand and never given back, so that setting and clearing a bit takes no lock. The pages are in
+ * groups, made so as well: the system decides how high a number may be.
  */
 #include "base/fd.h"
 
@@ -9,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -19,15 +21,21 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PAGE_BITS  4096u
-#define WORD_BITS  64u
-#define PAGE_WORDS (PAGE_BITS / WORD_BITS)
-#define PAGE_COUNT 256u /* 1048576 descriptors, the kernel's default ceiling */
+#define PAGE_BITS   4096u
+#define WORD_BITS   64u
+#define PAGE_WORDS  (PAGE_BITS / WORD_BITS)
+#define GROUP_PAGES 256u /* 1048576 descriptors, the kernel's default ceiling */
+#define GROUP_COUNT (INT_MAX / PAGE_BITS / GROUP_PAGES + 1)
 
 typedef _Atomic uint64_t word;
 
+struct group {
+    void *_Atomic pages[GROUP_PAGES]; /* PAGE_WORDS words each */
+};
+
 static word first_page[PAGE_WORDS];
-static word *_Atomic pages[PAGE_COUNT] = {first_page};
+static struct group first_group = {{first_page}};
+static void *_Atomic groups[GROUP_COUNT] = {&first_group};
 
 /* The gate: how many are opening a descriptor now, and whether a fork wants them out. */
 static atomic_int opening;
@@ -50,23 +58,46 @@ static void leave(void)
     atomic_fetch_sub(&opening, 1);
 }
 
+/* What stands at a place; zeroed memory is put there where that is wanted and nothing does. */
+static void *part_at(void *_Atomic *place, size_t size, bool make)
+{
+    void *part = atomic_load_explicit(place, memory_order_acquire), *none = NULL;
+
+    if (part || !make)
+        return part;
+    part = sr_sys.calloc(1, size);
+    if (!part)
+        return NULL;
+    if (atomic_compare_exchange_strong(place, &none, part))
+        return part;
+    free(part);
+    return none;
+}
+
 static word *page_of(int fd, bool make)
 {
     unsigned index = (unsigned)fd / PAGE_BITS;
-    word *page, *none = NULL;
+    struct group *group;
 
-    if (index >= PAGE_COUNT)
+    if (fd < 0)
         return NULL;
-    page = atomic_load_explicit(&pages[index], memory_order_acquire);
-    if (page || !make)
-        return page;
-    page = sr_sys.calloc(PAGE_WORDS, sizeof *page);
-    if (!page)
-        return NULL;
-    if (atomic_compare_exchange_strong(&pages[index], &none, page))
-        return page;
-    free(page);
-    return none;
+    group = part_at(&groups[index / GROUP_PAGES], sizeof *group, make);
+    return group ? part_at(&group->pages[index % GROUP_PAGES], sizeof first_page, make) : NULL;
+}
+
+/* The first page from an index on, which becomes its own; NULL: there are no more. */
+static word *next_page(unsigned *inout_index)
+{
+    for (; *inout_index < GROUP_PAGES * GROUP_COUNT; ++*inout_index) {
+        struct group *group = atomic_load(&groups[*inout_index / GROUP_PAGES]);
+        word *page = group ? atomic_load(&group->pages[*inout_index % GROUP_PAGES]) : NULL;
+
+        if (page)
+            return page;
+        if (!group)
+            *inout_index += GROUP_PAGES - 1;
+    }
+    return NULL;
 }
 
 static uint64_t bit_of(int fd)
@@ -282,13 +313,11 @@ void sr_fd_close(int fd)
 size_t sr_fd_count(void)
 {
     size_t count = 0;
+    word *page;
 
-    for (unsigned i = 0; i < PAGE_COUNT; i++) {
-        word *page = atomic_load(&pages[i]);
-
-        for (unsigned k = 0; page && k < PAGE_WORDS; k++)
+    for (unsigned i = 0; (page = next_page(&i)); i++)
+        for (unsigned k = 0; k < PAGE_WORDS; k++)
             count += (size_t)__builtin_popcountll(atomic_load(&page[k]));
-    }
     return count;
 }
 
@@ -306,10 +335,10 @@ void sr_fd_after_fork_in_parent(void)
 
 void sr_fd_after_fork_in_child(void)
 {
-    for (unsigned i = 0; i < PAGE_COUNT; i++) {
-        word *page = atomic_load(&pages[i]);
+    word *page;
 
-        for (unsigned k = 0; page && k < PAGE_WORDS; k++) {
+    for (unsigned i = 0; (page = next_page(&i)); i++) {
+        for (unsigned k = 0; k < PAGE_WORDS; k++) {
             uint64_t bits = atomic_exchange(&page[k], 0);
 
             for (; bits; bits &= bits - 1)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -157,8 +158,34 @@ START_TEST(high_numbers_are_noted_too)
     ck_assert_int_eq(sr_fd_adopt(high), 0);
     ck_assert_uint_eq(harness_noted(), 1);
     sr_fd_close(high);
-    ck_assert_int_eq(sr_fd_adopt(1 << 24), -ENOMEM);
-    sr_fd_disown(1 << 24);
+}
+END_TEST
+
+static int close_all_in_child(void *unused)
+{
+    (void)unused;
+    sr_fd_before_fork();
+    sr_fd_after_fork_in_child();
+    return sr_fd_count() == 0 ? 0 : 1;
+}
+
+/* The numbers that a descriptor has where the system's ceiling is raised. */
+START_TEST(no_number_is_too_high)
+{
+    static const int numbers[] = {(1 << 20) - 1, 1 << 20, 1 << 24, INT_MAX};
+    const size_t count = sizeof numbers / sizeof numbers[0];
+
+    for (size_t i = 0; i < count; i++)
+        ck_assert_int_eq(sr_fd_adopt(numbers[i]), 0);
+    ck_assert_uint_eq(harness_noted(), count);
+    ck_assert_int_eq(harness_in_child(close_all_in_child, NULL), 0);
+    for (size_t i = 0; i < count; i++)
+        sr_fd_disown(numbers[i]);
+    ck_assert_uint_eq(harness_noted(), 0);
+    sr_fd_disown(-1);
+    faults_install();
+    faults_arm(FAULTS_ALLOCATIONS, 1, ENOMEM);
+    ck_assert_int_eq(sr_fd_adopt(1 << 30), -ENOMEM);
 }
 END_TEST
 
@@ -258,6 +285,7 @@ int main(void)
     tcase_add_test(tcase, closing_none_is_allowed);
     tcase_add_test(tcase, what_comes_from_outside_is_noted_and_let_go);
     tcase_add_test(tcase, high_numbers_are_noted_too);
+    tcase_add_test(tcase, no_number_is_too_high);
     tcase_add_test(tcase, a_child_closes_ours_and_only_ours);
     tcase_add_test(tcase, fork_and_opening_exclude_each_other);
     return harness_run(suite);
