@@ -11,7 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define STACK_SIZE (1024u * 1024u) /* callbacks of the host's run on it */
+#define STACK_SIZE    (1024u * 1024u) /* callbacks of the host's run on it */
+#define GONE_AFTER_NS 1000000000u     /* from then on its number is another thread's */
 
 int sr_thread_start(void *(*body)(void *), void *arg, bool detached, pthread_t *out_thread)
 {
@@ -37,10 +38,19 @@ int sr_thread_start(void *(*body)(void *), void *arg, bool detached, pthread_t *
     return 0;
 }
 
-int sr_thread_wait_gone(pid_t thread, uint64_t deadline_ns)
+struct sr_last_word sr_thread_last_word(void)
 {
-    while (thread && syscall(SYS_tgkill, getpid(), thread, 0) == 0) {
-        if (sr_clock_ns() >= deadline_ns)
+    return (struct sr_last_word){(pid_t)syscall(SYS_gettid), sr_clock_ns()};
+}
+
+int sr_thread_wait_gone(const struct sr_last_word *word, uint64_t deadline_ns)
+{
+    while (word->thread && syscall(SYS_tgkill, getpid(), word->thread, 0) == 0) {
+        uint64_t now = sr_clock_ns();
+
+        if (now - word->said_ns >= GONE_AFTER_NS)
+            return 0;
+        if (now >= deadline_ns)
             return -ETIMEDOUT;
         sched_yield();
     }

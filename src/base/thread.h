@@ -12,11 +12,18 @@
 
 /* Returns 0 or a described status. With detached set, out_thread may be NULL. */
 int sr_thread_start(void *(*body)(void *), void *arg, bool detached, pthread_t *out_thread);
+/* When a detached thread said that it ends. */
+struct sr_last_word {
+    pid_t thread; /* 0: there is none */
+    uint64_t said_ns;
+};
+/* This thread says so now. */
+struct sr_last_word sr_thread_last_word(void);
 /*
- * Wait until the kernel knows a detached thread no more, which is some microseconds after its last
- * word; 0 is no thread. Returns 0 or -ETIMEDOUT.
+ * Wait until the kernel knows such a thread no more, which is some microseconds after its last
+ * word. Returns 0 or -ETIMEDOUT.
  */
-int sr_thread_wait_gone(pid_t thread, uint64_t deadline_ns);
+int sr_thread_wait_gone(const struct sr_last_word *word, uint64_t deadline_ns);
 
 /* Put off what pthread_cancel() asks of this thread; the state before is for the second, which does
  * not act on it either, but for threads that are cancelled asynchronously. */

@@ -21,8 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 struct sr_resolver sr_resolver = {.getaddrinfo = getaddrinfo, .freeaddrinfo = freeaddrinfo};
 
@@ -48,7 +46,7 @@ static struct sr_list queue SR_GUARDED_BY(mutex) = SR_LIST_INIT(queue);
 static unsigned waiting SR_GUARDED_BY(mutex); /* in the queue */
 static unsigned threads SR_GUARDED_BY(mutex);
 static unsigned wanted SR_GUARDED_BY(mutex); /* lookups that are running, and not dropped */
-static pid_t gone[SR_RESOLVE_THREADS] SR_GUARDED_BY(mutex); /* threads that said they end */
+static struct sr_last_word gone[SR_RESOLVE_THREADS] SR_GUARDED_BY(mutex);
 
 static void make_cond(void) __attribute__((constructor));
 
@@ -204,7 +202,7 @@ static void finish_locked(struct sr_lookup *self) SR_REQUIRES(mutex)
 static void note_end_locked(void) SR_REQUIRES(mutex)
 {
     threads--;
-    gone[threads] = (pid_t)syscall(SYS_gettid);
+    gone[threads] = sr_thread_last_word();
     sr_cond_broadcast(&cond);
 }
 
@@ -367,7 +365,7 @@ int sr_resolve_at_once(const char *host, int family, struct sr_found **out_found
 
 int sr_resolve_drain(uint64_t deadline_ns)
 {
-    pid_t ended[SR_RESOLVE_THREADS];
+    struct sr_last_word ended[SR_RESOLVE_THREADS];
     int status = 0;
 
     sr_mutex_lock(&mutex);
@@ -376,10 +374,9 @@ int sr_resolve_drain(uint64_t deadline_ns)
     if (threads <= wanted + waiting)
         status = 0;
     memcpy(ended, gone, sizeof ended);
-    memset(gone, 0, sizeof gone);
     sr_mutex_unlock(&mutex);
     for (int i = 0; i < SR_RESOLVE_THREADS && status == 0; i++)
-        status = sr_thread_wait_gone(ended[i], deadline_ns);
+        status = sr_thread_wait_gone(&ended[i], deadline_ns);
     return status;
 }
 

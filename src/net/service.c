@@ -18,8 +18,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define PAUSE_AFTER_FAILURE_MS 10
 
@@ -28,7 +26,7 @@ static struct sr_cond cond = {PTHREAD_COND_INITIALIZER};
 static struct sockref_loop *current SR_GUARDED_BY(mutex);
 static uint64_t places SR_GUARDED_BY(mutex); /* in current */
 static unsigned ending SR_GUARDED_BY(mutex); /* threads that have left current and are not gone */
-static pid_t last_thread SR_GUARDED_BY(mutex);
+static struct sr_last_word last_word SR_GUARDED_BY(mutex);
 
 static void make_cond(void) __attribute__((constructor));
 
@@ -77,7 +75,7 @@ static void *serve(void *arg)
     sockref_loop_free(loop);
     sr_mutex_lock(&mutex);
     ending--;
-    last_thread = (pid_t)syscall(SYS_gettid);
+    last_word = sr_thread_last_word();
     sr_cond_broadcast(&cond);
     sr_mutex_unlock(&mutex);
     return NULL;
@@ -195,7 +193,7 @@ static bool is_ending(void) SR_REQUIRES(mutex)
 
 int sr_service_drain(uint64_t deadline_ns)
 {
-    pid_t gone;
+    struct sr_last_word word;
     int status = 0;
 
     sr_mutex_lock(&mutex);
@@ -203,10 +201,9 @@ int sr_service_drain(uint64_t deadline_ns)
         status = sr_cond_wait(&cond, &mutex, deadline_ns);
     if (!is_ending())
         status = 0;
-    gone = last_thread;
-    last_thread = 0;
+    word = last_word;
     sr_mutex_unlock(&mutex);
-    return status < 0 ? status : sr_thread_wait_gone(gone, deadline_ns);
+    return status < 0 ? status : sr_thread_wait_gone(&word, deadline_ns);
 }
 
 void sr_service_after_fork_in_child(void) SR_UNCHECKED
@@ -216,5 +213,5 @@ void sr_service_after_fork_in_child(void) SR_UNCHECKED
     current = NULL;
     places = 0;
     ending = 0;
-    last_thread = 0;
+    last_word.thread = 0;
 }

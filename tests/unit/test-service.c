@@ -1,7 +1,9 @@
 /* Serving, and the library's own loop: src/net/serve.c, src/net/service.c, src/net/echo.c */
 #include "test-loop-helpers.h"
 
+#include "base/clock.h"
 #include "base/list.h"
+#include "base/thread.h"
 #include "ref/hooks.h"
 
 #include <dirent.h>
@@ -292,6 +294,17 @@ START_TEST(a_notice_runs_on_the_service_thread)
 }
 END_TEST
 
+/* A number is used again when the system has come round to it, by a thread that stays. */
+START_TEST(who_has_the_number_of_a_thread_that_ended_is_not_waited_for)
+{
+    struct sr_last_word word = sr_thread_last_word();
+
+    ck_assert_int_eq(sr_thread_wait_gone(&word, sr_clock_after_ms(1)), -ETIMEDOUT);
+    word.said_ns -= 60000000000u;
+    ck_assert_int_eq(sr_thread_wait_gone(&word, SR_CLOCK_NEVER), 0);
+}
+END_TEST
+
 START_TEST(echo_sends_much_data_back)
 {
     static char out[1 << 20], in[1 << 20];
@@ -342,6 +355,7 @@ int main(void)
     tcase_add_test(tcase, without_a_thread_nothing_is_changed);
     tcase_add_test(tcase, each_allocation_may_fail);
     tcase_add_test(tcase, a_notice_runs_on_the_service_thread);
+    tcase_add_test(tcase, who_has_the_number_of_a_thread_that_ended_is_not_waited_for);
     tcase_add_test(tcase, echo_sends_much_data_back);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
