@@ -371,7 +371,8 @@ SOCKREF_API int sockref_registry_new(const sockref_options *options,
  *
  * It refuses new references from now on; starts that are under way get SOCKREF_ECANCELED before
  * this returns. References that still live stay valid, and its memory goes with the last of them.
- * What is on its way out is waited for, up to SOCKREF_OPT_CLEANUP_TIMEOUT_MS.
+ * What is on its way out is waited for, up to SOCKREF_OPT_CLEANUP_TIMEOUT_MS; inside a callback
+ * nothing is.
  *
  * Owner: takes @p self. Threads: any; not inside a callback of its own starts.
  *

@@ -212,7 +212,7 @@ int sockref_registry_shutdown(sockref_registry *self, int timeout_ms)
 
 void sockref_registry_free(sockref_registry *self)
 {
-    uint64_t count = 0, deadline;
+    uint64_t count = 0, deadline = 0;
     int cancel;
 
     if (!self || sr_registry_is_forked(self))
@@ -220,11 +220,13 @@ void sockref_registry_free(sockref_registry *self)
     cancel = sr_thread_begin_uncancelled();
     close_registry(self, SR_SHUT);
     if (sr_registry_is_forked(self))
-        goto out; /* as in shut_down() */
-    deadline = sr_clock_after_ms(sr_registry_option(self, NULL, SOCKREF_OPT_CLEANUP_TIMEOUT_MS));
+        goto out;                /* as in shut_down() */
+    if (!sr_hooks.in_callback()) /* what would be waited for could be this callback */
+        deadline =
+            sr_clock_after_ms(sr_registry_option(self, NULL, SOCKREF_OPT_CLEANUP_TIMEOUT_MS));
     revoke_all(self, deadline, true, &count);
     sr_mutex_lock(&self->mutex);
-    while (has_dying(self) && wait_for_change(self, deadline))
+    while (deadline != 0 && has_dying(self) && wait_for_change(self, deadline))
         continue;
     sr_registry_unhold_unlock(self);
 out:

@@ -177,11 +177,12 @@ int sr_remove_revoke_unlock(sockref_registry *self, sockref *entry, uint64_t dea
         sr_mutex_unlock(&self->mutex);
         return status;
     }
-    if (state == SR_GRACE) {
-        sr_remove_stop_delay(self, entry);
+    if (state == SR_GRACE || (state == SR_LINGER && deadline == 0)) {
+        if (state == SR_GRACE)
+            sr_remove_stop_delay(self, entry);
         sr_entry_change(entry, SR_REMOVING, 0);
         sr_mutex_unlock(&self->mutex);
-        return sr_remove_dying(entry, true);
+        return sr_remove_dying(entry, deadline != 0);
     }
     if (state == SR_LINGER) {
         sr_entry_change(entry, SR_REMOVING, 0);

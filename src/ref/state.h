@@ -149,8 +149,8 @@ struct sr_entry_more *sr_names_more(sockref *entry);
 void sr_remove_last(sockref *entry, uint64_t word);
 /*
  * Revoke an entry that was just found, or remove one whose delay runs. Called with the mutex held,
- * leaves it free. Waits for a start of it until the deadline. SOCKREF_ENOTFOUND: it is on its way
- * out already.
+ * leaves it free. Waits for a start of it until the deadline; 0, for names that nobody holds here:
+ * waits for nothing. SOCKREF_ENOTFOUND: it is on its way out already.
  */
 int sr_remove_revoke_unlock(sockref_registry *self, sockref *entry, uint64_t deadline)
     SR_RELEASES(self->mutex);

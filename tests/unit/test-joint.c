@@ -229,6 +229,63 @@ START_TEST(the_end_of_a_registry_waits_for_no_other_process_for_ever)
 }
 END_TEST
 
+static sockref_registry *ending;
+
+static void free_inside(sockref *ref, int event, void *user)
+{
+    sockref_registry_free(ending);
+    note(ref, event, user);
+}
+
+/* The thread that calls is the one on which those who are to take over, or to let go, hear of it.
+ */
+static void free_with(sockref *(*listen)(sockref_registry *registry, const char *path))
+{
+    sockref_options *options = harness_options(SOCKREF_OPT_HANDOVER, 0, 0);
+    sockref *owner, *told, *heir;
+
+    ending = harness_registry(SOCKREF_OPT_CLEANUP_TIMEOUT_MS, 3600000, 0);
+    owner = listen(ending, harness_at("a"));
+    heir = listen_watched(there, harness_at("a"));
+    sockref_release(owner);
+    harness_assert_ok(sockref_registry_listen(here, harness_at("b"), options, &owner));
+    told = harness_listen(there, harness_at("b"));
+    harness_assert_ok(sockref_set_watch(told, free_inside, NULL, NULL));
+    sockref_release(owner);
+    wait_for(&heard, SOCKREF_WATCH_LOST);
+    wait_for(&heard, SOCKREF_WATCH_OWNER);
+    ck_assert(sockref_is_owner(heir));
+    sockref_release(told);
+    sockref_release(heir);
+    sockref_options_free(options);
+    WAIT_UNTIL(harness_beside() == 0);
+}
+
+static sockref *listen_with_delay(sockref_registry *registry, const char *path)
+{
+    sockref_options *options = harness_options(SOCKREF_OPT_CLEANUP_DELAY_MS, 3600000, 0);
+    sockref *ref = NULL;
+
+    harness_assert_ok(sockref_registry_listen(registry, path, options, &ref));
+    sockref_options_free(options);
+    return ref;
+}
+
+static sockref *listen_and_serve(sockref_registry *registry, const char *path)
+{
+    sockref *ref = harness_listen(registry, path);
+
+    harness_assert_ok(sockref_serve(ref, sockref_echo_handlers(), NULL));
+    return ref;
+}
+
+START_TEST(the_end_of_a_registry_inside_a_callback_waits_for_nobody)
+{
+    free_with(listen_with_delay);
+    free_with(listen_and_serve);
+}
+END_TEST
+
 /* ---- an owner whose file goes ---- */
 
 static void remove_at(const char *path)
@@ -508,6 +565,7 @@ int main(void)
     tcase_add_test(busy, a_joiner_rests_while_its_owner_is_unclear);
     tcase_add_test(busy, a_lingering_owner_rests_while_it_waits);
     tcase_add_test(busy, the_end_of_a_registry_waits_for_no_other_process_for_ever);
+    tcase_add_test(busy, the_end_of_a_registry_inside_a_callback_waits_for_nobody);
     tcase_add_checked_fixture(loss, setup, teardown);
     tcase_add_test(loss, a_replacement_is_told_once_and_left_alone);
     tcase_add_loop_test(loss, what_was_removed_is_made_again, 0, sizeof losses / sizeof losses[0]);
