@@ -169,10 +169,20 @@ static bool wait_for_holders(sockref_registry *self, uint64_t deadline)
     return done;
 }
 
+/* Wait for what was let go of; what lingers nevertheless, for its release came first, ends too. */
+static int end_released(sockref_registry *self, uint64_t deadline, uint64_t *inout_count)
+{
+    sr_mutex_lock(&self->mutex);
+    while (has_dying(self) && wait_for_change(self, deadline))
+        continue;
+    sr_mutex_unlock(&self->mutex);
+    return revoke_all(self, deadline, true, inout_count);
+}
+
 static int shut_down(sockref_registry *self, int timeout_ms)
 {
     uint64_t deadline = sr_clock_after_ms(timeout_ms), count = 0, end;
-    int status;
+    int status, released;
     bool done;
 
     if (!close_registry(self, SR_SHUTTING))
@@ -184,11 +194,12 @@ static int shut_down(sockref_registry *self, int timeout_ms)
     done = wait_for_holders(self, deadline);
     end = sr_clock_after_ms(sr_registry_option(self, NULL, SOCKREF_OPT_CLEANUP_TIMEOUT_MS));
     status = revoke_all(self, end, false, &count);
+    released = end_released(self, end, &count);
     sr_mutex_lock(&self->mutex);
     sr_registry_set_phase_locked(self, self->is_default ? SR_OPEN : SR_SHUT);
     sr_mutex_unlock(&self->mutex);
-    if (status < 0)
-        return status;
+    if (status < 0 || released < 0)
+        return status < 0 ? status : released;
     if (!done)
         return sr_error_set(SOCKREF_ETIMEOUT, NULL,
                             "%llu names were held after %d ms and have been revoked",

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <semaphore.h>
 #include <sockref/net.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -283,6 +284,52 @@ START_TEST(the_end_of_a_registry_inside_a_callback_waits_for_nobody)
 {
     free_with(listen_with_delay);
     free_with(listen_and_serve);
+}
+END_TEST
+
+static void *let_go(void *ref)
+{
+    sockref_release(ref);
+    return NULL;
+}
+
+static atomic_bool is_shut_down;
+
+static void *shut_down(void *unused)
+{
+    (void)unused;
+    harness_assert_ok(sockref_registry_shutdown(NULL, HARNESS_PATIENCE_MS));
+    atomic_store(&is_shut_down, true);
+    return NULL;
+}
+
+static bool is_refusing(void)
+{
+    sockref *none;
+
+    return sockref_registry_get_existing(NULL, harness_at("none"), &none) == SOCKREF_ESHUTDOWN;
+}
+
+/* The name does not linger in the default registry when that is open again. */
+START_TEST(what_is_released_while_its_registry_is_shut_down_is_passed_on)
+{
+    sockref *owner = listen_and_serve(NULL, harness_at("a"));
+    sockref *heir = listen_watched(there, harness_at("a"));
+    struct faults_gate gate;
+    pthread_t releases, shuts;
+
+    atomic_store(&is_shut_down, false);
+    faults_hold(FAULTS_lock, &gate);
+    ck_assert_int_eq(pthread_create(&releases, NULL, let_go, owner), 0);
+    faults_wait_held(&gate);
+    ck_assert_int_eq(pthread_create(&shuts, NULL, shut_down, NULL), 0);
+    WAIT_UNTIL(is_refusing() || atomic_load(&is_shut_down));
+    faults_let_go(&gate);
+    pthread_join(releases, NULL);
+    pthread_join(shuts, NULL);
+    wait_for(&heard, SOCKREF_WATCH_OWNER);
+    ck_assert(sockref_is_owner(heir));
+    sockref_release(heir);
 }
 END_TEST
 
@@ -566,6 +613,7 @@ int main(void)
     tcase_add_test(busy, a_lingering_owner_rests_while_it_waits);
     tcase_add_test(busy, the_end_of_a_registry_waits_for_no_other_process_for_ever);
     tcase_add_test(busy, the_end_of_a_registry_inside_a_callback_waits_for_nobody);
+    tcase_add_test(busy, what_is_released_while_its_registry_is_shut_down_is_passed_on);
     tcase_add_checked_fixture(loss, setup, teardown);
     tcase_add_test(loss, a_replacement_is_told_once_and_left_alone);
     tcase_add_loop_test(loss, what_was_removed_is_made_again, 0, sizeof losses / sizeof losses[0]);
