@@ -111,10 +111,12 @@ int sr_share_end(struct sr_share *self, struct sr_sockfile *file, bool has_other
 {
     static const struct sr_record empty;
     int status = sr_sockfile_remove(file, self->path), beside = 0;
+    struct sr_error *error;
     int lock;
 
     if (!sr_share_is_shared(self))
         return status;
+    error = status < 0 ? sr_error_take() : NULL;
     lock = sr_lockfile_find_name(&self->lock, &file->place, self->path);
     if (lock == SR_LOCK_NAMES_ANOTHER)
         sr_control_remove_own(&file->place, self->path, &self->control);
@@ -123,6 +125,7 @@ int sr_share_end(struct sr_share *self, struct sr_sockfile *file, bool has_other
     else
         beside = sr_control_remove(&file->place, self->path, &self->control);
     sr_peers_clear(&self->peers);
+    sr_error_give(error);
     if (status < 0 || beside < 0) /* the record helps whoever tries next */
         return status < 0 ? status : beside;
     if (!has_others || !sr_share_has_others(self))

@@ -176,6 +176,7 @@ static int sweep_item(const struct sr_place *place, const char *directory, const
 static int sweep_stream(DIR *stream, const struct sr_place *place, const char *directory,
                         uint64_t *inout_count)
 {
+    struct sr_error *error = NULL; /* what first_error is the status of */
     struct dirent *item;
     int first_error = 0;
 
@@ -188,8 +189,10 @@ static int sweep_stream(DIR *stream, const struct sr_place *place, const char *d
                    "what a dead process left was removed");
         } else if (status < 0 && first_error == 0) {
             first_error = status;
+            error = sr_error_take();
         }
     }
+    sr_error_give(error);
     return first_error;
 }
 

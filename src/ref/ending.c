@@ -90,6 +90,7 @@ static sockref *find_held(const sockref_registry *self, uint32_t *inout_index, b
 static int revoke_all(sockref_registry *self, uint64_t deadline, bool grace_only,
                       uint64_t *inout_count)
 {
+    struct sr_error *error = NULL; /* what first_error is the status of */
     int first_error = 0;
 
     for (uint32_t index = 0;; index++) {
@@ -107,9 +108,12 @@ static int revoke_all(sockref_registry *self, uint64_t deadline, bool grace_only
             continue;
         if (status != SOCKREF_ETIMEOUT)
             ++*inout_count;
-        if (status < 0 && first_error == 0)
+        if (status < 0 && first_error == 0) {
             first_error = status;
+            error = sr_error_take();
+        }
     }
+    sr_error_give(error);
     return first_error;
 }
 
@@ -169,20 +173,26 @@ static bool wait_for_holders(sockref_registry *self, uint64_t deadline)
     return done;
 }
 
-/* Wait for what was let go of; what lingers nevertheless, for its release came first, ends too. */
-static int end_released(sockref_registry *self, uint64_t deadline, uint64_t *inout_count)
+/* Revoke what is held, and wait for what was let go of; what lingers nevertheless, for its release
+ * came first, ends too. */
+static int end_all(sockref_registry *self, uint64_t deadline, uint64_t *inout_count)
 {
+    int status = revoke_all(self, deadline, false, inout_count), late;
+    struct sr_error *error = status < 0 ? sr_error_take() : NULL;
+
     sr_mutex_lock(&self->mutex);
     while (has_dying(self) && wait_for_change(self, deadline))
         continue;
     sr_mutex_unlock(&self->mutex);
-    return revoke_all(self, deadline, true, inout_count);
+    late = revoke_all(self, deadline, true, inout_count);
+    sr_error_give(error);
+    return status < 0 ? status : late;
 }
 
 static int shut_down(sockref_registry *self, int timeout_ms)
 {
     uint64_t deadline = sr_clock_after_ms(timeout_ms), count = 0, end;
-    int status, released;
+    int status;
     bool done;
 
     if (!close_registry(self, SR_SHUTTING))
@@ -193,13 +203,12 @@ static int shut_down(sockref_registry *self, int timeout_ms)
     notify_all(self, SOCKREF_WATCH_SHUTDOWN);
     done = wait_for_holders(self, deadline);
     end = sr_clock_after_ms(sr_registry_option(self, NULL, SOCKREF_OPT_CLEANUP_TIMEOUT_MS));
-    status = revoke_all(self, end, false, &count);
-    released = end_released(self, end, &count);
+    status = end_all(self, end, &count);
     sr_mutex_lock(&self->mutex);
     sr_registry_set_phase_locked(self, self->is_default ? SR_OPEN : SR_SHUT);
     sr_mutex_unlock(&self->mutex);
-    if (status < 0 || released < 0)
-        return status < 0 ? status : released;
+    if (status < 0)
+        return status;
     if (!done)
         return sr_error_set(SOCKREF_ETIMEOUT, NULL,
                             "%llu names were held after %d ms and have been revoked",

@@ -181,6 +181,53 @@ START_TEST(a_refused_removal_is_told_by_shutdown)
 }
 END_TEST
 
+static void fail_with(void *os_errno)
+{
+    static int next = EIO;
+
+    faults_arm(FAULTS_BIT(FAULTS_unlinkat), 1, *(int *)os_errno);
+    if (*(int *)os_errno != next)
+        faults_before(FAULTS_unlinkat, fail_with, &next);
+}
+
+START_TEST(of_several_refusals_the_first_is_told)
+{
+    static int first = EROFS;
+    sockref_registry *registry = harness_registry(SOCKREF_OPT_SHARE, 0, 0);
+    sockref *refs[] = {harness_listen(registry, harness_at("a")),
+                       harness_listen(registry, harness_at("b"))};
+
+    faults_install();
+    faults_before(FAULTS_unlinkat, fail_with, &first);
+    if (_i == 0)
+        harness_assert_fails(sockref_registry_cleanup_all(registry, NULL), -EROFS);
+    else
+        harness_assert_fails(sockref_registry_shutdown(registry, 0), -EROFS);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(unlink(sockref_path(refs[i])), 0);
+        sockref_release(refs[i]);
+    }
+    sockref_registry_free(registry);
+}
+END_TEST
+
+/* The same for the files of one name. */
+START_TEST(of_one_names_refusals_the_first_is_told)
+{
+    static int first = EROFS;
+    sockref_registry *registry = harness_registry(0);
+    sockref *ref = harness_listen(registry, harness_at("a"));
+
+    faults_install();
+    faults_before(FAULTS_unlinkat, fail_with, &first);
+    harness_assert_fails(sockref_registry_cleanup(registry, harness_at("a")), -EROFS);
+    sockref_release(ref);
+    sockref_registry_free(registry);
+    harness_assert_ok(sockref_registry_sweep(NULL, harness_dir(), NULL));
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
 /* Decision 15: the default registry starts afresh. */
 START_TEST(the_default_registry_opens_again)
 {
@@ -343,6 +390,8 @@ int main(void)
     tcase_add_test(tcase, shutdown_revokes_those_who_stay);
     tcase_add_test(tcase, shutdown_waits_for_holders);
     tcase_add_test(tcase, a_refused_removal_is_told_by_shutdown);
+    tcase_add_loop_test(tcase, of_several_refusals_the_first_is_told, 0, 2);
+    tcase_add_test(tcase, of_one_names_refusals_the_first_is_told);
     tcase_add_test(tcase, the_default_registry_opens_again);
     tcase_add_test(tcase, drain_has_nothing_to_wait_for_while_names_are_in_use);
     tcase_add_test(tcase, drain_waits_for_a_removal);

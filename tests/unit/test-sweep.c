@@ -275,6 +275,30 @@ START_TEST(it_goes_on_after_a_refusal)
 }
 END_TEST
 
+static void fail_with_another(void *unused)
+{
+    (void)unused;
+    faults_arm(FAULTS_BIT(FAULTS_unlinkat), 1, EIO);
+}
+
+static void fail_twice(void *unused)
+{
+    faults_arm(FAULTS_BIT(FAULTS_unlinkat), 1, EPERM);
+    faults_before(FAULTS_unlinkat, fail_with_another, unused);
+}
+
+START_TEST(the_first_refusal_is_told)
+{
+    harness_leave_dead(harness_at(DEAD_1));
+    harness_leave_dead(harness_at(DEAD_2));
+    faults_install();
+    faults_before(FAULTS_unlinkat, fail_twice, NULL);
+    harness_assert_fails(sweep(), -EPERM);
+    harness_assert_ok(sweep());
+    ck_assert_uint_eq(swept, 2);
+}
+END_TEST
+
 static int revived;
 
 static void revive_now(void *arg)
@@ -335,6 +359,7 @@ int main(void)
     tcase_add_test(tcase, the_first_default_name_sweeps_its_directory);
     tcase_add_test(tcase, null_is_the_default_directory);
     tcase_add_test(tcase, it_goes_on_after_a_refusal);
+    tcase_add_test(tcase, the_first_refusal_is_told);
     tcase_add_test(tcase, one_that_was_replaced_meanwhile_stays);
     tcase_add_test(tcase, ones_own_listener_stays);
     return harness_run(suite);
