@@ -307,7 +307,7 @@ SOCKREF_API int sockref_connect(sockref_loop *loop, const char *name,
  * @param user           given to each.
  * @param[out] out_conn  set on success only; NULL: not wanted.
  * @return 0, or
- *   - -EINVAL: @p handlers is NULL, its size is not known, or @p fd is no stream socket
+ *   - -EINVAL: @p handlers is NULL, a size or a flag is not known, or @p fd is no stream socket
  *   - -ENOTCONN: it is not connected
  *   - SOCKREF_ECLOSED: @p loop is being freed
  *   - SOCKREF_EFORKED, SOCKREF_ESHUTDOWN, -ENOMEM
@@ -375,7 +375,8 @@ SOCKREF_API void *sockref_conn_data(const sockref_conn *self);
  * @return 0, or SOCKREF_WRITE_FULL: all is taken, but stop until on_drain; or
  *   - -EINVAL: @p self is NULL, or @p data is NULL with a length
  *   - SOCKREF_ECLOSED: ended or destroyed
- *   - SOCKREF_ELIMIT: more than SOCKREF_OPT_MAX_BUFFERED would be queued; nothing was taken
+ *   - SOCKREF_ELIMIT: more than SOCKREF_OPT_MAX_BUFFERED would be queued if the socket took none of
+ *     it; nothing was taken
  *   - SOCKREF_EFORKED, -ENOMEM; a broken connection is told by on_error
  * @since 0.1
  */
@@ -467,7 +468,8 @@ SOCKREF_API int64_t sockref_conn_try_write(sockref_conn *self, const void *data,
  * @return 0, or SOCKREF_WRITE_FULL: all is taken, but stop until on_drain; or
  *   - -EINVAL: @p self or @p on_written is NULL, or @p data is NULL with a length
  *   - SOCKREF_ECLOSED: ended or destroyed
- *   - SOCKREF_ELIMIT: more than SOCKREF_OPT_MAX_BUFFERED would be queued; nothing was taken
+ *   - SOCKREF_ELIMIT: more than SOCKREF_OPT_MAX_BUFFERED would be queued if the socket took none of
+ *     it; nothing was taken
  *   - SOCKREF_EFORKED, -ENOMEM; a broken connection is told by on_error
  * @since 0.1
  */
@@ -548,7 +550,7 @@ SOCKREF_API int sockref_conn_set_timeout(sockref_conn *self, unsigned timeout_ms
  * @return 0, or
  *   - -EINVAL: @p self is NULL
  *   - SOCKREF_ECLOSED: destroyed
- *   - SOCKREF_EFORKED
+ *   - SOCKREF_EFORKED, -ENOMEM
  *   - -errno: of the system call that refused
  * @since 0.1
  */

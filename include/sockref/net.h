@@ -153,8 +153,8 @@ SOCKREF_API int sockref_options_set_loop(sockref_options *self, sockref_loop *lo
 /**
  * @brief Have a listener that this process binds served from its first moment.
  *
- * A start that finds the name served already leaves its handlers as they are, and calls
- * on_stop of these at once, on their loop.
+ * A start that finds that this registry listens already, served or not, or has joined the name,
+ * leaves that as it is, and calls on_stop of these at once, on their loop.
  *
  * Owner: the handlers are copied; @p user must live until on_stop, which comes exactly once for
  * each listen or start that returned 0 with these options, also when that start fails later.
@@ -164,7 +164,7 @@ SOCKREF_API int sockref_options_set_loop(sockref_options *self, sockref_loop *lo
  * @param handlers  what to call; NULL: nothing.
  * @param user      given to each.
  * @return 0, or
- *   - -EINVAL: @p self is NULL, or the size is 0 or larger than this library knows
+ *   - -EINVAL: @p self is NULL, or a size or a flag is not known
  * @since 0.1
  */
 SOCKREF_API int sockref_options_set_handlers(sockref_options *self,
@@ -187,7 +187,7 @@ SOCKREF_API int sockref_options_set_handlers(sockref_options *self,
  * @param handlers  what to call.
  * @param user      given to each.
  * @return 0, or
- *   - -EINVAL: @p self or @p handlers is NULL, or the size is 0 or larger than this library knows
+ *   - -EINVAL: @p self or @p handlers is NULL, or a size or a flag is not known
  *   - SOCKREF_EBUSY: it is served already, or a connection has its socket
  *   - SOCKREF_ECLOSED: it is not listening here, was revoked, or @p loop is being freed
  *   - SOCKREF_EFORKED, -ENOMEM

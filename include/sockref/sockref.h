@@ -215,9 +215,10 @@ typedef void (*sockref_watch_fn)(sockref *ref, int event, void *user);
  * @brief Receives the outcome of a start.
  *
  * Runs once, on the loop of the start (default: the library's service thread), with no lock held.
- * With @p status 0 the callee owns the reference @p ref; otherwise @p ref is NULL and
- * sockref_last_error() describes the failure for the length of the call. It may call any function
- * but drain, shutdown, registry_free and sockref_loop_free.
+ * Where the registry is freed or shut down first it may run on the thread that does so, beside a
+ * callback of that loop. With @p status 0 the callee owns the reference @p ref; otherwise @p ref is
+ * NULL and sockref_last_error() describes the failure for the length of the call. It may call any
+ * function but drain, shutdown, registry_free and sockref_loop_free.
  */
 typedef void (*sockref_start_fn)(int status, sockref *ref, void *user);
 
@@ -370,9 +371,9 @@ SOCKREF_API int sockref_registry_new(const sockref_options *options,
  * @brief Free a registry.
  *
  * It refuses new references from now on; starts that are under way get SOCKREF_ECANCELED before
- * this returns. References that still live stay valid, and its memory goes with the last of them.
- * What is on its way out is waited for, up to SOCKREF_OPT_CLEANUP_TIMEOUT_MS; inside a callback
- * nothing is.
+ * this returns, on this thread, unless their loop is about to tell their outcome. References that
+ * still live stay valid, and its memory goes with the last of them. What is on its way out is
+ * waited for, up to SOCKREF_OPT_CLEANUP_TIMEOUT_MS; inside a callback nothing is.
  *
  * Owner: takes @p self. Threads: any; not inside a callback of its own starts.
  *
@@ -495,8 +496,8 @@ SOCKREF_API int sockref_registry_listen(sockref_registry *self, const char *path
  * @brief Listen on a name without blocking; the outcome comes to a callback.
  *
  * After a 0 return @p on_start comes exactly once: with the outcome, with SOCKREF_ETIMEOUT, or with
- * SOCKREF_ECANCELED when it is cancelled or its loop or registry is freed first. After a negative
- * return it never comes.
+ * SOCKREF_ECANCELED when it is cancelled, its loop is freed, or its registry is freed or shut down
+ * first. After a negative return it never comes.
  *
  * Owner: the callee of @p on_start owns the reference; @p user stays the caller's until then.
  * Threads: any.
@@ -571,6 +572,7 @@ SOCKREF_API uint64_t sockref_registry_active_socket_count(sockref_registry *self
  * @param self  the registry.
  * @param path  the name.
  * @return 0, or
+ *   - -EINVAL: @p path is NULL
  *   - SOCKREF_ENOTFOUND: neither active here nor waiting out its cleanup delay; whatever file
  *     stands there was not touched
  *   - SOCKREF_EPATH, SOCKREF_EPATHLEN: not a usable name
@@ -639,6 +641,8 @@ SOCKREF_API int sockref_registry_drain(sockref_registry *self, int timeout_ms);
 
 /**
  * @brief End a registry in order: refuse new references, tell holders, wait for them, then revoke.
+ *
+ * Starts that are under way get SOCKREF_ECANCELED, as from sockref_registry_free().
  *
  * After it, references that still live are revoked and calls answer SOCKREF_ESHUTDOWN; for the
  * default registry the next call makes a fresh one. Not bound by "a negative return changed
