@@ -342,10 +342,10 @@ SOCKETS(jint, available)(JNIEnv *env, jclass self, jint fd)
 
 /* ---- waiting */
 
-/* Returns whether it is ready, -errno, or 0 when the time is over. */
-SOCKETS(jint, poll)(JNIEnv *env, jclass self, jint fd, jboolean output, jint timeout_ms)
+/* Returns whether there is input, -errno, or 0 when the time is over. */
+SOCKETS(jint, poll)(JNIEnv *env, jclass self, jint fd, jint timeout_ms)
 {
-    struct pollfd poll_fd = {.fd = fd, .events = output ? POLLOUT : POLLIN};
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
     int ready = poll(&poll_fd, 1, timeout_ms);
 
     (void)env;

@@ -155,17 +155,19 @@ final class Descriptor {
         return readiness().forget(direction, operation);
     }
 
-    /** Wait until it is ready, or closed. */
+    /**
+     * Wait until it is ready, or closed. Who waits in poll() until there is room is not woken where the output of a
+     * Unix socket ends.
+     */
     private void await(int direction, long deadline, int timeoutMs) throws IOException {
         boolean ready;
-        if (VirtualThreads.isCurrent()) {
+        if (direction == Readiness.OUTPUT || VirtualThreads.isCurrent()) {
             arm(direction);
             ready = park(direction, deadline);
         } else {
             long left = deadline == Readiness.NEVER ? -1
                     : Math.max(0, TimeUnit.NANOSECONDS.toMillis(deadline - System.nanoTime() + 999_999));
-            ready = SockrefException.checked(
-                    Sockets.poll(fd, direction == Readiness.OUTPUT, (int) left), "poll") > 0;
+            ready = SockrefException.checked(Sockets.poll(fd, (int) left), "poll") > 0;
         }
         if (!ready) {
             throw new SocketTimeoutException("nothing moved for " + timeoutMs + " ms");

@@ -46,8 +46,8 @@ final class Sockets {
 
     static native int available(int fd);
 
-    /** 1: it is ready; 0: the time is over. */
-    static native int poll(int fd, boolean output, int timeoutMs);
+    /** 1: there is input; 0: the time is over. */
+    static native int poll(int fd, int timeoutMs);
 
     /** Wait for a connection, unless {@code fd} is negative, or for the bell, which is silent then. */
     static native void pollBell(int fd, int bell, int timeoutMs);

@@ -12,10 +12,12 @@ import java.nio.channels.AsynchronousCloseException;
 import java.nio.channels.ClosedByInterruptException;
 import java.nio.channels.ClosedChannelException;
 import java.nio.channels.SocketChannel;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
 /** How channels end: closed, interrupted, dropped. */
@@ -100,6 +102,33 @@ class ChannelCloseTest extends ChannelScene {
             CompletableFuture<Integer> written = pair.channel.writeAsync(ByteBuffer.allocate(10_000_000));
             pair.channel.shutdownOutput();
             assertInstanceOf(ClosedChannelException.class, problem(written));
+        }
+    }
+
+    /** With a time-out, and as TCP as well: the ways to wait differ. */
+    @Test
+    void aWriteWithATimeOutIsEndedToo() throws Exception {
+        for (String name : List.of(path("s").toString(), "tcp:127.0.0.1:0")) {
+            endsTimedWrite(name, AsynchronousCloseException.class, (channel, writer) -> channel.close());
+            endsTimedWrite(name, ClosedByInterruptException.class, (channel, writer) -> writer.interrupt());
+            endsTimedWrite(name, AsynchronousCloseException.class, (channel, writer) -> channel.shutdownOutput());
+        }
+    }
+
+    private interface WriteEnd {
+        void run(SockrefChannel channel, Thread writer) throws Exception;
+    }
+
+    private static void endsTimedWrite(String name, Class<?> expected, WriteEnd end) throws Exception {
+        try (SockrefServerChannel server = SockrefServerChannel.listen(name);
+                SockrefChannel peer = SockrefChannel.connect(server.path());
+                SockrefChannel channel = server.accept().setTimeout(Duration.ofDays(1))) {
+            Call<Integer> write = new Call<>(() -> channel.write(ByteBuffer.allocate(20_000_000)));
+            await("it waits", () -> Stream.of(write.thread.getStackTrace())
+                    .anyMatch(frame -> frame.getClassName().equals(Descriptor.class.getName())
+                            && frame.getMethodName().equals("await")));
+            end.run(channel, write.thread);
+            assertEquals(expected, write.problem().getClass(), name);
         }
     }
 
