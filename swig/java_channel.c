@@ -484,6 +484,8 @@ SOCKETS(jbyteArray, address)(JNIEnv *env, jclass self, jint fd, jboolean remote)
         path_length = length > offsetof(struct sockaddr_un, sun_path)
                           ? length - offsetof(struct sockaddr_un, sun_path)
                           : 0;
+        if (path_length > sizeof name.un.sun_path)
+            path_length = sizeof name.un.sun_path; /* the kernel counts a NUL behind a path that fills it */
         if (path_length > 0 && name.un.sun_path[0] != '\0')
             path_length = strnlen(name.un.sun_path, path_length);
         else if (path_length > 0)

@@ -38,12 +38,18 @@ final class Addresses {
         }
     }
 
-    /** No bytes are a socket without a name. */
+    /** No bytes are a socket without a name. NUL, which no Path can hold, is '@' in abstract names. */
     static UnixDomainSocketAddress unix(byte[] name) {
         if (name.length == 0) {
             return UnixDomainSocketAddress.of("");
         }
-        return UnixDomainSocketAddress.of(PathBytes.path(name));
+        byte[] shown = name.clone();
+        for (int i = 0; i < shown.length; i++) {
+            if (shown[i] == 0) {
+                shown[i] = '@';
+            }
+        }
+        return UnixDomainSocketAddress.of(PathBytes.path(shown));
     }
 
     /** The name that is connected to: bytes of a path, or tcp:HOST:PORT. */

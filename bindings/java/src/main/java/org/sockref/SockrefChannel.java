@@ -587,7 +587,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
     /**
      * Tell our end: a UnixDomainSocketAddress, empty where the socket has no name, or an InetSocketAddress.
      *
-     * @return the address; of an abstract name it is '@' and the name
+     * @return the address; of an abstract name it is '@' and the name, with '@' for each NUL in it too
      * @throws IOException if the channel is closed
      */
     @Override

@@ -25,6 +25,7 @@ import java.nio.channels.SocketChannel;
 import java.nio.channels.UnsupportedAddressTypeException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CancellationException;
@@ -122,6 +123,34 @@ class ConnectTest extends ChannelScene {
                 assertEquals(server.getLocalAddress(), client.getRemoteAddress());
                 assertEquals(server.getLocalAddress(), reference.localAddress());
             }
+        }
+    }
+
+    /** Java's own channels have no such names: a peer of any other kind may. */
+    @Test
+    void namesOfPeersFillTheAddressOrHoldNul() throws Exception {
+        String abstractName = directory.toString().substring(1);
+        String full = directory + "/" + "x".repeat(107 - directory.toString().length());
+        assertEquals(108, full.length());
+        try (SockrefServerChannel server = SockrefServerChannel.listen(path("s"))) {
+            assertEquals(UnixDomainSocketAddress.of(full), nameOfPeer(server, full));
+            Files.delete(Path.of(full));
+            assertEquals(UnixDomainSocketAddress.of("@" + abstractName + "@b@"),
+                    nameOfPeer(server, "\\0" + abstractName + "\\0b\\0"));
+        }
+    }
+
+    /** The address of one that connects from a name, which is a string of Perl's. */
+    private SocketAddress nameOfPeer(SockrefServerChannel server, String name) throws Exception {
+        Process peer = new ProcessBuilder("perl", "-e", "socket(S, 1, 1, 0) && bind(S, pack('S', 1) . \"" + name
+                + "\") && connect(S, pack('S a108', 1, '" + server.path() + "')) || die $!; <STDIN>").inheritIO()
+                .redirectInput(ProcessBuilder.Redirect.PIPE).start();
+        try (SockrefChannel channel = get(server.acceptAsync(), "the accept")) {
+            assertTrue(channel.toString().contains(channel.getRemoteAddress().toString()));
+            return channel.getRemoteAddress();
+        } finally {
+            peer.getOutputStream().close();
+            assertEquals(0, peer.waitFor());
         }
     }
 
