@@ -24,6 +24,8 @@ public final class SocketReference implements AutoCloseable {
     private final byte[] path;
     /** Kept here and nowhere else. Guarded by Watches.class. */
     private Watches.Listener listener;
+    /** Of the channel that lives by this reference, or null; the listener calls it first. Guarded by Watches.class. */
+    private Runnable follower;
 
     /** Takes {@code self}. */
     SocketReference(NativeReference self) {
@@ -594,11 +596,11 @@ public final class SocketReference implements AutoCloseable {
         long pointer = handle.enter();
         try {
             synchronized (Watches.class) {
-                if (listener == null) {
+                if (listener == null && follower == null) {
                     Watches.remove(handle, pointer);
                     this.listener = null;
                 } else {
-                    Watches.Listener fresh = new Watches.Listener(handle, listener, executor);
+                    Watches.Listener fresh = new Watches.Listener(handle, follower, listener, executor);
                     Watches.set(handle, pointer, EventLoop.get(), fresh);
                     this.listener = fresh;
                 }
@@ -606,6 +608,14 @@ public final class SocketReference implements AutoCloseable {
         } finally {
             handle.exit(pointer);
         }
+    }
+
+    /** Have a channel of this reference follow what happens to the name, whatever listener there is. */
+    void setFollower(Runnable run) throws SockrefException {
+        synchronized (Watches.class) {
+            follower = run;
+        }
+        onEvent(null);
     }
 
     /** Give the reference back. It never fails; again it does nothing. */

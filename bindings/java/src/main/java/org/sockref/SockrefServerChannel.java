@@ -80,7 +80,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
         }
         SockrefServerChannel channel = new SockrefServerChannel(reference, unixAddress(reference), own, bell, options);
         try {
-            reference.onEvent(event -> channel.follow());
+            reference.setFollower(channel::follow);
             channel.follow();
             return channel;
         } catch (SockrefException e) {
@@ -337,7 +337,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
     }
 
     /**
-     * Lend the reference that the channel lives by, to ask it.
+     * Lend the reference that the channel lives by, to ask it, or to be told what happens to the name.
      *
      * @return the reference; it is closed with the channel
      */

@@ -22,18 +22,26 @@ final class Watches {
     /** One reference's listener. */
     static final class Listener {
         private final Handle handle;
+        private final Runnable follower;
         private final SocketEvent.Listener told;
         private final Executor executor;
 
-        Listener(Handle handle, SocketEvent.Listener told, Executor executor) {
+        /** The follower is called on the loop's thread, before {@code told} is on the executor; either may be null. */
+        Listener(Handle handle, Runnable follower, SocketEvent.Listener told, Executor executor) {
             this.handle = handle;
+            this.follower = follower;
             this.told = told;
             this.executor = executor;
         }
 
         private void tell(SocketEvent event) {
             try {
-                Background.complete(executor, () -> accept(event));
+                if (follower != null) {
+                    follower.run();
+                }
+                if (told != null) {
+                    Background.complete(executor, () -> accept(event));
+                }
             } catch (Throwable t) {
                 EventLoop.report(t);
             }

@@ -117,6 +117,30 @@ class ServerChannelTest extends ChannelScene {
         }
     }
 
+    @Test
+    void aListenerOfTheReferenceDoesNotReplaceTheChannels() throws Exception {
+        for (boolean listens : new boolean[] {true, false}) {
+            try (Registry elsewhere = new Registry();
+                    SocketReference owner = elsewhere.listen(path("s"));
+                    SockrefServerChannel server = SockrefServerChannel.listen(path("s"))) {
+                CompletableFuture<SocketEvent> told = new CompletableFuture<>();
+                server.reference().onEvent(told::complete);
+                if (!listens) {
+                    server.reference().onEvent(null);
+                }
+                CompletableFuture<SockrefChannel> accept = server.acceptAsync();
+                try (SocketChannel early = dial(path("s"))) {
+                    owner.close();
+                    get(accept, "the accept").close();
+                    if (listens) {
+                        assertEquals(SocketEvent.OWNER, get(told, "the event"));
+                    }
+                }
+                assertEquals(listens, told.isDone());
+            }
+        }
+    }
+
     /** Somebody removes the file, and the library makes it anew: another socket, which is accepted from. */
     @Test
     void aSocketThatWasMendedIsAcceptedFrom() throws Exception {
