@@ -67,7 +67,7 @@ public final class ConnectOptions {
 
     /** Null: any. */
     byte[] localHost() {
-        return local == null ? null : text(local.getAddress());
+        return local == null || local.getAddress().isAnyLocalAddress() ? null : text(local.getAddress());
     }
 
     /** Null: they are looked up. */
@@ -170,7 +170,7 @@ public final class ConnectOptions {
         /**
          * The address to connect from (TCP).
          *
-         * @param address a numeric address, and a port or 0 for any
+         * @param address a resolved address, or the wildcard for any, and a port or 0 for any
          * @return this builder
          */
         public Builder localAddress(InetSocketAddress address) {

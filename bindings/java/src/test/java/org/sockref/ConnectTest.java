@@ -205,6 +205,22 @@ class ConnectTest extends ChannelScene {
         }
     }
 
+    /** {@code new InetSocketAddress(port)} is one of IPv4, or of IPv6, as the VM was started. */
+    @Test
+    void aWildcardToConnectFromIsOfEitherFamily() throws Exception {
+        assumeIpv6();
+        for (String name : List.of("tcp:[::1]:0", LOOPBACK + "0")) {
+            for (String wildcard : List.of("0.0.0.0", "::")) {
+                ConnectOptions options = ConnectOptions.builder().localAddress(new InetSocketAddress(wildcard, 0)).build();
+                try (SockrefServerChannel server = SockrefServerChannel.listen(name);
+                        SockrefChannel client = SockrefChannel.connect(server.getLocalAddress(), options);
+                        SockrefChannel accepted = server.accept()) {
+                    talk(client, accepted);
+                }
+            }
+        }
+    }
+
     @Test
     void l58NobodyIsThere() throws Exception {
         SockrefException problem = assertThrows(SockrefException.class,
