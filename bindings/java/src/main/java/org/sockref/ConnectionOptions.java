@@ -122,7 +122,7 @@ public final class ConnectionOptions {
         }
 
         /**
-         * With more bytes than this queued a write answers false. 64 KiB by default.
+         * With more bytes than this queued a write answers false. 0, the default: 64 KiB.
          *
          * @param highWater the number
          * @return this builder

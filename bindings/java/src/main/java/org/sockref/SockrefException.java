@@ -15,13 +15,13 @@ public final class SockrefException extends IOException {
 
     private static final long serialVersionUID = 1L;
 
-    /** @serial the error's name */
+    /** The error's name. */
     private final String code;
-    /** @serial a positive errno */
+    /** A positive errno. */
     private final int errno;
-    /** @serial a system call's name, or null */
+    /** A system call's name, or null. */
     private final String syscall;
-    /** @serial the path concerned, or null */
+    /** The path concerned, or null. */
     private final String path;
 
     private SockrefException(String message, String code, int errno, String syscall, String path) {
