@@ -221,21 +221,24 @@ static void limit(struct sr_service *service)
 
 /* The kernel forgets the old socket while its number still leads to it. One that has not begun yet
  * finds the new one there. */
-static void move(struct sr_service *service, int fd, int at)
+static int move(struct sr_service *service, int fd, int at)
 {
     struct sr_listener *self = of_service(service);
     struct sockref_loop *loop = self->owner.loop;
+    int status;
 
     sr_mutex_lock(&loop->mutex);
     if (self->life)
         loop->backend->ops->forget(loop->backend, at);
-    if (sr_fd_replace(fd, at) < 0)
+    status = sr_fd_replace(fd, at);
+    if (status < 0)
         sr_fd_close(fd);
     if (self->life) {
         self->moved = true;
         sr_loop_post_locked(loop, &self->task);
     }
     sr_mutex_unlock(&loop->mutex);
+    return status;
 }
 
 /* The last of a listener. The loop is left before the registry is told, so that drain sees its

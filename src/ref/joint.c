@@ -34,7 +34,8 @@ struct sr_joint {
     struct sr_life *life; /* counted */
 
     /* Of attend(), which looks without the right to the entry. */
-    bool is_told; /* that the name is displaced */
+    bool is_told;    /* that the name is displaced */
+    bool is_severed; /* the file leads to a socket that could not be put in the place of the old */
     dev_t lock_device;
     ino_t lock_inode; /* 0: there is no lock file */
     char leaf[];
@@ -317,7 +318,8 @@ static bool is_displaced(const struct sr_joint *self)
     const struct sr_sockfile *file = &self->life->file;
     char beside[SR_LOCKFILE_NAME_MAX];
 
-    if (sr_place_leads_to(&file->place, self->leaf, file->device, file->inode) == 0)
+    if (self->is_severed ||
+        sr_place_leads_to(&file->place, self->leaf, file->device, file->inode) == 0)
         return true;
     if (self->lock_inode == 0)
         return false;
@@ -330,16 +332,19 @@ static bool is_displaced(const struct sr_joint *self)
 
 /* Put another socket in the place of the one whose file is gone; that may have begun to listen when
  * this one was bound already. */
-static void install(struct sr_life *life, int fd)
+static int install(struct sr_life *life, int fd)
 {
+    int status;
+
     sr_mutex_lock(&life->registry->mutex);
     if (life->role == SR_ROLE_LISTENER)
         (void)sr_sockfile_listen(fd, life->backlog, life->share->path);
     if (life->service)
-        life->service->move(life->service, fd, life->file.fd);
-    else if (sr_fd_replace(fd, life->file.fd) < 0)
+        status = life->service->move(life->service, fd, life->file.fd);
+    else if ((status = sr_fd_replace(fd, life->file.fd)) < 0)
         sr_fd_close(fd);
     sr_mutex_unlock(&life->registry->mutex);
+    return status;
 }
 
 /* Make again what is gone, with the right to the entry. Returns 0, or why it did not work. */
@@ -348,8 +353,12 @@ static int mend(struct sr_joint *self)
     struct sr_life *life = self->life;
     int fd, status = sr_share_mend(life->share, &life->file, life->backlog, &fd);
 
-    if (fd >= 0)
-        install(life, fd);
+    if (fd >= 0) { /* the number may be over a limit that was lowered */
+        int installed = install(life, fd);
+
+        self->is_severed = installed < 0;
+        status = installed < 0 ? installed : status;
+    }
     self->lock_device = life->share->lock.device;
     if (self->lock_inode != 0)
         self->lock_inode = life->share->lock.inode;

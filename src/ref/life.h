@@ -26,10 +26,11 @@
 struct sr_service {
     void (*stop)(struct sr_service *self);
     /*
-     * The socket whose number is `at` goes on under it as another one, which this takes. Any
-     * thread, with the registry's mutex held, so that it stays attached meanwhile.
+     * The socket whose number is `at` goes on under it as another one, which this takes; or, with a
+     * status, as it was. Any thread, with the registry's mutex held, so that it stays attached
+     * meanwhile.
      */
-    void (*move)(struct sr_service *self, int fd, int at);
+    int (*move)(struct sr_service *self, int fd, int at);
     /* These two with the registry's mutex held as well: how many connections there are; and the
      * life's limit of them has changed. */
     uint64_t (*count)(const struct sr_service *self);

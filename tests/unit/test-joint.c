@@ -3,11 +3,13 @@
 #include "harness/harness.h"
 #include "harness/wait.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <semaphore.h>
 #include <sockref/net.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -395,6 +397,39 @@ START_TEST(what_was_removed_is_made_again)
 }
 END_TEST
 
+static atomic_int displaced_for;
+
+static void note_displaced(const sockref_log_record *record, void *user)
+{
+    (void)user;
+    if (strcmp(record->event, "displaced") == 0)
+        atomic_store(&displaced_for, record->status);
+}
+
+/* As where the limit of descriptors was set below the socket's. */
+START_TEST(what_can_not_take_the_place_of_a_lost_socket_is_told)
+{
+    const char *path = harness_at("a");
+    sockref *ref = listen_watched(here, path);
+
+    harness_assert_ok(sockref_set_log(note_displaced, NULL, NULL));
+    if (_i)
+        harness_assert_ok(sockref_serve(ref, sockref_echo_handlers(), NULL));
+    faults_arm(FAULTS_BIT(FAULTS_replace), 1, EBADF);
+    remove_at(path);
+    wait_for(&heard, SOCKREF_WATCH_DISPLACED);
+    ck_assert_int_eq(atomic_load(&displaced_for), -EBADF);
+    ck_assert(sockref_is_owner(ref));
+    ck_assert(!harness_can_dial(path));
+
+    /* Whoever removes what leads nowhere has it made again. */
+    remove_at(path);
+    WAIT_UNTIL(harness_can_dial(path));
+    sockref_release(ref);
+    ck_assert_uint_eq(wait_count(&heard), 1);
+}
+END_TEST
+
 /* Nobody notices that its files are made again at this moment. */
 START_TEST(a_name_that_is_mended_is_in_use)
 {
@@ -617,6 +652,7 @@ int main(void)
     tcase_add_checked_fixture(loss, setup, teardown);
     tcase_add_test(loss, a_replacement_is_told_once_and_left_alone);
     tcase_add_loop_test(loss, what_was_removed_is_made_again, 0, sizeof losses / sizeof losses[0]);
+    tcase_add_loop_test(loss, what_can_not_take_the_place_of_a_lost_socket_is_told, 0, 2);
     tcase_add_test(loss, a_name_that_is_mended_is_in_use);
     tcase_add_test(loss, a_name_that_is_served_while_it_is_mended_listens);
     tcase_add_test(loss, in_another_directory_nothing_is_made);
