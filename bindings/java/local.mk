@@ -123,12 +123,12 @@ build/java/slow-unlink.so: tests/harness/slow-unlink.c
 	$(AM_V_CCLD)$(MKDIR_P) build/java && \
 	$(CC) -D_GNU_SOURCE $(CPPFLAGS) $(CFLAGS) $(WARN_CFLAGS) -fPIC -shared -o $@ $(srcdir)/tests/harness/slow-unlink.c
 
-java_maven = $(MVN) -B -f $(abs_top_srcdir)/bindings/java/pom.xml \
-	-Dsockref.native.dir=$(abs_top_builddir)/$(java_native) \
-	-Dsockref.generated=$(abs_top_srcdir)/swig/generated/java \
-	-Dsockref.slow.unlink=$(abs_top_builddir)/build/java/slow-unlink.so \
-	-Dsockref.example=$(abs_top_srcdir)/examples/Echo.java \
-	-Dsockref.build=$(abs_top_builddir)/build/java/maven
+java_maven = $(MVN) -B -f '$(abs_top_srcdir)/bindings/java/pom.xml' \
+	-Dsockref.native.dir='$(abs_top_builddir)/$(java_native)' \
+	-Dsockref.generated='$(abs_top_srcdir)/swig/generated/java' \
+	-Dsockref.slow.unlink='$(abs_top_builddir)/build/java/slow-unlink.so' \
+	-Dsockref.example='$(abs_top_srcdir)/examples/Echo.java' \
+	-Dsockref.build='$(abs_top_builddir)/build/java/maven'
 
 # The suite under -Xcheck:jni: what the VM complains of is a failure. JAVA_TEST=Class#method runs one.
 check-java: java-dist check-javadoc build/java/slow-unlink.so

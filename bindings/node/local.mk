@@ -131,11 +131,11 @@ uninstall-hook: uninstall-node-link
 
 # build/node/sockref-VERSION.tgz: what npm installs where the library is installed.
 node-pack: $(node_built)
-	cd $(node_dist) && $(NPM) pack --silent --pack-destination $(abs_top_builddir)/build/node
+	cd $(node_dist) && $(NPM) pack --silent --pack-destination '$(abs_top_builddir)/build/node'
 
 # With each driver; NODE_TEST_FLAGS=test/serve.test.js runs a part.
 check-node: node-dist
-	unset SOCKREF_DIR SOCKREF_GUARD SOCKREF_NODE_DRIVER XDG_RUNTIME_DIR; SOCKREF_BUILD=$(abs_top_builddir) CC='$(CC)' \
+	unset SOCKREF_DIR SOCKREF_GUARD SOCKREF_NODE_DRIVER XDG_RUNTIME_DIR; SOCKREF_BUILD='$(abs_top_builddir)' CC='$(CC)' \
 	$(top_srcdir)/scripts/in-tree $(NODE) $(top_srcdir)/bindings/node/scripts/test.js $(NODE_TEST_FLAGS)
 BINDING_CHECK += check-node
 endif

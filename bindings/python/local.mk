@@ -103,12 +103,12 @@ python-sdist: $(python_stamp_file)
 # build/python/sockref-VERSION-*.whl, made from that: it has the library and the guard with it.
 python-wheel: python-sdist libsockref.la $(sockref_guard) pkgconfig/sockref-uninstalled.pc
 	rm -f build/python/*.whl
-	PKG_CONFIG_PATH=$(abs_top_builddir)/pkgconfig CC='$(CC)' $(PYTHON) -m pip -q --disable-pip-version-check wheel \
+	PKG_CONFIG_PATH='$(abs_top_builddir)/pkgconfig' CC='$(CC)' $(PYTHON) -m pip -q --disable-pip-version-check wheel \
 		--no-deps --no-index --no-build-isolation --wheel-dir build/python build/python/sockref-$(PACKAGE_VERSION).tar.gz
 
 # PYTEST_FLAGS='-k l44' runs a part; SCRIPTS=1000 PYTEST_FLAGS='-k scripts' plays more of the random scripts.
 check-python: python-dist python-wheel
-	unset SOCKREF_DIR SOCKREF_GUARD XDG_RUNTIME_DIR; SOCKREF_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 \
+	unset SOCKREF_DIR SOCKREF_GUARD XDG_RUNTIME_DIR; SOCKREF_BUILD='$(abs_top_builddir)' PYTHONDONTWRITEBYTECODE=1 \
 	$(top_srcdir)/scripts/in-tree python3 -X dev -m pytest -p no:cacheprovider $(PYTEST_FLAGS) \
 		$(top_srcdir)/bindings/python/tests
 BINDING_CHECK += check-python

@@ -23,17 +23,26 @@ CHECKOUT = {
 }
 
 
-def pkg_config(*questions: str) -> list[str]:
+def pkg_config(*questions: str) -> str:
     try:
-        told = subprocess.check_output([os.environ.get("PKG_CONFIG", "pkg-config"), *questions], text=True)
+        told = subprocess.check_output([os.environ.get("PKG_CONFIG", "pkg-config"), *questions])
     except (OSError, subprocess.CalledProcessError):
         sys.exit(f"sockref: pkg-config does not know libsockref >= {VERSION}; install it, or set PKG_CONFIG_PATH")
-    return shlex.split(told)
+    # Of a letter outside ASCII it escapes each byte by itself, which leaves no UTF-8.
+    return os.fsdecode(re.sub(rb"\\([\x80-\xff])", rb"\1", told)).strip()
+
+
+def flags(question: str) -> list[str]:
+    return shlex.split(pkg_config(question, f"sockref >= {VERSION}"))
+
+
+def variable(name: str) -> str:
+    return pkg_config(f"--variable={name}", "sockref")
 
 
 def library_file() -> str:
     """The library under its SONAME, which is what the extension asks for."""
-    (directory,) = pkg_config("--variable=libdir", "sockref")
+    directory = variable("libdir")
     found = os.path.realpath(os.path.join(directory, "libsockref.so"))
     soname = re.match(r"libsockref\.so\.\d+", os.path.basename(found))
     if not soname:
@@ -51,7 +60,7 @@ class build_with_companions(build_ext):
 
     def companions(self) -> dict[str, str]:
         directory = os.path.dirname(self.get_ext_fullpath("sockref._lowlevel"))
-        sources = [library_file(), *pkg_config("--variable=guard", "sockref")]
+        sources = [library_file(), variable("guard")]
         return {source: os.path.join(directory, os.path.basename(source)) for source in sources}
 
     def get_outputs(self) -> list[str]:
@@ -65,13 +74,12 @@ def extension() -> Extension:
             shutil.copyfile(source, copy)
     if not os.path.exists(WRAPPER):
         sys.exit("sockref: make at the top has not built the Python binding: run scripts/build there first")
-    library = f"sockref >= {VERSION}"
     return Extension(
         "sockref._lowlevel",
         sources=[WRAPPER],
         define_macros=[("Py_LIMITED_API", "0x030B0000")],
-        extra_compile_args=["-std=gnu11", "-fvisibility=hidden", "-fno-strict-aliasing", *pkg_config("--cflags", library)],
-        extra_link_args=[*pkg_config("--libs", library), "-Wl,-rpath,$ORIGIN", "-Wl,--enable-new-dtags"],
+        extra_compile_args=["-std=gnu11", "-fvisibility=hidden", "-fno-strict-aliasing", *flags("--cflags")],
+        extra_link_args=[*flags("--libs"), "-Wl,-rpath,$ORIGIN", "-Wl,--enable-new-dtags"],
         py_limited_api=True,
     )
 

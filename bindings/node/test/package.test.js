@@ -36,6 +36,20 @@ scenario('the guard lies beside the addon and is found there', async ({ file }) 
   assert.deepEqual(await used(root, file()), own(root));
 });
 
+scenario('what pkg-config tells of a path with any letters can be compiled with', async ({ t, file }) => {
+  const script = path.join(root, 'scripts', 'pkg-config.js');
+  if (!fs.existsSync(script)) { // not where make has installed it
+    t.skip('nothing to build');
+    return;
+  }
+  const place = file('Zähler und mehr');
+  fs.mkdirSync(place);
+  fs.writeFileSync(path.join(place, 'sockref.pc'),
+    `where=${place}\nName: sockref\nDescription: sockref\nVersion: 1\nCflags: "-I\${where}"\n`);
+  const told = succeed(process.execPath, [script, '--cflags'], { env: { ...process.env, PKG_CONFIG_PATH: place } });
+  assert.equal(succeed('sh', ['-c', `printf %s ${told}`]), `-I${place}`);
+});
+
 // What is packed are the sources. This installs them but for the compiler: the addon is the one that was built.
 scenario('a packed copy that is installed anew has its guard', async ({ t, file, directory }) => {
   const hasSources = fs.existsSync(path.join(root, 'scripts', 'build.js')); // not where make has installed it

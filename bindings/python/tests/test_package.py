@@ -37,6 +37,20 @@ def test_library_lies_beside_the_extension() -> None:
     assert found is not None and os.path.basename(found).startswith("libsockref.so.")
 
 
+def test_source_package_takes_any_letters_from_pkg_config(tmp_path: Path) -> None:
+    sources = list((PACKAGE.parents[2] / "python").glob("sockref-*.tar.gz"))
+    if not sources:
+        pytest.skip("there is no source package: make python-sdist")
+    assert execute(["tar", "-xzf", sources[0], "-C", tmp_path]).returncode == 0
+    (project,) = tmp_path.iterdir()
+    place = tmp_path / "Zähler"
+    place.mkdir()
+    described = f"where={place}\nName: sockref\nDescription: sockref\nVersion: {sockref.__version__}\nCflags: -I${{where}}\n"
+    (place / "sockref.pc").write_text(described)
+    done = execute(["env", f"--chdir={project}", sys.executable, "setup.py", "--version"], PKG_CONFIG_PATH=str(place))
+    assert (done.returncode, done.stdout.strip()) == (0, sockref.__version__), done.stderr
+
+
 def test_installed_wheel_has_library_and_guard(path: Path, tmp_path: Path) -> None:
     """Nothing but the wheel is found, and its guard cleans up after a kill."""
     wheels = list((PACKAGE.parents[2] / "python").glob("sockref-*.whl"))
