@@ -8,8 +8,12 @@ import subprocess
 import sys
 import tomllib
 
-from setuptools import Extension, setup
+from setuptools import Extension, __version__ as setuptools_version, setup
 from setuptools.command.build_ext import build_ext
+
+# Else it says many things of pyproject.toml, and not this one.
+if int(setuptools_version.split(".")[0]) < 77:
+    sys.exit(f"sockref: setuptools >= 77 is needed, and this is {setuptools_version}: upgrade it, or leave it to pip's build isolation")
 
 with open("pyproject.toml", "rb") as project:
     VERSION = tomllib.load(project)["project"]["version"]
