@@ -212,8 +212,7 @@ dist_check_SCRIPTS += tests/check-bindings tests/check-headers tests/check-jni t
 	tests/check-requirements tests/check-symbols tests/check-version
 TESTS += tests/check-bindings tests/check-headers tests/check-jni tests/check-lifecycle tests/check-lists \
 	tests/check-requirements tests/check-symbols tests/check-version
-EXTRA_DIST += $(test_headers) tests/check-api tests/check-api.exceptions tests/check-docs \
-	tests/lifecycle.md tests/requirements.md
+EXTRA_DIST += $(test_headers) tests/check-api tests/check-api.exceptions tests/check-docs
 
 # Time-outs are libcheck's; a sanitizer makes everything slower. Nothing of the user's leaks in.
 if SANITIZE
