@@ -273,8 +273,9 @@ static void set_pause(struct dial *self, uint64_t pause_ns, void (*fire)(struct 
 static void wait_for_room(struct dial *self)
 {
     set_pause(self, self->pause_ns, try_again);
-    if (self->pause_ns < LAST_PAUSE_NS)
-        self->pause_ns *= 2;
+    self->pause_ns *= 2;
+    if (self->pause_ns > LAST_PAUSE_NS)
+        self->pause_ns = LAST_PAUSE_NS;
 }
 
 /* Returns whether to go on with the next address at once. */

@@ -283,6 +283,33 @@ START_TEST(a_full_queue_is_waited_for)
 }
 END_TEST
 
+static int refusals;
+
+static int have_no_room(int fd, const struct sockaddr *address, socklen_t size)
+{
+    (void)fd;
+    (void)address;
+    (void)size;
+    refusals++;
+    errno = EAGAIN;
+    return -1;
+}
+
+START_TEST(a_full_queue_is_asked_again_within_50_ms)
+{
+    sockref_conn *conn;
+
+    sr_sys.connect = have_no_room;
+    conn = begin(path);
+    while (refusals < 8) {
+        ck_assert_int_ge(sockref_loop_dispatch(loop, 5), 0);
+        ck_assert_uint_le(sr_timer_next(&loop->timers), sr_clock_ns() + 50000000u);
+    }
+    sr_sys.connect = connect;
+    end(conn);
+}
+END_TEST
+
 START_TEST(a_full_queue_is_waited_for_no_longer_than_asked)
 {
     sockref *ref;
@@ -333,6 +360,7 @@ int main(void)
     tcase_add_test(tcase, the_time_includes_the_attempts);
     tcase_add_test(tcase, a_connection_that_is_made_has_no_time_limit);
     tcase_add_test(tcase, a_full_queue_is_waited_for);
+    tcase_add_test(tcase, a_full_queue_is_asked_again_within_50_ms);
     tcase_add_test(tcase, a_full_queue_is_waited_for_no_longer_than_asked);
     tcase_add_test(tcase, a_full_queue_may_end);
     return run_suite(suite);
