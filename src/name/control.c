@@ -251,11 +251,13 @@ static bool make_room(struct sr_peers *self)
     return true;
 }
 
-void sr_peers_extend(struct sr_peers *self, int control)
+bool sr_peers_extend(struct sr_peers *self, int control)
 {
-    int fd;
+    for (;;) {
+        int fd = make_room(self) ? sr_fd_accept(control) : -ENOMEM;
 
-    while (make_room(self) && (fd = sr_fd_accept(control)) >= 0) {
+        if (fd < 0)
+            return fd == -EAGAIN;
         if (has_gone(fd))
             sr_fd_close(fd);
         else
@@ -263,10 +265,10 @@ void sr_peers_extend(struct sr_peers *self, int control)
     }
 }
 
-void sr_peers_accept(struct sr_peers *self, int control)
+bool sr_peers_accept(struct sr_peers *self, int control)
 {
     let_gone_go(self);
-    sr_peers_extend(self, control);
+    return sr_peers_extend(self, control);
 }
 
 void sr_peers_clear(struct sr_peers *self)

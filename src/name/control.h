@@ -50,10 +50,10 @@ struct sr_peers {
     int *fds;
     size_t count, room;
 };
-/* Accept all that wait, and let go of those that have gone. */
-void sr_peers_accept(struct sr_peers *self, int control);
+/* Accept all that wait, and let go of those that have gone. Returns whether none waits any more. */
+bool sr_peers_accept(struct sr_peers *self, int control);
 /* The same, but those that are there stay where they are. */
-void sr_peers_extend(struct sr_peers *self, int control);
+bool sr_peers_extend(struct sr_peers *self, int control);
 void sr_peers_clear(struct sr_peers *self);
 
 #endif

@@ -448,6 +448,7 @@ static bool look(struct sr_fdwatch *watch)
     struct sr_life *life = self->life;
     sockref_registry *registry = life->registry;
     sockref *entry = NULL;
+    bool accepted;
 
     sr_mutex_lock(&registry->mutex);
     if (life->joint == self && life->entry && !atomic_load(&sr_exiting) &&
@@ -458,9 +459,9 @@ static bool look(struct sr_fdwatch *watch)
     sr_mutex_unlock(&registry->mutex);
     if (!entry)
         return false;
-    sr_peers_accept(&life->share->peers, life->share->control);
+    accepted = sr_peers_accept(&life->share->peers, life->share->control);
     sr_remove_dying(entry, false);
-    return true;
+    return accepted; /* one that has to wait is still there */
 }
 
 int sr_joint_linger(struct sr_life *life)

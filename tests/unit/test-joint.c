@@ -214,6 +214,28 @@ START_TEST(a_lingering_owner_rests_while_it_waits)
 }
 END_TEST
 
+/* What connects can't be accepted, and so stays. */
+START_TEST(a_lingering_owner_rests_without_descriptors)
+{
+    sockref *owner = harness_listen(here, harness_at("a"));
+    sockref *joiner = harness_listen(there, harness_at("a"));
+    uint64_t accepts;
+    int peer;
+
+    harness_assert_ok(sockref_serve(owner, sockref_echo_handlers(), NULL));
+    sockref_release(owner);
+    faults_arm_from(FAULTS_BIT(FAULTS_accept4), 1, EMFILE);
+    accepts = faults_calls(FAULTS_accept4);
+    peer = connect_control(harness_at(".a.srctl"));
+    WAIT_UNTIL(faults_calls(FAULTS_accept4) > accepts);
+    assert_rests();
+    faults_disarm();
+    close(peer);
+    sockref_release(joiner);
+    WAIT_UNTIL(harness_beside() == 0);
+}
+END_TEST
+
 /* Whoever has byte 0, or is offered the listener, may have been stopped for good. */
 START_TEST(the_end_of_a_registry_waits_for_no_other_process_for_ever)
 {
@@ -646,6 +668,7 @@ int main(void)
     tcase_add_checked_fixture(busy, setup, teardown);
     tcase_add_test(busy, a_joiner_rests_while_its_owner_is_unclear);
     tcase_add_test(busy, a_lingering_owner_rests_while_it_waits);
+    tcase_add_test(busy, a_lingering_owner_rests_without_descriptors);
     tcase_add_test(busy, the_end_of_a_registry_waits_for_no_other_process_for_ever);
     tcase_add_test(busy, the_end_of_a_registry_inside_a_callback_waits_for_nobody);
     tcase_add_test(busy, what_is_released_while_its_registry_is_shut_down_is_passed_on);
