@@ -19,7 +19,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LEAF_MOST   80 /* a longer one is known by its hash, so that /proc/self/fd/N/... fits */
+/* A longer one is known by its hash: its control socket has to fit behind /proc/self/fd/N/. */
+#define LEAF_MOST   (SR_LEAF_BY_FD_MAX - sizeof "..srctl" + 1)
 #define SLOT_RANGE  ((uint64_t)1 << 40)
 #define SLOT_TRIES  64
 #define V9FS        0x01021997

@@ -7,6 +7,7 @@
 #include "name/lockfile.h"
 #include "name/place.h"
 #include "name/record.h"
+#include "name/sockfile.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static sockref_registry *here, *there;
@@ -216,6 +218,21 @@ START_TEST(what_stands_beside_a_socket_is_for_its_user_alone)
     ck_assert_uint_eq(harness_mode(harness_at(".a.srlock")), 0600);
     ck_assert_uint_eq(harness_mode(harness_at(".a.srctl")), 0600);
     sockref_release(ref);
+}
+END_TEST
+
+/* It is reached by way of the directory, whose descriptor may be any below the usual ceiling. */
+START_TEST(what_stands_beside_a_socket_has_an_address)
+{
+    const struct sr_place place = {.dir = (1 << 20) - 1};
+    char leaf[SR_LEAF_MAX + 1] = "", beside[SR_LOCKFILE_NAME_MAX];
+    struct sockaddr_un address;
+
+    for (size_t length = 1; length <= SR_LEAF_MAX; length++) {
+        leaf[length - 1] = 'x';
+        sr_lockfile_name(leaf, ".srctl", beside);
+        ck_assert_msg(sr_sockfile_address(&place, beside, &address), "%zu bytes", length);
+    }
 }
 END_TEST
 
@@ -477,6 +494,7 @@ int main(void)
     tcase_add_test(tcase, a_dead_socket_is_replaced_when_it_is_not_fresh);
     tcase_add_test(tcase, a_directory_replaced_meanwhile_has_nothing_left_in_it);
     tcase_add_test(tcase, what_stands_beside_a_socket_is_for_its_user_alone);
+    tcase_add_test(tcase, what_stands_beside_a_socket_has_an_address);
     tcase_add_test(tcase, a_closed_lock_is_free_whoever_has_a_copy_of_its_descriptor);
     tcase_add_loop_test(tcase, a_failed_start_leaves_no_lock_file, 0, 8);
     tcase_add_loop_test(tcase, a_failed_start_keeps_what_a_dead_owner_is_known_by, 0, 4);
