@@ -65,13 +65,11 @@ free_self:
 }
 
 /* What comes too late for the walk of the exit begins nothing. */
-static void enlist(sockref_registry *self)
+static void enlist_locked(sockref_registry *self) SR_REQUIRES(sr_registry_list_mutex)
 {
-    sr_mutex_lock(&sr_registry_list_mutex);
     if (atomic_load(&sr_exiting))
         atomic_store(&self->is_barred, true);
     sr_list_append(&sr_registry_list, &self->node);
-    sr_mutex_unlock(&sr_registry_list_mutex);
 }
 
 /* Nothing keeps it any more. */
@@ -92,6 +90,7 @@ static void unmake(sockref_registry *self)
 static int get_default(sockref_registry **out_registry)
 {
     sockref_registry *none = NULL, *self;
+    bool is_first;
     int status;
 
     self = atomic_load_explicit(&sr_registry_default, memory_order_acquire);
@@ -104,13 +103,15 @@ static int get_default(sockref_registry **out_registry)
         return status;
     self->is_default = true;
     sr_list_init(&self->node);
-    if (!atomic_compare_exchange_strong(&sr_registry_default, &none, self)) {
+    /* At once in the list: whoever forks must find what others have begun to use. */
+    sr_mutex_lock(&sr_registry_list_mutex);
+    is_first = atomic_compare_exchange_strong(&sr_registry_default, &none, self);
+    if (is_first)
+        enlist_locked(self);
+    sr_mutex_unlock(&sr_registry_list_mutex);
+    if (!is_first)
         unmake(self);
-        self = none;
-    } else {
-        enlist(self);
-    }
-    *out_registry = self;
+    *out_registry = is_first ? self : none;
     return 0;
 }
 
@@ -170,7 +171,9 @@ int sockref_registry_new(const sockref_options *options, sockref_registry **out_
     status = make(options, &self);
     if (status < 0)
         return status;
-    enlist(self);
+    sr_mutex_lock(&sr_registry_list_mutex);
+    enlist_locked(self);
+    sr_mutex_unlock(&sr_registry_list_mutex);
     *out_registry = self;
     return 0;
 }

@@ -2,9 +2,12 @@
  * G4, G44, V6. */
 #include "harness/faults.h"
 #include "harness/harness.h"
+#include "harness/wait.h"
+#include "ref/state.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -83,6 +86,44 @@ START_TEST(the_default_registry_is_made_once)
     harness_in_threads(8, use_default, &barrier);
     pthread_barrier_destroy(&barrier);
     ck_assert_uint_eq(sockref_registry_active_socket_count(NULL), 0);
+}
+END_TEST
+
+static void *count_in_default(void *inout_thread)
+{
+    sockref *ref = NULL;
+
+    atomic_store((atomic_int *)inout_thread, gettid());
+    harness_assert_ok(sockref_registry_get_or_create(NULL, "@default-name", &ref));
+    sockref_release(ref);
+    return NULL;
+}
+
+static bool is_asleep(int thread)
+{
+    FILE *status = fopen(harness_text("/proc/self/task/%d/stat", thread), "re");
+    char state = 0;
+
+    if (!status)
+        return false;
+    if (fscanf(status, "%*d (%*[^)]) %c", &state) != 1)
+        state = 0;
+    fclose(status);
+    return state == 'S';
+}
+
+/* In the list it is seen by a fork, whose child must know what is its parent's. */
+START_TEST(the_default_registry_is_listed_before_it_is_used)
+{
+    atomic_int number = 0;
+    pthread_t thread;
+
+    sr_mutex_lock(&sr_registry_list_mutex);
+    ck_assert_int_eq(pthread_create(&thread, NULL, count_in_default, &number), 0);
+    WAIT_UNTIL(atomic_load(&number) != 0 && is_asleep(atomic_load(&number)));
+    ck_assert_ptr_null(atomic_load(&sr_registry_default));
+    sr_mutex_unlock(&sr_registry_list_mutex);
+    pthread_join(thread, NULL);
 }
 END_TEST
 
@@ -385,6 +426,7 @@ int main(void)
     tcase_add_test(tcase, wrong_arguments_are_told);
     tcase_add_test(tcase, without_memory_no_registry_is_made);
     tcase_add_test(tcase, the_default_registry_is_made_once);
+    tcase_add_test(tcase, the_default_registry_is_listed_before_it_is_used);
     tcase_add_test(tcase, references_outlive_a_freed_registry);
     tcase_add_test(tcase, shutdown_with_nobody_left_succeeds);
     tcase_add_test(tcase, shutdown_revokes_those_who_stay);
