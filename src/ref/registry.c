@@ -119,6 +119,8 @@ void sr_registry_set_phase_locked(sockref_registry *self, enum sr_phase phase)
 {
     atomic_store(&self->phase, phase);
     atomic_store(&self->is_barred, phase != SR_OPEN || atomic_load(&sr_exiting));
+    if (atomic_load(&sr_exiting)) /* which bars it without the mutex, perhaps in between */
+        atomic_store(&self->is_barred, true);
 }
 
 bool sr_registry_is_forked(const sockref_registry *self)
