@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable
 
 from . import _lowlevel
+from ._errors import ECLOSED, SockrefError
 from ._lowlevel import Loop
 from .lowlevel import sockref, sockref_options, sockref_registry
 
@@ -56,6 +57,18 @@ def _reporter(host: asyncio.AbstractEventLoop) -> Callable[[BaseException], None
     return report
 
 
+OnStart = Callable[["sockref | None", "BaseException | None"], None]
+
+
+def _cancel(registry: sockref_registry | None, on_start: OnStart) -> None:
+    """Have a start end, where it has not: the close of its registry does the same."""
+    try:
+        _lowlevel.cancel_start(registry, on_start)
+    except SockrefError as error:
+        if error.status != ECLOSED:
+            raise
+
+
 async def start(registry: sockref_registry | None, path: bytes | None, options: sockref_options) -> sockref:
     """Start without blocking the running asyncio loop; a start that is cancelled leaves nothing."""
     host = asyncio.get_running_loop()
@@ -86,7 +99,7 @@ async def start(registry: sockref_registry | None, path: bytes | None, options: 
         return await future
     except asyncio.CancelledError:
         if future.cancelled() or not future.done():
-            _lowlevel.cancel_start(registry, on_start)
+            _cancel(registry, on_start)
         elif future.exception() is None:
             _lowlevel.close_reference(future.result())
         raise
@@ -105,7 +118,7 @@ def start_and_wait(registry: sockref_registry | None, path: bytes | None, option
     try:
         told.wait()
     except BaseException:
-        _lowlevel.cancel_start(registry, on_start)
+        _cancel(registry, on_start)
         told.wait()
         if outcome[0][0] is not None:
             _lowlevel.close_reference(outcome[0][0])

@@ -362,6 +362,21 @@ def test_registry_closed_with_a_start_under_way(directory: Path, path: Path) -> 
     assert sockets_in(directory) == []
 
 
+def test_start_is_cancelled_when_another_thread_has_closed_its_registry(path: Path) -> None:
+    async def main() -> None:
+        registry = sockref.Registry()
+        task = asyncio.create_task(registry.start_listener(path))
+        await asyncio.sleep(0)
+        closer = threading.Thread(target=registry.close)
+        closer.start()
+        closer.join()  # what it tells waits for the next turn of this loop
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main())
+
+
 def test_drain_while_the_loop_goes_on(path: Path) -> None:
     async def main() -> None:
         start = asyncio.create_task(sockref.start_listener(path))

@@ -85,11 +85,15 @@ def test_installed_wheel_has_library_and_guard(path: Path, tmp_path: Path) -> No
 
 
 def test_subinterpreter_is_refused(path: Path) -> None:
-    if importlib.util.find_spec("_xxsubinterpreters") is None:
-        pytest.skip("this Python has no module for subinterpreters")
     out = script(
         """
-        import sys, sockref, _xxsubinterpreters as interpreters
+        import sys, sockref
+        try:
+            import _interpreters as interpreters
+            run = interpreters.exec
+        except ImportError:
+            import _xxsubinterpreters as interpreters
+            run = interpreters.run_string
         attempt = "\\n".join([
             "try:",
             "    import sockref",
@@ -98,7 +102,7 @@ def test_subinterpreter_is_refused(path: Path) -> None:
             "    print('refused', flush=True)",
         ])
         other = interpreters.create()
-        interpreters.run_string(other, attempt)
+        run(other, attempt)
         interpreters.destroy(other)
         with sockref.listen(sys.argv[1]) as reference:
             print(reference.is_active)
