@@ -94,7 +94,11 @@ def shutdown(registry: sockref_registry | None, timeout_ms: int) -> None:
         outcome.append(error)
         told.set()
 
-    thread = _shut_down(registry, timeout_ms, tell)
+    try:
+        thread = _shut_down(registry, timeout_ms, tell)
+    except RuntimeError:  # the interpreter ends, and begins no more threads
+        _lowlevel.sockref_registry_shutdown(registry, timeout_ms)
+        return
     told.wait()
     thread.join()
     if outcome[0] is not None:

@@ -108,6 +108,18 @@ def test_shutdown_is_interrupted_and_goes_on(path: Path) -> None:
         until(lambda: "sockref-shutdown" not in {thread.name for thread in threading.enumerate()})
 
 
+def test_shutdown_where_no_thread_begins(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an atexit handler of Python 3.12."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with sockref.Registry() as registry, registry.listen(path):
+        assert code_of(registry.shutdown, 0) == "ESOCKREF_TIMEOUT"
+        assert code_of(registry.listen, path) == "ESOCKREF_SHUTDOWN"
+
+
 def test_shutdown_inside_a_handler_is_refused(path: Path) -> None:
     """Also where another thread does the waiting."""
     with sockref.Registry() as registry:
