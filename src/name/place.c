@@ -168,6 +168,14 @@ static bool is_home(const char *directory)
            faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0;
 }
 
+bool sr_place_renew(const char *path)
+{
+    char directory[SR_PATH_MAX + 1];
+
+    directory_of(path, directory);
+    return is_home(directory);
+}
+
 static void strip_slashes(char *path)
 {
     size_t length = strlen(path);

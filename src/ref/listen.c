@@ -17,6 +17,7 @@
 #include "name/tcp.h"
 #include "ref/hooks.h"
 
+#include <errno.h>
 #include <time.h>
 
 /* Whether a spelling leads elsewhere than to the entry that was known by it: the directory is
@@ -275,11 +276,18 @@ static void take_bind_only(struct sr_attempt *attempt)
         values[SOCKREF_OPT_SHARE] = 0;
 }
 
+static int open_place(struct sr_attempt *attempt, const char *path)
+{
+    return attempt->settings.values[SOCKREF_OPT_SHARE] ? sr_place_open(path, &attempt->place)
+                                                       : sr_place_open_any(path, &attempt->place);
+}
+
 /* Check all that can be checked before anything happens, and pin the directory. */
 static int attempt_init(struct sr_attempt *attempt, sockref_registry *registry, const char *path,
                         const sockref_options *options, int fd, char *buffer)
 {
     int status = sr_options_check_call(options);
+    bool is_default = !path;
 
     if (status < 0)
         return status;
@@ -290,7 +298,7 @@ static int attempt_init(struct sr_attempt *attempt, sockref_registry *registry, 
     attempt->settings = registry->settings;
     sr_settings_apply(&attempt->settings, options);
     take_bind_only(attempt);
-    if (!path) {
+    if (is_default) {
         bool unique = attempt->settings.values[SOCKREF_OPT_UNIQUE] != 0;
 
         status = sr_registry_default_path(registry, unique, buffer);
@@ -307,8 +315,9 @@ static int attempt_init(struct sr_attempt *attempt, sockref_registry *registry, 
     status = sr_name_init(&attempt->name, registry, path);
     if (status < 0)
         goto close_drawn;
-    status = attempt->settings.values[SOCKREF_OPT_SHARE] ? sr_place_open(path, &attempt->place)
-                                                         : sr_place_open_any(path, &attempt->place);
+    status = open_place(attempt, path);
+    if (status == -ENOENT && is_default && sr_place_renew(path)) /* old, and empty since long */
+        status = open_place(attempt, path);
     if (status < 0)
         goto clear_name;
     if (attempt->place.dir >= 0)

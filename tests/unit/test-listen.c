@@ -317,6 +317,27 @@ START_TEST(d5_the_default_name_is_shared_and_a_unique_one_is_fresh)
 END_TEST
 
 /* V6, L26 */
+/* A cleaner of old files, or the end of a session, removes it while it is empty. */
+START_TEST(the_directory_of_the_default_name_is_made_again)
+{
+    const char *home = harness_at("home");
+    sockref_options *options = sockref_options_new();
+    sockref_registry *own = NULL;
+
+    harness_assert_ok(sockref_options_set_string(options, SOCKREF_OPT_DIRECTORY, home));
+    harness_assert_ok(sockref_registry_new(options, &own));
+    for (int i = 0; i < 2; i++) {
+        sockref_release(harness_listen(own, NULL));
+        ck_assert_uint_eq(harness_mode(home), 0700);
+        ck_assert_int_eq(rmdir(home), 0);
+    }
+    harness_write(home, "something else");
+    harness_assert_fails(sockref_registry_listen(own, NULL, NULL, &(sockref *){NULL}), -ENOTDIR);
+    sockref_registry_free(own);
+    sockref_options_free(options);
+}
+END_TEST
+
 START_TEST(v6_the_limit_of_names)
 {
     sockref_registry *own = harness_registry(SOCKREF_OPT_MAX_SOCKETS, 2, 0);
@@ -625,6 +646,7 @@ int main(void)
     tcase_add_test(tcase, exclusive_owns_or_fails);
     tcase_add_test(tcase, two_registries_join_each_other);
     tcase_add_test(tcase, d5_the_default_name_is_shared_and_a_unique_one_is_fresh);
+    tcase_add_test(tcase, the_directory_of_the_default_name_is_made_again);
     tcase_add_test(tcase, v6_the_limit_of_names);
     tcase_add_test(tcase, v6_the_limit_of_references);
     tcase_add_test(tcase, v6_the_limit_of_references_to_what_does_not_listen);
