@@ -131,11 +131,12 @@ static bool ask_all(struct sr_share *self, struct offers *offers, const int *fds
 
 /*
  * Take byte 1 back. As long as somebody has it who has not answered, it may still be declined;
- * without it nothing may be touched. Returns whether somebody else owns the name.
+ * without it, also where the system can't give it, nothing may be touched. Returns whether somebody
+ * else owns the name.
  */
 static bool is_taken_anyway(struct sr_share *self, struct offers *offers, uint64_t deadline_ns)
 {
-    while (sr_lockfile_take(&self->lock, self->path, SR_BYTE_OWNER) == SR_LOCK_BUSY)
+    while (sr_lockfile_take(&self->lock, self->path, SR_BYTE_OWNER) != 0)
         if (has_successor(self) || sr_clock_ns() >= deadline_ns ||
             hear_answers(offers, sr_clock_ns() + 1000000))
             return true;

@@ -363,6 +363,36 @@ START_TEST(holders_that_do_not_answer_keep_nobody_waiting_for_long)
 }
 END_TEST
 
+static void take_byte(void *arg)
+{
+    struct holder *heir = arg;
+
+    ck_assert_int_eq(sr_lockfile_take(&heir->share.lock, heir->share.path, SR_BYTE_OWNER), 0);
+    faults_arm_from(FAULTS_BIT(FAULTS_lock), 1, ENOLCK);
+}
+
+/* The system can't tell whose byte 1 is: then it may be an heir's, who has yet to answer. */
+START_TEST(what_may_be_an_heirs_is_left_to_him)
+{
+    const char *path = harness_at("a");
+    struct holder owner, heir;
+
+    start(&owner, path, SR_SHARE_OWNED);
+    start(&heir, path, SR_SHARE_JOINED);
+    ck_assert_int_eq(sr_share_enter(&owner.share, 0), 0);
+    sr_share_free_slot(&owner.share);
+    faults_install();
+    faults_before(FAULTS_sendmsg, take_byte, &heir);
+    ck_assert(sr_share_hand_over(&owner.share, &owner.file, sr_clock_after_ms(20)));
+    faults_clear();
+    ck_assert(harness_is_socket(path));
+    die(&owner);
+    sr_lockfile_free(&heir.share.lock, SR_BYTE_OWNER);
+    let_go(&heir);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("heir");
@@ -378,6 +408,7 @@ int main(void)
     tcase_add_test(tcase, the_answer_of_a_slow_holder_counts);
     tcase_add_test(tcase, a_holder_that_is_not_connected_is_waited_for);
     tcase_add_test(tcase, who_declined_for_another_is_asked_again);
+    tcase_add_test(tcase, what_may_be_an_heirs_is_left_to_him);
     tcase_add_test(tcase, holders_that_do_not_answer_keep_nobody_waiting_for_long);
     return harness_run(suite);
 }
