@@ -157,12 +157,12 @@ static uint64_t draw_life(uint64_t random)
 }
 
 /* What is the same for all names of a process is read once, by whoever comes first. */
+static struct sr_record known;
+static _Atomic uint64_t known_pid; /* a child that no fork handler saw has another one */
+static atomic_flag writing = ATOMIC_FLAG_INIT;
+
 void sr_record_of_self(struct sr_record *out)
 {
-    static struct sr_record known;
-    static _Atomic uint64_t known_pid; /* a forked child has another one */
-    static atomic_flag writing = ATOMIC_FLAG_INIT;
-
     if (atomic_load_explicit(&known_pid, memory_order_acquire) == (uint64_t)getpid()) {
         *out = known;
         out->life = draw_life(known.life);
@@ -174,6 +174,13 @@ void sr_record_of_self(struct sr_record *out)
         known = *out;
         atomic_store_explicit(&known_pid, out->pid, memory_order_release);
     }
+}
+
+/* Its number is not enough: a child may get that of an ancestor which has ended. */
+void sr_record_after_fork(void)
+{
+    atomic_store(&known_pid, 0);
+    atomic_flag_clear(&writing);
 }
 
 /* Whether they are of two boots; one that could not be read, as with systemd's ProcSubset=pid, is

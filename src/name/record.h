@@ -33,6 +33,8 @@ int sr_record_read(int fd, struct sr_record *out);
 int sr_record_write(int fd, const struct sr_record *record);
 /* Fill in who this process is, and a life that no other start has; the rest is zero. */
 void sr_record_of_self(struct sr_record *out);
+/* In a forked child: what is known is the parent's. */
+void sr_record_after_fork(void);
 /* Whether it is proven that the process which wrote it is gone. */
 bool sr_record_is_dead(const struct sr_record *record);
 

@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "name/guard.h"
+#include "name/record.h"
 #include "ref/hooks.h"
 #include "ref/state.h"
 
@@ -61,6 +62,7 @@ static void in_child(void) SR_UNCHECKED
     sr_registry_forget_all();
     sr_cleanup_after_fork();
     sr_remove_after_fork();
+    sr_record_after_fork();
     sr_guard_after_fork();
     sr_log_after_fork();
     sr_fd_after_fork_in_child();

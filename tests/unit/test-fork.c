@@ -5,6 +5,7 @@
 #include "harness/harness.h"
 #include "harness/sanitized.h"
 #include "name/guard.h"
+#include "name/record.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -75,6 +76,26 @@ static int use_parents_handles(void *arg)
 }
 
 /* U8, L40 */
+static int know_oneself(void *unused)
+{
+    struct sr_record record;
+
+    (void)unused;
+    sr_record_of_self(&record);
+    faults_install();
+    sr_record_of_self(&record); /* known by now, and no more what the parent was */
+    CHECK(faults_calls(FAULTS_openat) == 0);
+    CHECK(record.pid == (uint64_t)getpid());
+    return 0;
+}
+
+/* The number alone does not tell: it may be that of an ancestor that has ended. */
+START_TEST(what_a_process_knows_of_itself_is_not_its_childs)
+{
+    ck_assert_int_eq(harness_in_child(know_oneself, NULL), 0);
+}
+END_TEST
+
 START_TEST(handles_of_the_parent_are_inert)
 {
     int fd = sockref_fd(ref);
@@ -251,7 +272,8 @@ static void *move(void *memory, size_t size)
     const size_t room = 4096;
     void *moved = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    ck_assert(moved != MAP_FAILED && size <= room);
+    if (moved == MAP_FAILED || size > room)
+        return NULL;
     memcpy(moved, memory, size / 2);
     if ((uintptr_t)memory % room == 0)
         munmap(memory, room);
@@ -269,45 +291,46 @@ static void *move_slowly(void *memory, size_t size)
     return moved;
 }
 
-static void watch_many(void)
+/* Asserts nothing: the child may have been forked while the other thread did. */
+static int watch_many(const char *path)
 {
     struct sr_place place;
 
-    ck_assert_int_eq(sr_place_open(harness_at("x"), &place), 0);
+    CHECK(sr_place_open(path, &place) == 0);
     for (int i = 0; i < MANY; i++)
-        ck_assert_int_eq(sr_guard_watch(&guarded[i], &place, harness_at("x"), false), 0);
+        CHECK(sr_guard_watch(&guarded[i], &place, path, false) == 0);
     for (int i = 0; i < MANY; i++)
         sr_guard_forget(&guarded[i]);
     sr_place_close(&place);
-}
-
-static void *watch_and_move(void *unused)
-{
-    (void)unused;
-    watch_many();
-    return NULL;
-}
-
-static int watch_in_child(void *unused)
-{
-    (void)unused;
-    sr_sys.realloc = move;
-    watch_many();
     return 0;
+}
+
+static void *watch_and_move(void *path)
+{
+    return (void *)(intptr_t)watch_many(path);
+}
+
+static int watch_in_child(void *path)
+{
+    sr_sys.realloc = move;
+    return watch_many(path);
 }
 
 START_TEST(the_list_of_names_is_whole_in_a_child)
 {
+    const char *path = harness_at("x");
     pthread_t thread;
+    void *failed;
 
     sem_init(&has_moved, 0, 0);
     sr_sys.realloc = move_slowly;
-    ck_assert_int_eq(pthread_create(&thread, NULL, watch_and_move, NULL), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, watch_and_move, (void *)path), 0);
     for (int moves = 0; moves < 2; moves++)
         while (sem_wait(&has_moved) < 0)
             continue;
-    ck_assert_int_eq(harness_in_child(watch_in_child, NULL), 0);
-    pthread_join(thread, NULL);
+    ck_assert_int_eq(harness_in_child(watch_in_child, (void *)path), 0);
+    pthread_join(thread, &failed);
+    ck_assert_ptr_null(failed);
     sem_destroy(&has_moved);
 }
 END_TEST
@@ -319,6 +342,7 @@ int main(void)
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, handles_of_the_parent_are_inert);
+    tcase_add_test(tcase, what_a_process_knows_of_itself_is_not_its_childs);
     tcase_add_test(tcase, d19_a_childs_exit_leaves_the_parents_file);
     tcase_add_test(tcase, the_child_has_registries_of_its_own);
     tcase_add_test(tcase, a_grandchild_leaves_the_childs_file);
