@@ -129,7 +129,7 @@ function checkHandlers(handlers) {
 function serve(native, handlers, reference) {
   checkHandlers(handlers);
   events.listen();
-  const slot = low.serve(native, typeof handlers.end === 'function' ? HALF_OPEN : 0, 0, false);
+  const slot = low.serve(native, typeof handlers.end === 'function' ? HALF_OPEN : 0, false);
   events.addService(slot, new Service({ ...handlers }, reference));
 }
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 namespace sr
@@ -228,17 +229,26 @@ static napi_value conn_set_timeout(napi_env env, napi_callback_info info)
     return nullptr;
 }
 
-/* conn_set_keepalive(slot, on, milliseconds) */
+/* conn_set_keepalive(slot, on, milliseconds, interval in seconds, count): what the library sets, and
+ * the probes as Node has them. The system refuses numbers that are none of its own. */
 static napi_value conn_set_keepalive(napi_env env, napi_callback_info info)
 {
-    napi_value args[3];
+    napi_value args[5];
     uint32_t delay = 0;
+    int32_t interval = 0, count = 0;
     bool on = false;
+    int fd;
 
-    if (Conn *conn = arguments(env, info, 3, args)) {
+    if (Conn *conn = arguments(env, info, 5, args)) {
         napi_get_value_bool(env, args[1], &on);
         napi_get_value_uint32(env, args[2], &delay);
-        sockref_conn_set_keepalive(conn->handle, on, delay);
+        napi_get_value_int32(env, args[3], &interval);
+        napi_get_value_int32(env, args[4], &count);
+        fd = sockref_conn_fd(conn->handle);
+        if (sockref_conn_set_keepalive(conn->handle, on, delay) == 0 && on && fd >= 0) {
+            setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+            setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+        }
     }
     return nullptr;
 }

@@ -26,26 +26,25 @@ static napi_value set_deliver(napi_env env, napi_callback_info info)
     return self->batch->set_deliver(args[0]);
 }
 
-/* serve(reference, flags, keepalive_delay, holds) -> the slot of the service. Flags are
- * SOCKREF_CONN_*; END is told with HALF_OPEN only. */
+/* serve(reference, flags, holds) -> the slot of the service. Flags are SOCKREF_CONN_*; END is told
+ * with HALF_OPEN only. */
 static napi_value serve(napi_env env, napi_callback_info info)
 {
     sockref_conn_options options = {};
     sockref_handlers handlers;
-    napi_value args[4], result = nullptr;
+    napi_value args[3], result = nullptr;
     Handle<sockref> *ref;
     Service *service;
     bool holds = false;
     Env *self;
     int err;
 
-    if (!get_args(env, info, 4, args, &self) || !(ref = unwrap_reference(env, args[0])) ||
+    if (!get_args(env, info, 3, args, &self) || !(ref = unwrap_reference(env, args[0])) ||
         !self->open_loop())
         return nullptr;
     options.size = sizeof options;
     napi_get_value_uint32(env, args[1], &options.flags);
-    napi_get_value_uint32(env, args[2], &options.keepalive_delay_ms);
-    napi_get_value_bool(env, args[3], &holds);
+    napi_get_value_bool(env, args[2], &holds);
     if (holds)
         options.max_buffered = UINT64_MAX; /* streams have limits of their own */
     set_conn_handlers(&handlers, (options.flags & SOCKREF_CONN_HALF_OPEN) != 0);

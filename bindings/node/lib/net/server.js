@@ -23,7 +23,7 @@ const { isNumber, isSignal, isBlockList, portOf, keepAliveDelay, toNumber, isPat
 const { onOpen, onStop } = events;
 
 // SOCKREF_CONN_*
-const PAUSED = 1, HALF_OPEN = 2, NODELAY = 8, KEEPALIVE = 16, OUTLIVE = 64;
+const PAUSED = 1, HALF_OPEN = 2, NODELAY = 8, OUTLIVE = 64;
 
 // A limit of 0 is one from Node 21 on, and none before.
 const limits = Number.parseInt(process.versions.node, 10) >= 21 ? (most) => most !== undefined && most !== null : Boolean;
@@ -173,9 +173,8 @@ function serve(server) {
   let flags = HALF_OPEN | OUTLIVE;
   if (server.pauseOnConnect) flags |= PAUSED;
   if (server.noDelay) flags |= NODELAY;
-  if (server.keepAlive) flags |= KEEPALIVE;
   events.listen();
-  const slot = low.serve(nativeOf(server[kReference]), flags, server.keepAliveInitialDelay * 1000, true);
+  const slot = low.serve(nativeOf(server[kReference]), flags, true);
   events.addService(slot, new Service(server));
 }
 
@@ -234,6 +233,7 @@ function accept(server, slot) {
     return;
   }
   const socket = accepted(slot, server);
+  if (server.keepAlive) socket.setKeepAlive(true, server.keepAliveInitialDelay * 1000);
   server[kSockets]++;
   server.emit('connection', socket);
   if (channels.serverSocket.hasSubscribers) channels.serverSocket.publish({ socket });

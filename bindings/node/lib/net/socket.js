@@ -23,7 +23,8 @@ const { isInt32, isBlockList, keepAliveDelay, wholeSeconds } = require('./valida
 
 const {
   kSlot, kIsOpen, kResource, kBytesRead, kDispatched, kDelivered, kIsPaused, kIsWanted, kIsUnheld, kIsResetting, kWaiting, kSending,
-  kAddresses, kServer, kBound, kConnect, kNoDelay, kKeepAlive, kKeepAliveDelay, kTypeOfService, kOnRead, kHadError, kPeer, kIsQuiet,
+  kAddresses, kServer, kBound, kConnect, kNoDelay, kKeepAlive, kKeepAliveDelay, kProbes, kTypeOfService, kOnRead, kHadError, kPeer,
+  kIsQuiet, kHasPeerEnded,
 } = state;
 const { END, ERROR, CONNECT, TIMEOUT, ATTEMPT, WRITTEN } = events.kinds;
 const { onData, onLent, onEvent, onClose } = events;
@@ -386,10 +387,14 @@ Socket.prototype.setNoDelay = function (enable = true) {
   return this;
 };
 
-Socket.prototype.setKeepAlive = function (enable, initialDelay) {
+Socket.prototype.setKeepAlive = function (enable, initialDelay, interval, count) {
+  if (typeof enable === 'object' && enable !== null) {
+    return this.setKeepAlive(enable.enable, enable.initialDelay, enable.interval, enable.count);
+  }
   this[kKeepAlive] = Boolean(enable);
   this[kKeepAliveDelay] = wholeSeconds(initialDelay);
-  if (this[kSlot] >= 0) low.conn_set_keepalive(this[kSlot], this[kKeepAlive], this[kKeepAliveDelay]);
+  if (interval !== undefined || count !== undefined || this[kProbes]) this[kProbes] = { interval, count };
+  if (this[kSlot] >= 0) state.applyKeepAlive(this);
   return this;
 };
 

@@ -19,6 +19,7 @@ const names = [
   'kWaiting', // a write until it is connected
   'kSending', // a write until it is written
   'kAddresses', 'kPeer', 'kServer', 'kNoDelay', 'kKeepAlive', 'kKeepAliveDelay', 'kTypeOfService', 'kOnRead', 'kHadError',
+  'kProbes', // of keep-alive: their interval and count, where they were given
   'kBound', // what a BoundSocket had, until this is destroyed
   'kConnect', // what a connect tries: of an address with a family, of a path without
   'kTime', 'kTimeScope', 'kTimer', 'kIsQuiet', // timeouts.js
@@ -88,6 +89,7 @@ state.rare = {
   [state.kNoDelay]: false,
   [state.kKeepAlive]: false,
   [state.kKeepAliveDelay]: 0,
+  [state.kProbes]: undefined,
   [state.kTypeOfService]: undefined,
   [state.kOnRead]: undefined,
   [state.kHadError]: undefined,
@@ -112,8 +114,16 @@ state.lend = function (socket) {
 state.applyOptions = function (socket) {
   const slot = socket[state.kSlot];
   if (socket[state.kNoDelay]) low.conn_set_nodelay(slot, true);
-  if (socket[state.kKeepAlive]) low.conn_set_keepalive(slot, true, socket[state.kKeepAliveDelay]);
+  if (socket[state.kKeepAlive]) state.applyKeepAlive(socket);
   if (socket[state.kTypeOfService] !== undefined) state.applyTypeOfService(socket);
+};
+
+const usualProbes = { interval: undefined, count: undefined };
+
+state.applyKeepAlive = function (socket) {
+  const { interval = 1000, count = 10 } = socket[state.kProbes] ?? usualProbes;
+  low.conn_set_keepalive(socket[state.kSlot], socket[state.kKeepAlive], socket[state.kKeepAliveDelay],
+    ~~(interval / 1000), count);
 };
 
 state.applyTypeOfService = function (socket) {
