@@ -35,7 +35,7 @@ interface NewerSocketOptions {
   blockList?: net.BlockList | undefined;
 }
 
-export type SocketConstructorOpts = net.SocketConstructorOpts & NewerSocketOptions & FromBoundSocket & {
+export type SocketConstructorOpts = Omit<net.SocketConstructorOpts, 'handle'> & NewerSocketOptions & FromBoundSocket & {
   noDelay?: boolean | undefined;
   keepAlive?: boolean | undefined;
   /** In milliseconds. */
@@ -43,13 +43,17 @@ export type SocketConstructorOpts = net.SocketConstructorOpts & NewerSocketOptio
   onread?: net.OnReadOpts | undefined;
   highWaterMark?: number | undefined;
 };
-export type SocketConnectOpts = net.SocketConnectOpts & NewerSocketOptions;
-export type NetConnectOpts = net.NetConnectOpts & NewerSocketOptions & FromBoundSocket;
+export type TcpSocketConnectOpts = net.TcpSocketConnectOpts & NewerSocketOptions;
+export type IpcSocketConnectOpts = net.IpcSocketConnectOpts & NewerSocketOptions;
+export type SocketConnectOpts = TcpSocketConnectOpts | IpcSocketConnectOpts;
+export type TcpNetConnectOpts = Omit<net.TcpNetConnectOpts, 'handle'> & NewerSocketOptions & FromBoundSocket;
+export type IpcNetConnectOpts = Omit<net.IpcNetConnectOpts, 'handle'> & NewerSocketOptions & FromBoundSocket;
+export type NetConnectOpts = TcpNetConnectOpts | IpcNetConnectOpts;
 export type ServerOpts = net.ServerOpts & {
   /** Peers whose connections are closed at once. */
   blockList?: net.BlockList | undefined;
 };
-export type ListenOptions = net.ListenOptions & {
+export type ListenOptions = Omit<net.ListenOptions, 'handle'> & {
   /** Let several sockets bind the port, if all of them say so. */
   reusePort?: boolean | undefined;
   /** A socket of which the program has the descriptor. */
@@ -59,10 +63,25 @@ export type ListenOptions = net.ListenOptions & {
   /** What it is to listen on, in place of a port or a path; it is taken. */
   handle?: BoundSocket | undefined;
 };
-export type { AddressInfo, DropArgument, LookupFunction, OnReadOpts } from 'node:net';
+export type {
+  AddressInfo, DropArgument, IPVersion, LookupFunction, OnReadOpts, SocketAddressInitOptions, SocketReadyState,
+} from 'node:net';
+
+/** Of the probes that are sent while nothing comes. */
+export interface SetKeepAliveOptions {
+  enable?: boolean | undefined;
+  /** Until the first one, in milliseconds; 0: as it was. */
+  initialDelay?: number | undefined;
+  /** From one to the next, in milliseconds; 1000 by default. */
+  interval?: number | undefined;
+  /** How many go without an answer; 10 by default. */
+  count?: number | undefined;
+}
 
 /** One end of a connection: a stream.Duplex as net.Socket is. It is no instance of net.Socket. */
 export interface Socket extends net.Socket {
+  setKeepAlive(enable?: boolean, initialDelay?: number, interval?: number, count?: number): this;
+  setKeepAlive(options: SetKeepAliveOptions): this;
   getTypeOfService(): number;
   setTypeOfService(tos: number): this;
   connect(options: SocketConnectOpts, connectionListener?: () => void): this;

@@ -36,6 +36,12 @@ export async function use(reference: SocketReference): Promise<void> {
   new net.Stream({ fd: 3, typeOfService: 4, noDelay: true }).connect('/a').end();
   // @ts-expect-error typeOfService is a number
   new net.Socket({ typeOfService: 'x' });
+  socket.setKeepAlive(true, 1000, 1000, 5).setKeepAlive({ enable: true, initialDelay: 1000, interval: 1000, count: 5 });
+  // @ts-expect-error a count is a number
+  socket.setKeepAlive({ count: 'x' });
+  const places: [net.TcpNetConnectOpts, net.IpcNetConnectOpts] = [{ port: 1, typeOfService: 4 }, { path: '/a' }];
+  const parts: [net.TcpSocketConnectOpts, net.IpcSocketConnectOpts] = [{ port: 1 }, { path: '/a' }];
+  const named: [net.SocketReadyState, net.IPVersion, net.SocketAddressInitOptions] = [socket.readyState, 'ipv4', { port: 1 }];
   for await (const chunk of socket) void (chunk as Buffer);
   tls.connect({ socket: made });
   new http.Agent().createConnection = net.createConnection as typeof http.Agent.prototype.createConnection;
@@ -44,5 +50,5 @@ export async function use(reference: SocketReference): Promise<void> {
   const family: number = net.isIP('::');
   const wanted: boolean = net.getDefaultAutoSelectFamily();
   net.setDefaultAutoSelectFamily(wanted);
-  void [bind, address, duplex, nodes, own, family];
+  void [bind, address, duplex, nodes, own, family, places, parts, named];
 }
