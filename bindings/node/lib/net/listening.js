@@ -15,8 +15,14 @@ const { nameToListen, tcpName } = require('./names.js');
 const alone = { exclusive: true, mode: -1, startTimeoutMs: 0 };
 const usualBacklog = 511;
 
+/** The system takes a negative one for the longest that it has. */
+function backlogOf(given) {
+  const number = given | 0;
+  return number < 0 ? 2 ** 31 - 1 : number || usualBacklog;
+}
+
 function settingsOf(options) {
-  return { ...alone, ...options, backlog: options.backlog ?? usualBacklog };
+  return { ...alone, ...options, backlog: backlogOf(options.backlog) };
 }
 
 function started(name, options) {
@@ -71,7 +77,7 @@ function onAddress(address, port, options) {
 }
 
 function listenFrom(fd, backlog, port) {
-  const status = low.listen_fd(fd, backlog ?? usualBacklog);
+  const status = low.listen_fd(fd, backlogOf(backlog));
   if (status < 0) throw errors.listenFailed(status, 'listen', null, port);
 }
 

@@ -37,6 +37,16 @@ both('J15 all forms of listen', async ({ net, file }) => {
   }
 });
 
+both('a backlog that is no number, or less than none', async ({ net }) => {
+  for (const backlog of ['7', {}, -7, null]) {
+    for (const listen of [(server) => server.listen({ port: 0, backlog }), (server) => server.listen(0, '127.0.0.1', backlog)]) {
+      const server = listen(net.createServer());
+      await within(once(server, 'listening'), 'listening');
+      await ended(server);
+    }
+  }
+});
+
 both('J20 D50 it is bound when listen returns, and listening comes later', async ({ net, file }) => {
   const server = net.createServer();
   server.listen(file());
