@@ -150,6 +150,8 @@ Socket.prototype[onEvent] = function (kind, a, b) {
 };
 
 function ended(socket) {
+  socket[kHasPeerEnded] = true;
+  state.hold(socket);
   socket.push(null);
   socket.read(0);
 }
@@ -166,7 +168,7 @@ function failed(socket, status, from) {
 function connected(socket) {
   socket.connecting = false;
   socket[kIsOpen] = true;
-  if (socket[kIsUnheld]) state.hold(socket);
+  state.holdIfIdle(socket);
   timeouts.connected(socket);
   state.applyOptions(socket);
   socket.emit('connect');
@@ -179,13 +181,17 @@ function connected(socket) {
 function pauseReading(socket) {
   if (socket[kIsPaused]) return;
   socket[kIsPaused] = true;
-  if (socket[kSlot] >= 0) low.conn_pause(socket[kSlot]);
+  if (socket[kSlot] < 0) return;
+  low.conn_pause(socket[kSlot]);
+  state.hold(socket);
 }
 
 function resumeReading(socket) {
   if (!socket[kIsPaused]) return;
   socket[kIsPaused] = false;
-  if (socket[kSlot] >= 0) low.conn_resume(socket[kSlot]);
+  if (socket[kSlot] < 0) return;
+  low.conn_resume(socket[kSlot]);
+  state.hold(socket);
 }
 
 // Where both sides have ended the library closes by itself, and the stream may still have something to read. The
@@ -287,7 +293,7 @@ function send(socket, data, callback) {
 
 function waitFor(socket, data, callback) {
   socket[kSending] = { data, callback, scope: new AsyncResource('SOCKREFWRITE') }; // keeps the bytes meanwhile
-  if (socket[kIsUnheld]) state.hold(socket);
+  state.holdIfIdle(socket);
 }
 
 // Of a bound socket, what the system says.
@@ -306,7 +312,7 @@ function sendWaiting(socket) {
 function written(socket, status) {
   const { callback, scope } = socket[kSending];
   socket[kSending] = null;
-  if (socket[kIsUnheld]) state.hold(socket);
+  state.holdIfIdle(socket);
   scope.runInAsyncScope(callback, null, ...(status < 0 ? [errors.callFailed(status, 'write')] : []));
 }
 
@@ -345,6 +351,7 @@ Socket.prototype._destroy = function (error, callback) {
   if (this[kSlot] >= 0) {
     if (this[kIsResetting]) low.conn_reset(this[kSlot]);
     else low.conn_destroy(this[kSlot]);
+    state.holdIfIdle(this);
     callback(error);
   } else {
     callback(error);

@@ -15,6 +15,7 @@ const names = [
   'kIsPaused', // the library does not read
   'kIsWanted', // the stream asked for data before it was connected
   'kIsUnheld', // unref() is in force
+  'kHasPeerEnded', // nothing comes any more
   'kIsResetting',
   'kWaiting', // a write until it is connected
   'kSending', // a write until it is written
@@ -33,15 +34,21 @@ state.attach = function (socket, slot) {
   events.addConnection(slot, socket);
   socket[state.kSlot] = slot;
   socket[state.kResource] ??= new AsyncResource('SOCKREFSOCKET');
-  if (socket[state.kIsUnheld]) state.hold(socket);
+  state.holdIfIdle(socket);
   if (socket[state.kIsPaused]) low.conn_pause(slot);
   if (socket[state.kOnRead]) state.lend(socket);
 };
 
-/** What is under way keeps the process alive, also where its socket does not. */
+const isIdle = (socket) => socket[state.kIsUnheld] || socket[state.kHasPeerEnded] || socket[state.kIsPaused];
+
+/** What is under way keeps the process alive, also where its socket does not: up to the close event. */
 state.hold = function (socket) {
-  const holds = !socket[state.kIsUnheld] || socket.connecting || socket[state.kSending] !== null;
+  const holds = !isIdle(socket) || socket.connecting || socket[state.kSending] !== null || socket.destroyed;
   if (socket[state.kSlot] >= 0) low.conn_hold(socket[state.kSlot], holds);
+};
+
+state.holdIfIdle = function (socket) {
+  if (isIdle(socket)) state.hold(socket);
 };
 
 /** A socket that was destroyed is to be connected anew. Its earlier connection may still have to close. */
@@ -75,6 +82,7 @@ const fresh = {
 /** More of it, which few ever change. */
 const unconnected = {
   [state.kIsWanted]: false,
+  [state.kHasPeerEnded]: false,
   [state.kIsQuiet]: false,
   [state.kIsResetting]: false,
   [state.kWaiting]: null,

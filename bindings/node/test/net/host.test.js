@@ -96,6 +96,33 @@ scenario('J11 J12 what keeps the process alive', async ({ file: place }) => {
       .listen(place, () => net.connect(place, () => console.log('connected')).unref());
     server.unref();
   `), 'connected\n', 'what connects does');
+  assert.equal(await ends(`
+    const server = net.createServer((socket) => socket.unref().resume()).listen(place, () => {
+      const socket = net.connect(place, () => socket.unref().destroy()).on('close', () => console.log('close'));
+    }).unref();
+  `), 'close\n', 'what is destroyed does, until it is told');
+  for (const body of ['', 'socket.on("end", () => console.log("end")).resume();']) {
+    assert.equal(await ends(`
+      const server = net.createServer((socket) => socket.unref().end('x')).listen(place, () => {
+        const socket = net.connect({ path: place, allowHalfOpen: true });
+        ${body}
+      }).unref();
+    `), body && 'end\n', 'one that waits for nothing more does not, also where what came is not read');
+  }
+  assert.equal(await ends(`
+    const server = net.createServer((socket) => socket.unref()).listen(place, () => {
+      const socket = net.connect(place, () => socket.pause());
+    }).unref();
+  `), '', 'a paused one does not');
+  assert.equal(await ends(`
+    const server = net.createServer((socket) => socket.end('x')).listen(place, () => {
+      server.unref();
+      const socket = net.connect(place, () => {
+        socket.pause();
+        setTimeout(() => socket.resume().on('data', (data) => console.log(String(data))), 50);
+      }).on('close', () => console.log('close'));
+    });
+  `), 'x\nclose\n', 'until it is resumed');
   const reader = nodeNet.createServer().listen(place());
   const taken = once(reader, 'connection').then(([socket]) => received(socket));
   await ends('const socket = net.connect(place, () => socket.unref().write(Buffer.alloc(2 ** 23)));');
