@@ -30,6 +30,7 @@ const { END, ERROR, CONNECT, TIMEOUT, ATTEMPT, WRITTEN } = events.kinds;
 const { onData, onLent, onEvent, onClose } = events;
 
 const FROM_WRITE = 2; // of src/batch.h
+const { push } = Duplex.prototype;
 
 function refuseMode(options) {
   const name = ['objectMode', 'readableObjectMode', 'writableObjectMode'].find((mode) => options[mode]);
@@ -115,13 +116,18 @@ Socket.prototype[onData] = function (chunk) {
   if (this.destroyed) return;
   if (this[kOnRead]) {
     takeOnRead(this, chunk.length, chunk);
-  } else if (this.readableFlowing === true && this.readableLength === 0 && this.readableEncoding === null) {
+  } else if (isListened(this)) {
     this[kDelivered] = true;
     this.emit('data', chunk);
   } else if (!this.push(chunk)) {
     pauseReading(this);
   }
 };
+
+// The listener is all that a chunk would come to.
+function isListened(socket) {
+  return socket.readableFlowing === true && socket.readableLength === 0 && socket.readableEncoding === null && socket.push === push;
+}
 
 // The bytes are in the buffer that the program lent.
 Socket.prototype[onLent] = function (length) {
@@ -241,7 +247,7 @@ Socket.prototype.read = function (size) {
 function isQuick(socket, chunk, encoding, callback) {
   return callback === undefined && encoding === undefined && chunk instanceof Uint8Array && socket[kIsOpen] &&
     socket.writableLength === 0 && socket.writableCorked === 0 && !socket.writableEnded && !socket.destroyed &&
-    chunk.length > 0;
+    chunk.length > 0 && socket._write === Socket.prototype._write;
 }
 
 Socket.prototype.write = function (chunk, encoding, callback) {
