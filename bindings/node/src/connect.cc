@@ -15,6 +15,7 @@ struct Options {
     sockref_conn_options conn = {};
     std::string local_host;
     std::vector<sockref_address> addresses;
+    bool is_told = false;
 };
 
 } // namespace
@@ -90,7 +91,15 @@ static bool get_from(napi_env env, napi_value object, sockref **out)
     return ref && *out;
 }
 
-/* { flags, keepAliveDelay, addresses, attemptDelay, localHost, localPort, from } */
+static bool get_flag(napi_env env, napi_value object, const char *name, bool *out)
+{
+    napi_value value = nullptr;
+
+    return napi_get_named_property(env, object, name, &value) == napi_ok &&
+           napi_get_value_bool(env, value, out) == napi_ok;
+}
+
+/* { flags, keepAliveDelay, addresses, isTold, attemptDelay, localHost, localPort, from } */
 static bool get_options(napi_env env, napi_value object, Options *out)
 {
     out->conn.size = sizeof out->conn;
@@ -102,6 +111,7 @@ static bool get_options(napi_env env, napi_value object, Options *out)
         !get_number(env, object, "localPort", &out->connect.local_port) ||
         !get_text(env, object, "localHost", &out->local_host) ||
         !get_from(env, object, &out->connect.from) ||
+        !get_flag(env, object, "isTold", &out->is_told) ||
         !get_addresses(env, object, &out->addresses)) {
         throw_type_error(env, "expected the options of a connection");
         return false;
@@ -112,8 +122,7 @@ static bool get_options(napi_env env, napi_value object, Options *out)
         return true;
     out->connect.addresses = out->addresses.data();
     out->connect.address_count = out->addresses.size();
-    out->connect.flags =
-        out->addresses.size() > 1 ? SOCKREF_CONNECT_ONE_BY_ONE : SOCKREF_CONNECT_FIRST_ONLY;
+    out->connect.flags = out->is_told ? SOCKREF_CONNECT_ONE_BY_ONE : SOCKREF_CONNECT_FIRST_ONLY;
     return true;
 }
 
@@ -138,7 +147,7 @@ static napi_value connect_to(napi_env env, napi_callback_info info)
     if (err == 0) {
         Conn *conn = new Conn(self, handle, true);
 
-        if (options.addresses.size() > 1)
+        if (options.is_told)
             conn->tried =
                 std::make_unique<std::vector<sockref_address>>(std::move(options.addresses));
         err = conn->slot;

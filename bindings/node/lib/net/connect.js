@@ -22,6 +22,7 @@ const HALF_OPEN = 2; // SOCKREF_CONN_HALF_OPEN
 const BEGUN = 1, FAILED = 2; // SOCKREF_ATTEMPT_*
 const FROM_BIND = 1; // of src/batch.h
 const INVALID = -22; // EINVAL
+const IN_USE = -98; // EADDRINUSE
 const ALREADY = -106; // EISCONN
 const LATE = -110; // ETIMEDOUT
 
@@ -69,7 +70,7 @@ function toPath(path) {
     socket.emit('connectionAttempt', path, undefined, undefined);
     if (!socket.connecting) return;
     const name = nameToConnect(path);
-    open(socket, name.includes(0) ? null : name, { addresses: [], attemptDelay: 0, localHost: '', localPort: 0 });
+    open(socket, name.includes(0) ? null : name, { addresses: [], isTold: false, attemptDelay: 0, localHost: '', localPort: 0 });
   };
 }
 
@@ -187,8 +188,24 @@ function alternate(places) {
 
 const isBlocked = (socket, { address, family }) => socket.blockList?.check(address, `ipv${family}`);
 
+// Why the local end cannot be bound, where that is known before the system is asked.
+function localError({ localAddress, localPort }, family) {
+  const isOfOther = localAddress !== '' && isIP(localAddress) !== family;
+  if (!isOfOther && Number.isInteger(localPort) && localPort >= 0 && localPort <= 65535) return undefined;
+  return bindFailed(isOfOther ? INVALID : IN_USE, localAddress, localPort, family);
+}
+
+function bindFailed(status, localAddress, localPort, family) {
+  return errors.connectFailed(status, 'bind', localAddress || (family === 6 ? '::' : '0.0.0.0'), localPort);
+}
+
 function toOne(socket, target, { address, family }) {
   const { port } = target;
+  const wrong = localError(target, family);
+  if (wrong) {
+    socket.destroy(wrong);
+    return;
+  }
   socket[kConnect] = Object.assign(target, { address, family });
   socket.emit('connectionAttempt', address, port, family);
   if (!socket.connecting) return;
@@ -197,21 +214,35 @@ function toOne(socket, target, { address, family }) {
 }
 
 function toSeveral(socket, target, places) {
-  const attempt = { ...target, places: [], failures: [] };
-  socket[kConnect] = attempt;
+  const blocked = new Set(places.filter((place) => isBlocked(socket, place)));
+  const free = places.filter((place) => !blocked.has(place)).map((place) => ({ ...place, port: target.port }));
+  socket[kConnect] = { ...target, blocked, free, waiting: places, failures: [] };
   socket.autoSelectFamilyAttemptedAddresses = [];
-  for (const place of places) {
-    if (isBlocked(socket, place)) attemptFailed(socket, place, errors.blocked(place.address));
-    else attempt.places.push({ address: place.address, family: place.family, port: target.port });
-    if (!socket.connecting) return;
+  const wrong = places.map(({ family }) => localError(target, family));
+  if (wrong[0]) {
+    socket.destroy(errors.allFailed(wrong));
+    return;
+  }
+  passBlocked(socket);
+  if (!socket.connecting) return;
+  if (free.length > 0) openTcp(socket, target, free, true);
+  else socket.destroy(errors.allFailed(socket[kConnect].failures));
+}
+
+// Addresses that are blocked fail when it is their turn.
+function passBlocked(socket) {
+  const { blocked, waiting } = socket[kConnect];
+  while (socket.connecting && blocked.has(waiting[0])) {
+    const place = waiting.shift();
+    attemptFailed(socket, place, errors.blocked(place.address));
   }
   if (attempt.places.length > 0) openTcp(socket, target, attempt.places);
   else socket.destroy(errors.allFailed(attempt.failures));
 }
 
-function openTcp(socket, target, addresses) {
+function openTcp(socket, target, addresses, isTold = false) {
   open(socket, tcpName(addresses[0].address, target.port), {
-    addresses, attemptDelay: target.attemptTimeout, localHost: target.localAddress, localPort: target.localPort,
+    addresses, isTold, attemptDelay: target.attemptTimeout, localHost: target.localAddress, localPort: target.localPort,
   });
 }
 
@@ -233,10 +264,11 @@ function attemptFailed(socket, { address, family }, error) {
 
 /** The library tells of one of several addresses. */
 function afterAttempt(socket, told, status) {
-  const { places, port, failures } = socket[kConnect];
-  const place = places[told >> 4];
+  const { free, waiting, port, failures } = socket[kConnect];
+  const place = free[told >> 4];
   const event = told & 15;
   if (event === BEGUN) {
+    waiting.shift();
     socket.autoSelectFamilyAttemptedAddresses.push(`${place.address}:${port}`);
     socket.emit('connectionAttempt', place.address, port, place.family);
   } else if (event === FAILED) {
@@ -245,6 +277,7 @@ function afterAttempt(socket, told, status) {
     failures.push(errors.connectFailed(LATE, 'connect', place.address, port));
     socket.emit('connectionAttemptTimeout', place.address, port, place.family);
   }
+  if (event !== BEGUN) passBlocked(socket);
 }
 
 /** It has failed for good. */
@@ -253,7 +286,7 @@ function connectEnded(socket, status, from) {
   if (failures) {
     socket.destroy(failures.length > 0 ? errors.allFailed(failures) : errors.plainError('connectionTimeout'));
   } else if (from === FROM_BIND) {
-    socket.destroy(errors.connectFailed(status, 'bind', localAddress || (family === 6 ? '::' : '0.0.0.0'), localPort));
+    socket.destroy(bindFailed(status, localAddress, localPort, family));
   } else if (isOfOtherFamily(socket[kBound], family)) {
     socket.destroy(errors.connectFailed(status, 'connect', address, port, socket[kBound].local));
   } else {

@@ -5,6 +5,7 @@
 const { assert, both, once, within, closed, received, trace, tcp, until, nodeNet } = require('./harness.js');
 
 const host = '127.0.0.1';
+const major = Number.parseInt(process.versions.node, 10);
 
 /** A port at which nobody listens: one that somebody did. */
 async function freePort() {
@@ -101,6 +102,29 @@ both('connect while it connects, or is connected, is an error', async ({ net, se
   }
 });
 
+both('a local end that cannot be: the error of its bind, and no attempt', async ({ net, serve, placeOf, peer }) => {
+  const server = await serve({}, undefined, tcp);
+  const { port } = server.address();
+  const lookup = all({ address: host, family: 4 }, { address: '127.0.0.2', family: 4 });
+  const several = { host: 'x.example', port, autoSelectFamily: true, lookup };
+  const cases = [
+    [{ localPort: 65536 }, 'bind EADDRINUSE 0.0.0.0:65536', { code: 'EADDRINUSE', port: 65536, address: '0.0.0.0' }],
+    [{ localPort: 1.5, localAddress: host }, `bind EADDRINUSE ${host}:1.5`, { code: 'EADDRINUSE', port: 1.5, address: host }],
+    [{ localAddress: '::1' }, 'bind EINVAL ::1', { code: 'EINVAL', port: undefined, address: '::1' }],
+    [{ ...several, localPort: 65536 }, '', { code: 'EADDRINUSE', port: undefined, address: undefined }],
+  ];
+  for (const [options, message, visible] of cases) {
+    const socket = net.connect({ ...placeOf(server), ...options });
+    const events = trace(socket, ['connectionAttempt', 'connectionAttemptFailed', 'connect', 'error', 'close'],
+      (name, value) => value.message ?? value);
+    await closed(socket);
+    assert.deepEqual(events, [`error ${message}`.trim(), 'close true']);
+    const { code, port: told, address } = socket.errored;
+    assert.deepEqual({ code, port: told, address }, visible);
+  }
+  await closed(peer.connect(placeOf(server), function () { this.destroy(); }));
+});
+
 both('a lookup that answers twice makes one connection', async ({ net, serve, isOurs }) => {
   let connections = 0;
   const server = await serve(undefined, () => { connections++; }, tcp);
@@ -156,6 +180,39 @@ both('D47 several addresses: the next one where the first refuses', async ({ net
   assert.deepEqual(tried.filter((what) => !what.includes(' ')), ['::1', '127.0.0.2', '::2', host], 'families alternate');
   assert.equal(tried.filter((what) => what.includes(' 4 true ECONNREFUSED')).length, 1);
 });
+
+both('of several addresses some are blocked: each fails in its turn', async ({ net, serve }) => {
+  const server = await serve({}, (socket) => socket.end(), tcp);
+  const { port } = server.address();
+  const blockList = new net.BlockList();
+  blockList.addAddress('127.0.0.2');
+  blockList.addAddress('127.0.0.4');
+  const [blocked, other, more, refused] = ['127.0.0.2', '127.0.0.4', host, '127.0.0.3'];
+  const cases = [
+    [[blocked, refused], `failed ${blocked}`, `attempt ${refused}`, `failed ${refused}`, 'error ERR_IP_BLOCKED'],
+    [[refused, blocked, other], `attempt ${refused}`, `failed ${refused}`, `failed ${blocked}`, `failed ${other}`,
+      'error ECONNREFUSED'],
+    [[refused, blocked, more, other], `attempt ${refused}`, `failed ${refused}`, `failed ${blocked}`, `attempt ${more}`,
+      'connect'],
+    [[blocked, other], `failed ${blocked}`, `failed ${other}`, 'error ERR_IP_BLOCKED'],
+  ];
+  for (const [addresses, ...expected] of cases) {
+    const lookup = all(...addresses.map((address) => ({ address, family: 4 })));
+    const socket = net.connect({ port, host: 'x.example', autoSelectFamily: true, lookup, blockList });
+    const events = [];
+    socket.on('connectionAttempt', (address) => events.push(`attempt ${address}`));
+    socket.on('connectionAttemptFailed', (address) => events.push(`failed ${address}`));
+    socket.on('connect', () => events.push('connect'));
+    socket.on('error', ({ code, errors }) => {
+      events.push(`error ${code}`);
+      assert.equal(errors.length, addresses.length);
+    });
+    await closed(socket.resume());
+    assert.deepEqual(events, expected);
+    assert.deepEqual(socket.autoSelectFamilyAttemptedAddresses,
+      expected.filter((line) => line.startsWith('attempt')).map((line) => `${line.slice('attempt '.length)}:${port}`));
+  }
+}, { needs: () => major >= 24 });
 
 both('all of several addresses fail: the errors as one', async ({ net }) => {
   const port = await freePort();
