@@ -23,12 +23,14 @@ const BEGUN = 1, FAILED = 2; // SOCKREF_ATTEMPT_*
 const FROM_BIND = 1; // of src/batch.h
 const INVALID = -22; // EINVAL
 const IN_USE = -98; // EADDRINUSE
-const ALREADY = -106; // EISCONN
+const CONNECTED = -106; // EISCONN
 const LATE = -110; // ETIMEDOUT
+const CONNECTING = -114; // EALREADY
 
-/** As socket.connect(...args). */
+/** As socket.connect(...args). The module's connect() gives them normalized, and its options to the new socket first. */
 function connect(socket, args) {
-  const [options, callback] = isNormalized(args[0]) ? args[0] : normalize(args);
+  const isOfNew = isNormalized(args[0]);
+  const [options, callback] = isOfNew ? args[0] : normalize(args);
   if (callback !== null) socket.once('connect', callback);
   if (options.port === undefined && (options.path === undefined || options.path === null)) {
     throw errors.missingArgs('options', 'port', 'path');
@@ -37,15 +39,14 @@ function connect(socket, args) {
   const isToPath = bound ? bound.isPipe : Boolean(options.path);
   if (bound) checkBound(options);
   const begin = isToPath ? toPath(options.path) : toHost(options, bound);
-  if (options.signal?.aborted) return; // the stream has seen to it
+  if (isOfNew && options.signal?.aborted) return; // the stream has seen to it
   if (socket.destroyed) state.revive(socket);
   if (options.blockList) socket.blockList = options.blockList;
-  const isTaken = socket.connecting || socket[kIsOpen];
-  socket.connecting = true;
-  if (isTaken) {
-    fail(socket, errors.connectFailed(ALREADY, 'connect', options.path ?? options.host, options.port));
+  if (socket.connecting || socket[kIsOpen]) {
+    refuseSecond(socket, options, isToPath);
     return;
   }
+  socket.connecting = true;
   socket[kResource] = new AsyncResource('SOCKREFSOCKET');
   socket[kConnect] = { family: isToPath ? undefined : 0 };
   timeouts.touch(socket);
@@ -56,11 +57,32 @@ function fail(socket, error) {
   process.nextTick(() => socket.destroy(error));
 }
 
+// What the system says where there is a connection, or is about to be.
+function refuseSecond(socket, { path, host, port }, isToPath) {
+  const place = isToPath ? [path, undefined, undefined] : [host, port, isIP(host ?? '')];
+  const error = errors.connectFailed(isToPath || !socket.connecting ? CONNECTED : CONNECTING, 'connect', place[0], place[1]);
+  socket.connecting = true;
+  if (isToPath) socket.emit('connectionAttempt', ...place);
+  later(socket, () => {
+    if (place[2]) socket.emit('connectionAttempt', ...place);
+    if (isToPath) socket.emit('connectionAttemptFailed', ...place, error);
+    socket.destroy(error);
+  });
+}
+
+// The function, for this connect alone: it is not called where the socket was destroyed and connects anew.
+function ofThis(socket, body) {
+  const scope = socket[kResource];
+  return (...args) => {
+    if (socket[kResource] === scope) scope.runInAsyncScope(body, null, ...args);
+  };
+}
+
 // Calls back in the next tick, unless the socket was destroyed meanwhile.
 function later(socket, body) {
-  process.nextTick(() => {
-    if (socket.connecting) socket[kResource].runInAsyncScope(body, null);
-  });
+  process.nextTick(ofThis(socket, () => {
+    if (socket.connecting) body();
+  }));
 }
 
 function toPath(path) {
@@ -81,13 +103,13 @@ function checkBound(options) {
 }
 
 function checkHost(options) {
-  const { localAddress, localPort, port, lookup, blockList } = options;
+  const { host, localAddress, localPort, port, lookup, blockList } = options;
   if (localAddress && !isIP(localAddress)) throw errors.invalidAddress(localAddress);
   if (localPort) isNumber(localPort, 'options.localPort');
   if (port !== undefined && typeof port !== 'number' && typeof port !== 'string') {
     throw errors.invalidArgType('options.port', 'one of type number or string', port);
   }
-  if (lookup !== undefined && lookup !== null) isFunction(lookup, 'options.lookup');
+  if (lookup !== undefined && lookup !== null && !isIP(host)) isFunction(lookup, 'options.lookup');
   if (blockList) isBlockList(blockList, 'options.blockList');
 }
 
@@ -114,15 +136,14 @@ function lookUp(socket, target, options) {
   const asked = { family: families[options.family] ?? options.family, hints: options.hints || 0 };
   const isOfOne = asked.family === 4 || asked.family === 6;
   if (!isOfOne && asked.hints === 0) asked.hints = dns.ADDRCONFIG;
-  const scope = socket[kResource];
   if (!isOfOne && !target.localAddress && target.autoSelectFamily) {
-    lookup(target.host, { ...asked, all: true }, firstOnly((error, found) => {
-      if (socket.connecting) scope.runInAsyncScope(foundAll, null, socket, target, error, found);
-    }));
+    lookup(target.host, { ...asked, all: true }, firstOnly(ofThis(socket, (error, found) => {
+      if (socket.connecting) foundAll(socket, target, error, found);
+    })));
   } else {
-    lookup(target.host, asked, firstOnly((error, address, family) => {
-      scope.runInAsyncScope(foundOne, null, socket, target, error, { address, family });
-    }));
+    lookup(target.host, asked, firstOnly(ofThis(socket, (error, address, family) => {
+      foundOne(socket, target, error, { address, family });
+    })));
   }
 }
 
@@ -138,7 +159,7 @@ function firstOnly(answer) {
 
 // Why an address cannot be tried; undefined where it can.
 function refuse({ address, family }, { host, port }) {
-  if (!isIP(address)) return errors.invalidAddress(address);
+  if (typeof address !== 'string' || !isIP(address)) return errors.invalidAddress(address);
   return family === 4 || family === 6 ? undefined : errors.invalidFamily(family, host, port);
 }
 
@@ -236,8 +257,6 @@ function passBlocked(socket) {
     const place = waiting.shift();
     attemptFailed(socket, place, errors.blocked(place.address));
   }
-  if (attempt.places.length > 0) openTcp(socket, target, attempt.places);
-  else socket.destroy(errors.allFailed(attempt.failures));
 }
 
 function openTcp(socket, target, addresses, isTold = false) {

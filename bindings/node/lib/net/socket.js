@@ -210,8 +210,6 @@ Socket.prototype[onClose] = function (hadError) {
 };
 
 function emitClose(socket, hadError) {
-  socket[kWaiting]?.callback(errors.plainError('closedBeforeConnection'));
-  socket[kWaiting] = null;
   socket[kIsOpen] = false;
   if (hadError === undefined) socket.emit('close');
   else socket.emit('close', hadError);
@@ -282,7 +280,9 @@ const lengthOf = (data) => (Array.isArray(data) ? data.reduce((sum, { length }) 
 
 function send(socket, data, callback) {
   if (socket.connecting) {
-    socket[kWaiting] = { data, callback };
+    const fail = () => callback(errors.plainError('closedBeforeConnection'));
+    socket[kWaiting] = { data, callback, fail };
+    socket.once('close', fail);
     return;
   }
   if (!socket[kIsOpen] || socket.destroyed) {
@@ -312,7 +312,9 @@ function notConnected(socket) {
 function sendWaiting(socket) {
   const waiting = socket[kWaiting];
   socket[kWaiting] = null;
-  if (waiting) send(socket, waiting.data, waiting.callback);
+  if (!waiting) return;
+  socket.off('close', waiting.fail);
+  send(socket, waiting.data, waiting.callback);
 }
 
 function written(socket, status) {
@@ -349,8 +351,9 @@ Socket.prototype.destroySoon = function () {
 };
 
 Socket.prototype._destroy = function (error, callback) {
+  const wasConnecting = this.connecting;
   this.connecting = false;
-  timeouts.clear(this);
+  timeouts.end(this);
   this[kHadError] = this[kResource] || this[kBound] ? Boolean(error) : undefined;
   this[kBound]?.reference.close();
   if (this[kBound]) this[kBound] = undefined;
@@ -361,7 +364,8 @@ Socket.prototype._destroy = function (error, callback) {
     callback(error);
   } else {
     callback(error);
-    process.nextTick(emitClose, this, this[kHadError]);
+    if (wasConnecting) setImmediate(() => this.emit('close', Boolean(error))); // a turn later, as where there is a slot
+    else process.nextTick(emitClose, this, this[kHadError]);
   }
   this[kServer]?.[state.kGone]();
   this[kServer] = null;

@@ -63,4 +63,10 @@ function clear(socket) {
   if (socket[kTimer]) socket[kTimer] = undefined;
 }
 
-module.exports = { set, restart, fired, connected, touch, clear };
+/** None is left for a connect anew. */
+function end(socket) {
+  clear(socket);
+  if (socket[kTime]) socket[kTime] = undefined;
+}
+
+module.exports = { set, restart, fired, connected, touch, end };

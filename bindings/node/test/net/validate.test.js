@@ -62,6 +62,7 @@ test('hosts and local ends of a connect', () => {
   sameForAll('localAddress', ['x', '1.2.3', '::x'], (net, keep, localAddress) => connect(net, keep, { localAddress }));
   sameForAll('localPort', [true, 'x', {}, '1'], (net, keep, localPort) => connect(net, keep, { localPort }));
   sameForAll('lookup', [1, 'x', {}], (net, keep, lookup) => connect(net, keep, { lookup, host: 'localhost' }));
+  sameForAll('lookup of an address', [1, 'x', {}], (net, keep, lookup) => connect(net, keep, { lookup, host: '127.0.0.1' }));
   sameForAll('autoSelectFamily', [1, 'x', {}],
     (net, keep, autoSelectFamily) => connect(net, keep, { autoSelectFamily }));
   sameForAll('autoSelectFamilyAttemptTimeout', [0, -1, 1.5, 'x', true, 2 ** 31],
