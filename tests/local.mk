@@ -201,7 +201,7 @@ tests_unit_test_keep_SOURCES = tests/unit/test-keep.c src/guard/keep.c src/guard
 
 # What the suites share.
 tests_libharness_la_LIBTOOLFLAGS = --tag=disable-static
-tests_libharness_la_SOURCES = tests/harness/faults.c tests/harness/harness.c tests/harness/wait.c
+tests_libharness_la_SOURCES = tests/harness/closing.c tests/harness/faults.c tests/harness/harness.c tests/harness/wait.c
 
 $(poll_suites): Makefile
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && rm -f $@ && { echo '#!/bin/sh'; \

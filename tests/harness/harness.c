@@ -345,6 +345,7 @@ int harness_run(Suite *suite)
     if (!parent || parent[0] != '/' || strlen(parent) > 40)
         parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     make_dir(suite_dir, sizeof suite_dir, parent, "sr");
+    harness_watch_closing();
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
     srunner_free(runner);

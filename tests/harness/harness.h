@@ -21,6 +21,8 @@ TCase *harness_tcase(Suite *suite, const char *name);
 TCase *harness_tcase_unchecked(Suite *suite, const char *name);
 /* Run a suite; the exit status of its program. Takes suite. */
 int harness_run(Suite *suite);
+/* From now on, whoever closes a descriptor that is closed is ended by SIGABRT. */
+void harness_watch_closing(void);
 
 /* The directory of the case; a path in it; any text. All live until the case ends. */
 const char *harness_dir(void);
