@@ -14,7 +14,7 @@
  *   8. guard         (name/guard.c)    the names watched over; also held across fork(), and never
  *                                      while a guard is started
  *   9. log           (base/log.c)      who receives records
- * The poll backend's own mutex is a leaf.
+ * The mutexes of the poll backend and of a listener are leaves.
  * No callback of a user runs with any of them held.
  */
 #ifndef SR_BASE_MUTEX_H

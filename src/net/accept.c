@@ -125,6 +125,18 @@ void sr_accept_resume_all(struct sockref_loop *loop)
     } while (starved && loop->paused > 0 && !starved->starved);
 }
 
+/* Returns a descriptor or -errno. Once it was asked to stop nobody is taken any more. */
+static int accept_next(struct sr_listener *self)
+{
+    int fd = -EAGAIN;
+
+    sr_mutex_lock(&self->accepting);
+    if (!atomic_load(&self->stop_asked))
+        fd = sr_fd_accept(self->source.fd);
+    sr_mutex_unlock(&self->accepting);
+    return fd;
+}
+
 /*
  * No descriptor is left, and one peer at the head of the queue is answered with the spare one: it
  * sees its connection closed instead of waiting without end.
@@ -137,7 +149,7 @@ static void turn_away(struct sr_listener *self)
         return;
     sr_fd_close(loop->spare);
     loop->spare = -1;
-    sr_fd_close(sr_fd_accept(self->source.fd));
+    sr_fd_close(accept_next(self));
     sr_accept_keep_spare(loop);
 }
 
@@ -181,7 +193,7 @@ static bool accept_one(struct sr_listener *self)
 {
     struct sr_conn_owner *owner = &self->owner;
     struct sockref_conn *conn;
-    int fd = sr_fd_accept(self->source.fd), status;
+    int fd = accept_next(self), status;
 
     if (fd < 0)
         return accept_failed(self, -fd);

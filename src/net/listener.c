@@ -41,6 +41,7 @@ static void let_go(struct sr_listener *self)
     if (atomic_fetch_sub_explicit(&self->count, 1, memory_order_acq_rel) != 1)
         return;
     sr_loop_release(self->owner.loop);
+    sr_mutex_destroy(&self->accepting);
     free(self);
 }
 
@@ -194,15 +195,21 @@ static void stop(struct sr_service *service)
     let_go(self);
 }
 
+/* The socket lives on, and who connects from now on is the next service's: an accept call that is
+ * under way is waited for, which does not wait itself. */
 void sr_listener_part(struct sr_service *service, bool destroy)
 {
     struct sr_listener *self = of_service(service);
     struct sockref_loop *loop = self->owner.loop;
 
+    atomic_fetch_add_explicit(&self->count, 1, memory_order_relaxed);
     sr_mutex_lock(&loop->mutex);
     self->destroys = destroy;
     sr_mutex_unlock(&loop->mutex);
     stop(service);
+    sr_mutex_lock(&self->accepting);
+    sr_mutex_unlock(&self->accepting);
+    let_go(self);
 }
 
 static uint64_t count(const struct sr_service *service)
@@ -298,6 +305,7 @@ int sr_listener_make(struct sockref_loop *loop, const struct sr_handlers *handle
     sr_list_init(&self->node);
     sr_list_init(&self->stopping);
     sr_list_init(&self->task.node);
+    sr_mutex_init(&self->accepting);
     self->service.stop = stop;
     self->service.move = move;
     self->service.count = count;
@@ -315,6 +323,7 @@ void sr_listener_drop(struct sr_listener *self)
 {
     struct sockref_loop *loop = self->owner.loop;
 
+    sr_mutex_destroy(&self->accepting);
     free(self);
     sr_loop_release(loop);
     sr_service_leave(loop);

@@ -19,6 +19,7 @@ struct sr_listener {
     sockref_registry *registry;
     _Atomic unsigned count; /* the loop, and the life until stop was called or it was detached */
     _Atomic bool stop_asked;
+    struct sr_mutex accepting; /* a leaf, held by the loop in an accept call */
     /* Guarded by the loop's mutex, as life is until it is concluded. */
     bool detached;  /* by its loop: stop never comes */
     bool destroys;  /* its connections end with it */

@@ -2,6 +2,9 @@
  * src/net/listener.c */
 #include "test-conn-helpers.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 static sockref *ref;
 static int clients[8];
 
@@ -117,6 +120,48 @@ START_TEST(serving_and_unserving_in_turn_loses_no_client)
     ck_assert_int_eq(recv(clients[0], buffer, 1, 0), 1);
     ck_assert_int_eq(sockref_unserve(ref, true), 0);
     ck_assert_int_eq(recv(clients[0], buffer, 1, 0), 0);
+}
+END_TEST
+
+static atomic_bool is_unserved;
+static pthread_t unserver;
+static int accepts;
+
+static void *unserve_and_dial(void *arg)
+{
+    ck_assert_int_eq(sockref_unserve(ref, true), 0);
+    clients[1] = dial();
+    atomic_store(&is_unserved, true);
+    return arg;
+}
+
+/* The second call would take whoever came meanwhile. Nobody comes where unserving waits for it. */
+static int accept_late(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+    if (++accepts == 2) {
+        uint64_t until = sr_clock_after_ms(50);
+
+        pthread_create(&unserver, NULL, unserve_and_dial, NULL);
+        while (!atomic_load(&is_unserved) && sr_clock_ns() < until)
+            poll(NULL, 0, 1);
+    }
+    return accept4(fd, address, length, flags);
+}
+
+START_TEST(who_comes_after_it_is_left_to_the_next_service)
+{
+    char byte;
+
+    sr_sys.accept4 = accept_late;
+    clients[0] = dial();
+    DRIVE_UNTIL(accepts >= 2);
+    sr_sys.accept4 = accept4;
+    pthread_join(unserver, NULL);
+    DRIVE_UNTIL(record.stops == 1);
+    ck_assert_int_eq(record.connections, 1);
+    ck_assert_int_eq(sockref_serve(ref, sockref_echo_handlers(), NULL), 0);
+    send_text(clients[1], "x");
+    ck_assert_int_eq(recv(clients[1], &byte, 1, 0), 1);
 }
 END_TEST
 
@@ -353,6 +398,7 @@ int main(void)
     tcase_add_test(tcase, unserved_without_destroy_connections_go_on);
     tcase_add_test(tcase, it_may_be_served_anew_at_once);
     tcase_add_test(tcase, serving_and_unserving_in_turn_loses_no_client);
+    tcase_add_test(tcase, who_comes_after_it_is_left_to_the_next_service);
     tcase_add_test(tcase, drain_waits_for_what_is_unserved);
     tcase_add_loop_test(tcase, an_address_that_was_unserved_is_free_with_its_last_reference, 0, 2);
     tcase_add_test(tcase, what_is_not_served_here_is_refused);
