@@ -113,7 +113,8 @@ static int write_down(struct sr_share *share, enum sr_record_state state)
 }
 
 /* As in a start, the record tells of what is to come: a kill may come before the guard's pin. */
-static int mend_socket(struct sr_share *share, struct sr_sockfile *file, int backlog, int *out_fd)
+static int mend_socket(struct sr_share *share, const struct sr_sockfile *file, int backlog,
+                       struct sr_sockfile *out_fresh)
 {
     bool shared = sr_share_is_shared(share);
     struct sr_sockfile fresh;
@@ -132,19 +133,17 @@ static int mend_socket(struct sr_share *share, struct sr_sockfile *file, int bac
     sr_place_close(&fresh.place);
     sr_guard_unpin(&share->guarded);
     sr_share_identify(share, &fresh, pin); /* what replaces it by now is seen at the next look */
-    file->device = fresh.device;
-    file->inode = fresh.inode;
-    file->born_ns = fresh.born_ns;
-    *out_fd = fresh.fd;
+    *out_fresh = fresh;
     return 0;
 }
 
-static int mend_entered(struct sr_share *share, struct sr_sockfile *file, int backlog, int *out_fd)
+static int mend_entered(struct sr_share *share, const struct sr_sockfile *file, int backlog,
+                        struct sr_sockfile *out_fresh)
 {
     int status = 0;
 
     if (sr_place_lacks(&file->place, sr_path_leaf(share->path)))
-        status = mend_socket(share, file, backlog, out_fd);
+        status = mend_socket(share, file, backlog, out_fresh);
     if (status < 0 || !sr_share_is_shared(share))
         return status;
     status = mend_control(share, &file->place);
@@ -163,11 +162,12 @@ static bool is_in_place(const struct sr_share *share, const struct sr_place *pla
            inode == place->inode;
 }
 
-int sr_share_mend(struct sr_share *share, struct sr_sockfile *file, int backlog, int *out_fd)
+int sr_share_mend(struct sr_share *share, const struct sr_sockfile *file, int backlog,
+                  struct sr_sockfile *out_fresh)
 {
     int status = 0;
 
-    *out_fd = -1;
+    *out_fresh = (struct sr_sockfile){.fd = -1, .place = {.dir = -1}};
     if (file->adopted)
         return 0;
     if (!is_in_place(share, &file->place))
@@ -176,7 +176,7 @@ int sr_share_mend(struct sr_share *share, struct sr_sockfile *file, int backlog,
         status = enter(share, &file->place);
     if (status != 0)
         return status;
-    status = mend_entered(share, file, backlog, out_fd);
+    status = mend_entered(share, file, backlog, out_fresh);
     if (!sr_share_is_shared(share))
         return status;
     sr_lockfile_leave(&share->lock);

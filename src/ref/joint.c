@@ -332,17 +332,20 @@ static bool is_displaced(const struct sr_joint *self)
 
 /* Put another socket in the place of the one whose file is gone; that may have begun to listen when
  * this one was bound already. */
-static int install(struct sr_life *life, int fd)
+static int install(struct sr_life *life, const struct sr_sockfile *fresh)
 {
     int status;
 
     sr_mutex_lock(&life->registry->mutex);
+    life->file.device = fresh->device;
+    life->file.inode = fresh->inode;
+    life->file.born_ns = fresh->born_ns;
     if (life->role == SR_ROLE_LISTENER)
-        (void)sr_sockfile_listen(fd, life->backlog, life->share->path);
+        (void)sr_sockfile_listen(fresh->fd, life->backlog, life->share->path);
     if (life->service)
-        status = life->service->move(life->service, fd, life->file.fd);
-    else if ((status = sr_fd_replace(fd, life->file.fd)) < 0)
-        sr_fd_close(fd);
+        status = life->service->move(life->service, fresh->fd, life->file.fd);
+    else if ((status = sr_fd_replace(fresh->fd, life->file.fd)) < 0)
+        sr_fd_close(fresh->fd);
     sr_mutex_unlock(&life->registry->mutex);
     return status;
 }
@@ -351,10 +354,11 @@ static int install(struct sr_life *life, int fd)
 static int mend(struct sr_joint *self)
 {
     struct sr_life *life = self->life;
-    int fd, status = sr_share_mend(life->share, &life->file, life->backlog, &fd);
+    struct sr_sockfile fresh;
+    int status = sr_share_mend(life->share, &life->file, life->backlog, &fresh);
 
-    if (fd >= 0) { /* the number may be over a limit that was lowered */
-        int installed = install(life, fd);
+    if (fresh.fd >= 0) { /* the number may be over a limit that was lowered */
+        int installed = install(life, &fresh);
 
         self->is_severed = installed < 0;
         status = installed < 0 ? installed : status;

@@ -79,18 +79,20 @@ START_TEST(what_only_was_bound_is_bound_again)
     const char *path = harness_at("a");
     struct sr_patience patience = {0};
     struct holder owner;
+    struct sr_sockfile fresh;
     struct sr_place place;
-    int fd;
 
     ck_assert_int_eq(sr_place_open(path, &place), 0);
     ck_assert_int_eq(sr_share_bind_alone(&place, path, &wish, &patience, &owner.share, &owner.file),
                      SR_SHARE_OWNED);
     ck_assert_int_eq(unlink(path), 0);
-    ck_assert_int_eq(sr_share_mend(&owner.share, &owner.file, 8, &fd), 0);
-    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(sr_share_mend(&owner.share, &owner.file, 8, &fresh), 0);
+    ck_assert_int_ge(fresh.fd, 0);
     ck_assert(harness_is_socket(path));
     ck_assert_int_eq(harness_dial(path), -ECONNREFUSED);
-    ck_assert_int_eq(sr_fd_replace(fd, owner.file.fd), 0);
+    fresh.place = owner.file.place;
+    sr_fd_close(owner.file.fd);
+    owner.file = fresh;
     ck_assert_int_eq(sr_sockfile_remove(&owner.file, path), 0);
     die(&owner);
 }
