@@ -1,4 +1,5 @@
-/* No descriptor is closed twice: its number may be another one's by then. It is seen where it is not. */
+/* No descriptor is closed twice: its number may be another one's by then. It is seen where it is
+ * not. */
 #include "base/sys.h"
 #include "harness/harness.h"
 
