@@ -364,8 +364,8 @@ SOCKREF_API void *sockref_conn_data(const sockref_conn *self);
 /**
  * @brief Write bytes: the socket is tried first, what is left is copied and queued.
  *
- * The first write of a turn goes out at once, further ones of the same turn in one system call at
- * its end.
+ * The first write of a turn goes out at once, further small ones of the same turn together at its
+ * end.
  *
  * Owner: @p data is borrowed for the call. Threads: the loop thread.
  *
