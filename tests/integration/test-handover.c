@@ -53,6 +53,7 @@ START_TEST(no_client_is_refused_while_the_owner_changes_a_thousand_times)
     }
     inode = inode_of(path);
     begin_dialling(&dialler, path);
+    atomic_store(&dialler.most, MOST_AHEAD); /* or it might outrun the first drain for ever */
     for (int change = 1, owner = 0; change <= CHANGES && !dialler.refusal; change++) {
         int old = owner;
 
