@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -447,7 +448,13 @@ static bool was_told(void *told)
     return atomic_load((atomic_bool *)told);
 }
 
-/* Somebody removes what stands there, which the owner makes again. */
+static bool is_complete(void *leaf)
+{
+    return faccessat(AT_FDCWD, at(leaf), F_OK, AT_SYMLINK_NOFOLLOW) == 0 && can_dial(at("a"));
+}
+
+/* Somebody removes what stands there, which the owner makes again: where a call fails, then at its
+ * next look. Where the new socket can't have the number of the old one, that is told. */
 static void mend(const char *suffix)
 {
     static atomic_bool told;
@@ -456,10 +463,13 @@ static void mend(const char *suffix)
 
     snprintf(leaf, sizeof leaf, suffix[0] ? ".a%s" : "a", suffix);
     if (make_registries() && (a = listen_at(first, "a", NULL))) {
-        sockref_set_watch(a, on_displaced, &told, NULL);
+        bool watched = sockref_set_watch(a, on_displaced, &told, NULL) == 0;
+
         unlink(at(leaf));
-        if (sockref_is_active(a))
-            faults_wait(was_told, &told, 1000);
+        if (watched && sockref_is_active(a) && faults_wait(was_told, &told, 1000) &&
+            !faults_is_of("replace") && !faults_wait(is_complete, leaf, 5000) &&
+            sockref_is_active(a))
+            faults_wrong("%s was removed, and is not made again", leaf);
         sockref_release(a);
     }
     free_registries();

@@ -292,14 +292,14 @@ sockref *faults_listen(sockref_registry *registry, const char *path, const sockr
     return NULL;
 }
 
-static bool is_wanted(const char *member)
+bool faults_is_of(const char *member)
 {
     return wanted_nth > 0 && strcmp(crash_member(crash_member_of(wanted_key)), member) == 0;
 }
 
 bool faults_is_removal(void)
 {
-    return is_wanted("unlinkat") || is_wanted("rename_new") || is_wanted("fstatat");
+    return faults_is_of("unlinkat") || faults_is_of("rename_new") || faults_is_of("fstatat");
 }
 
 /* ---- after a run ---- */
@@ -355,7 +355,7 @@ static void check_left(void)
         return;
     /* A lock that can't be asked for counts as held by others, who see to the files; so does a name
      * that can't be looked at. */
-    if (atomic_load(&reported) == 0 && !faults_may_leave && !is_wanted("lock") &&
+    if (atomic_load(&reported) == 0 && !faults_may_leave && !faults_is_of("lock") &&
         !crash_is_site_in(wanted_key, FUNCTION_leads_here))
         faults_wrong("files are left, and nobody was told: %s", left.names);
     recover_left();

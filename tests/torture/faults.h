@@ -32,7 +32,8 @@ extern const char *faults_dir;
 /* Start or join; where it fails, nothing may have changed. NULL then. */
 sockref *faults_listen(sockref_registry *registry, const char *path,
                        const sockref_options *options);
-/* Whether what fails is needed for a removal. */
+/* Whether it is this call that fails; or one that is needed for a removal. */
+bool faults_is_of(const char *member);
 bool faults_is_removal(void);
 bool faults_wait(bool (*is_so)(void *arg), void *arg, int ms);
 /* Tell, and end the run. */
