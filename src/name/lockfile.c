@@ -192,7 +192,12 @@ static int describe_open(int status, const char *path, const char *name)
     case -EISDIR:
     case -ENXIO:
         return sr_error_wrapped(SOCKREF_EUNTRUSTED, -status, "open", path,
-                                "%s is not a lock file of this user", name);
+                                "%s is not a lock file: remove it, or use another path", name);
+    case -EACCES:
+        return sr_error_wrapped(status, EACCES, "open", path,
+                                "this user may not make or open %s: use a directory that is this "
+                                "user's, or an abstract name",
+                                name);
     case -EROFS:
         return sr_error_wrapped(status, -status, "open", path,
                                 "the file system is read-only: use another directory, or an "
@@ -289,7 +294,7 @@ static int open_file(const struct sr_place *place, const char *path, const char 
         if (sr_sys.fstatat(place->dir, name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
             info.st_uid != place->user)
             return sr_error_wrapped(SOCKREF_EUNTRUSTED, EACCES, "open", path,
-                                    "%s is not a lock file of this user", name);
+                                    "%s is another user's: use another path", name);
     }
     if (out->fd < 0)
         return describe_open(out->fd, path, name);
