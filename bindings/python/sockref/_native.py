@@ -27,7 +27,8 @@ def check_versions(
         return
     raise ImportError(
         f"sockref: {extension_file} was built for version {built[0]} (ABI {built[1]}) of the library, "
-        f"but {library_file or 'the library that was loaded'} is version {found[0]} (ABI {found[1]})"
+        f"but {library_file or 'the library that was loaded'} is version {found[0]} (ABI {found[1]}): "
+        "install the package again, with the library of its version"
     )
 
 

@@ -158,7 +158,8 @@ final class NativeLoader {
         if (!builtAbi.equals(foundAbi) || compare(found, built) < 0) {
             throw new UnsatisfiedLinkError("sockref: " + binding + " was built for version " + built
                     + " (binary interface " + builtAbi + ") of libsockref, but " + library + " is version " + found
-                    + " (binary interface " + foundAbi + ")");
+                    + " (binary interface " + foundAbi
+                    + "): install the binding again, with the library of its version");
         }
     }
 
