@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NoReturn, SupportsIndex
 
 from ._lowlevel import Transport, set_find_extra
@@ -14,17 +13,24 @@ from ._lowlevel import Transport, set_find_extra
 SocketAddress = object
 
 
-@contextmanager
-def _borrowed(transport: Transport | None) -> Iterator[socket.socket]:
-    """The socket of a transport for the length of one call: it is never closed here."""
+class _Lent(socket.socket):
+    """The socket of a transport, for one call: whatever becomes of the object, it is not closed."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        """In place of socket's own, which closes: an interrupt may come when nobody has the object yet."""
+
+
+def _descriptor(transport: Transport | None) -> int:
     fd = -1 if transport is None else transport._fileno()
     if fd < 0:
         raise OSError(9, "the transport is closed")
-    found = socket.socket(fileno=fd)
-    try:
-        yield found
-    finally:
-        found.detach()
+    return fd
+
+
+def _lent(transport: Transport | None) -> _Lent:
+    return _Lent(fileno=_descriptor(transport))
 
 
 class TransportSocket:
@@ -41,10 +47,10 @@ class TransportSocket:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = weakref.ref(transport)  # which lives as long as the connection
-        with _borrowed(transport) as found:
-            self.family = found.family
-            self.type = found.type
-            self.proto = found.proto
+        found = _lent(transport)
+        self.family = found.family
+        self.type = found.type
+        self.proto = found.proto
 
     def fileno(self) -> int:
         """The descriptor, which the transport may close at any time; -1 where it is closed."""
@@ -56,41 +62,34 @@ class TransportSocket:
 
         Both have one state: setblocking(True) or a time-out of the copy stops the loop.
         """
-        with _borrowed(self._transport()) as found:
-            found.setblocking(False)  # as it is: the copy shares that, and takes over what its original says
-            return found.dup()
+        copy = socket.socket(fileno=os.dup(_descriptor(self._transport())))
+        copy.setblocking(False)  # as it is
+        return copy
 
     def get_inheritable(self) -> bool:
         """Whether programs that are started inherit the descriptor: False."""
-        with _borrowed(self._transport()) as found:
-            return found.get_inheritable()
+        return _lent(self._transport()).get_inheritable()
 
     def getsockname(self) -> SocketAddress:
         """Our address, as the socket module has it."""
-        with _borrowed(self._transport()) as found:
-            return found.getsockname()
+        return _lent(self._transport()).getsockname()
 
     def getpeername(self) -> SocketAddress:
         """The address of the peer, as the socket module has it."""
-        with _borrowed(self._transport()) as found:
-            return found.getpeername()
+        return _lent(self._transport()).getpeername()
 
     def getsockopt(self, level: int, option: int, buffer_length: int = 0, /) -> int | bytes:
         """An option, as socket.getsockopt() gives it."""
-        with _borrowed(self._transport()) as found:
-            if buffer_length:
-                return found.getsockopt(level, option, buffer_length)
-            return found.getsockopt(level, option)
+        found = _lent(self._transport())
+        return found.getsockopt(level, option, buffer_length) if buffer_length else found.getsockopt(level, option)
 
     def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None:
         """Set an option, as socket.setsockopt() does."""
-        with _borrowed(self._transport()) as found:
-            found.setsockopt(level, option, value)
+        _lent(self._transport()).setsockopt(level, option, value)
 
     def shutdown(self, how: int, /) -> None:
         """Shut one direction, or both, below the transport, which then meets an end or a broken pipe."""
-        with _borrowed(self._transport()) as found:
-            found.shutdown(how)
+        _lent(self._transport()).shutdown(how)
 
     def settimeout(self, value: float | None, /) -> None:
         """Only 0 is no ValueError: it stays non-blocking."""

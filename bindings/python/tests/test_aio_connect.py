@@ -7,8 +7,11 @@ import errno
 import os
 import random
 import socket
+import sys
 import threading
+import warnings
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -124,6 +127,36 @@ def test_extra_info_of_a_unix_socket(net: Net, path: Path) -> None:
                 assert transport.get_write_buffer_size() == 0
 
     net.run(main())
+
+
+@pytest.mark.parametrize("method", ["getpeername", "dup"])
+def test_interrupt_while_a_socket_is_looked_at(net: Net, path: Path, method: str) -> None:
+    """It does not close what is the transport's."""
+
+    class Interrupt(Exception):
+        pass
+
+    def interrupt(frame: FrameType, event: str, value: object) -> None:
+        if event == "return" and frame.f_code.co_qualname == "socket.__init__":
+            raise Interrupt
+
+    async def main() -> None:
+        async with pair(net, path, Recorder, Recorder) as (server, client):
+            found = client.transport.get_extra_info("socket")
+            sys.setprofile(interrupt)
+            try:
+                getattr(found, method)()
+            except Interrupt:
+                pass
+            finally:
+                sys.setprofile(None)
+            os.fstat(found.fileno())
+            client.transport.write(b"on")
+            assert await server.got(2) == b"on"
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # of the copy, which dup() made
+        net.run(main())
 
 
 def test_abstract_name(ours: Net) -> None:
