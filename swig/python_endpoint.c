@@ -8,7 +8,7 @@ struct endpoint {
     PyObject *factory; /* makes a protocol */
     PyObject *context; /* of who began to serve */
     PyObject *clients; /* serving: the set of transports */
-    PyObject *settle;  /* connecting: called once with (protocol, exception), of which one is None; or both */
+    PyObject *settle;  /* connecting: called once with (transport, protocol, exception); what is not there is None */
     PyObject *stopped; /* serving: called at the end */
     char *name;        /* what is connected to, or NULL */
     bool tcp;          /* addresses are looked up at once: they tell peers apart, also in connection_lost() */
@@ -65,7 +65,7 @@ static void endpoint_free(struct endpoint *endpoint)
 }
 
 /* Tell the task that connects, once. */
-static void settle(struct endpoint *endpoint, PyObject *protocol, PyObject *error)
+static void settle(struct endpoint *endpoint, PyObject *transport, PyObject *protocol, PyObject *error)
 {
     PyObject *callable = endpoint->settle, *result;
 
@@ -73,7 +73,8 @@ static void settle(struct endpoint *endpoint, PyObject *protocol, PyObject *erro
         return;
     endpoint->settle = NULL;
     if (!endpoint->state->muted && endpoint->state->loop) {
-        result = PyObject_CallFunctionObjArgs(callable, protocol ? protocol : Py_None, error ? error : Py_None, NULL);
+        result = PyObject_CallFunctionObjArgs(callable, transport ? transport : Py_None,
+                                              protocol ? protocol : Py_None, error ? error : Py_None, NULL);
         if (!result)
             drop_failure(endpoint->state, callable);
         Py_XDECREF(result);
@@ -148,19 +149,21 @@ static void on_transport_ready(sockref_conn *conn, void *user)
 {
     struct endpoint *endpoint = user;
     PyObject *self = sockref_conn_data(conn);
-    PyObject *error;
+    PyObject *protocol, *error;
 
     if (!endpoint->settle || !may_call(transport_of(self)))
         return; /* of an accepted one */
     if (!begin_protocol(endpoint, self)) {
         error = take_failure(endpoint->state);
-        settle(endpoint, NULL, error);
+        settle(endpoint, NULL, NULL, error);
         Py_XDECREF(error);
         sockref_conn_destroy(conn);
         return;
     }
+    protocol = Py_NewRef(transport_of(self)->protocol); /* which connection_made() may replace */
     tell_made(self);
-    settle(endpoint, transport_of(self)->protocol, NULL);
+    settle(endpoint, self, protocol, NULL);
+    Py_DECREF(protocol);
 }
 
 static void on_endpoint_error(sockref_conn *conn, int status, void *user)
@@ -177,7 +180,7 @@ static void on_endpoint_error(sockref_conn *conn, int status, void *user)
     error = connection_error(status, endpoint->name);
     if (!error)
         error = take_failure(endpoint->state);
-    settle(endpoint, NULL, error);
+    settle(endpoint, NULL, NULL, error);
     Py_XDECREF(error);
 }
 
@@ -192,7 +195,7 @@ static void on_transport_close(sockref_conn *conn, bool Py_UNUSED(had_error), vo
     forget(&transport_of(self)->kept);
     if (endpoint->clients && PySet_Discard(endpoint->clients, self) < 0)
         drop_failure(endpoint->state, self);
-    settle(endpoint, NULL, NULL); /* it was aborted before it was made */
+    settle(endpoint, NULL, NULL, NULL); /* it was aborted before it was made */
     lose(self);
     sockref_conn_release(transport_of(self)->conn);
     transport_of(self)->conn = NULL;
@@ -297,7 +300,7 @@ static PyObject *begun(PyObject *self, struct endpoint *endpoint, int status, so
     return self;
 }
 
-/* Connect to a name. outcome(protocol, exception) is called once; both are None where it was aborted. */
+/* Connect to a name. outcome(transport, protocol, exception) is called once; all are None where it was aborted. */
 static PyObject *connect_transport(const char *name, PyObject *loop, PyObject *host, PyObject *factory,
                                    PyObject *outcome, bool descriptors, PyObject *connect_options, PyObject *options)
 {

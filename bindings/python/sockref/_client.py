@@ -19,7 +19,7 @@ ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 #: What connections for asyncio begin with; asyncio has no limit of what a transport keeps, but marks.
 FOR_ASYNCIO = {"half_open": True, "max_buffered": 2**63 - 1}
 
-Outcome = Callable[[asyncio.BaseProtocol | None, BaseException | None], None]
+Outcome = Callable[[Transport | None, asyncio.BaseProtocol | None, BaseException | None], None]
 
 NO_TLS = (
     "sockref.aio has no TLS: connect with asyncio, or give SocketReference.socket() to asyncio.start_unix_server() "
@@ -114,18 +114,25 @@ async def _made(
 ) -> tuple[Transport, ProtocolT]:
     waiter: asyncio.Future[ProtocolT] = host.create_future()
 
-    def outcome(protocol: asyncio.BaseProtocol | None, error: BaseException | None) -> None:
-        if waiter.done():
-            return  # cancelled
-        if error is not None:
+    def outcome(
+        made: Transport | None, protocol: asyncio.BaseProtocol | None, error: BaseException | None
+    ) -> None:
+        if waiter.done():  # nobody wants it any more
+            if made is not None:
+                made.abort()
+        elif error is not None:
             waiter.set_exception(error)
-        elif protocol is None:
+        elif made is None:
             waiter.set_exception(ConnectionAbortedError("the connection was aborted before it was made"))
         else:
             waiter.set_result(protocol)  # type: ignore[arg-type]  # the factory made it
-            host.call_soon(transport._begin_reading)  # when the task has gone on
+            host.call_soon(made._begin_reading)  # when the task has gone on
 
-    transport = begin(outcome)
+    try:
+        transport = begin(outcome)
+    except BaseException:
+        waiter.cancel()  # an interrupt may come when it has begun
+        raise
     try:
         return transport, await waiter
     except BaseException:

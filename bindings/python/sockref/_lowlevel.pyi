@@ -53,7 +53,7 @@ class Transport(asyncio.Transport):
     def _fileno(self) -> int: ...
     def _peer(self) -> PeerCredentials: ...
 
-Outcome = Callable[[asyncio.BaseProtocol | None, BaseException | None], None]
+Outcome = Callable[[Transport | None, asyncio.BaseProtocol | None, BaseException | None], None]
 
 def set_connection_values(
     make_info: Callable[..., ConnectionInfo], make_peer: Callable[[int, int, int], PeerCredentials], /

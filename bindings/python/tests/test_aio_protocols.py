@@ -247,6 +247,26 @@ def test_protocol_is_changed(net: Net, path: Path) -> None:
     net.run(main())
 
 
+def test_protocol_that_is_changed_at_once(net: Net, path: Path) -> None:
+    """Who connects gets the one of its factory."""
+
+    class Changing(Recorder):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            transport.set_protocol(other)
+
+    other = Recorder()
+
+    async def main() -> None:
+        async with pair(net, path, Recorder, Changing) as (server, client):
+            assert type(client) is Changing
+            server.transport.write(b"to the other")
+            assert await other.got(12) == b"to the other"
+            assert client.calls == ["made"]
+
+    net.run(main())
+
+
 def test_protocol_that_takes_nothing(net: Net, path: Path) -> None:
     """It has no data_received(), which is told when bytes come and not before."""
     lost: list[Exception | None] = []
