@@ -36,6 +36,7 @@
 
 %insert(header) "python_error.c"
 %insert(header) "python_pin.c"
+%insert(header) "python_detach.c"
 %insert(header) "python_events.c"
 %insert(header) "python_loop.c"
 %insert(header) "python_read.c"
@@ -52,7 +53,7 @@
 %init %{
     loop_type = add_type(m, "Loop", &loop_spec);
     connection_type = add_type(m, "Connection", &connection_spec);
-    if (!loop_type || !connection_type || !add_transport_type(m))
+    if (!loop_type || !connection_type || !add_transport_type(m) || !find_socket_type())
         return -1;
 %}
 
@@ -200,6 +201,7 @@ int guard_status(sockref_registry *self);
 %native(set_error_factory) PyObject *set_error_factory(PyObject *self, PyObject *args);
 %native(set_connection_values) PyObject *set_connection_values(PyObject *self, PyObject *args);
 %native(set_find_extra) PyObject *set_find_extra(PyObject *self, PyObject *args);
+%native(call_and_detach) PyObject *call_and_detach(PyObject *self, PyObject *args);
 %native(live_counts) PyObject *live_counts(PyObject *self, PyObject *args);
 %native(library_file) PyObject *library_file(PyObject *self, PyObject *args);
 %native(write_unraisable) PyObject *write_unraisable(PyObject *self, PyObject *args);

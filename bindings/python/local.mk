@@ -7,10 +7,10 @@ python_wrapper = swig/generated/sockref_python_wrap.c
 python_proxies = swig/generated/python/lowlevel.py
 python_stamp = swig/generated/python.stamp
 python_stamp_file = $(srcdir)/$(python_stamp)
-python_interface = swig/python.i swig/python_address.c swig/python_connection.c swig/python_endpoint.c \
-	swig/python_error.c swig/python_events.c swig/python_extra.c swig/python_handlers.c swig/python_loop.c \
-	swig/python_pin.c swig/python_protocol.c swig/python_read.c swig/python_send.c swig/python_transport.c \
-	swig/python_write.c swig/sockref.i
+python_interface = swig/python.i swig/python_address.c swig/python_connection.c swig/python_detach.c \
+	swig/python_endpoint.c swig/python_error.c swig/python_events.c swig/python_extra.c swig/python_handlers.c \
+	swig/python_loop.c swig/python_pin.c swig/python_protocol.c swig/python_read.c swig/python_send.c \
+	swig/python_transport.c swig/python_write.c swig/sockref.i
 python_package = bindings/python/sockref
 python_modules = \
 	$(python_package)/__init__.py \

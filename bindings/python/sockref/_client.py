@@ -76,10 +76,19 @@ async def create_connection(
         begin = connection_options({"paused": True, **FOR_ASYNCIO, **(tcp if is_tcp else {})})
 
         def adopt(outcome: Outcome) -> Transport:
-            made = _lowlevel.adopt_transport(
-                sock.fileno(), loop, host, protocol_factory, outcome, is_tcp, descriptors, begin
+            made = _lowlevel.call_and_detach(
+                sock,
+                _lowlevel.adopt_transport,
+                sock.fileno(),
+                loop,
+                host,
+                protocol_factory,
+                outcome,
+                is_tcp,
+                descriptors,
+                begin,
             )
-            sock.detach()
+            sock.detach()  # which tells the object
             return made
 
         return await _made(host, adopt)

@@ -110,8 +110,10 @@ def adopt(stream: socket.socket, handlers: Handlers, **options: Unpack[Connectio
     begin = connection_options(options)
     called = overridden(handlers)
     loop, reporter = _loops.current()
-    connection = _lowlevel.adopt_handlers(stream.fileno(), loop, called, reporter, begin)
-    stream.detach()
+    connection = _lowlevel.call_and_detach(
+        stream, _lowlevel.adopt_handlers, stream.fileno(), loop, called, reporter, begin
+    )
+    stream.detach()  # which tells the object
     return connection
 
 

@@ -63,8 +63,10 @@ class Registry:
         """
         raw = encode_optional(path)
         if isinstance(listener, socket.socket):
-            handle = _lowlevel.sockref_registry_register_new(self._handle, raw, listener.fileno())
-            listener.detach()
+            handle = _lowlevel.call_and_detach(
+                listener, _lowlevel.sockref_registry_register_new, self._handle, raw, listener.fileno()
+            )
+            listener.detach()  # which tells the object
         else:
             handle = _lowlevel.sockref_registry_register_new(self._handle, raw, listener)
         return SocketReference._wrap(handle)

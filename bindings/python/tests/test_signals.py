@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Coroutine, Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from helpers import LIMIT, code_of, script, until
+from helpers import LIMIT, code_of, is_socket, run, script, until
 
 import sockref
 import sockref.aio
@@ -160,6 +161,66 @@ def test_cancelled_shutdown_lets_asyncio_end(path: Path) -> None:
         assert code_of(registry.listen, path) == "ESOCKREF_SHUTDOWN"
         reference.close()
         until(lambda: "sockref-shutdown" not in {thread.name for thread in threading.enumerate()})
+
+
+@contextmanager
+def interrupted_after(*calls: str) -> Iterator[None]:
+    """What a handler raises comes out right after one of these native calls, before anything else is done."""
+
+    def interrupt(frame: FrameType, event: str, called: object) -> None:
+        if event == "c_return" and getattr(called, "__name__", None) in calls:
+            raise Signalled
+
+    with pytest.raises(Signalled):
+        sys.setprofile(interrupt)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+
+
+def is_only_of_the_library(given: socket.socket) -> None:
+    """Else the program's socket would close whatever has the number then."""
+    assert given.fileno() == -1
+    given.close()
+
+
+def test_interrupt_after_a_socket_was_registered(path: Path) -> None:
+    given = socket.socket(socket.AF_UNIX)
+    given.bind(str(path))
+    given.listen()
+    with interrupted_after("sockref_registry_register_new", "call_and_detach"):
+        sockref.register_new(path, given)
+    is_only_of_the_library(given)
+    assert not is_socket(path)
+
+
+def test_interrupt_after_a_socket_was_adopted() -> None:
+    class Ended(sockref.Handlers):
+        def on_stop(self) -> None:
+            over.set()
+
+    over = threading.Event()
+    given, peer = socket.socketpair()
+    with interrupted_after("adopt_handlers", "call_and_detach"):
+        sockref.adopt(given, Ended())
+    is_only_of_the_library(given)
+    peer.close()
+    assert over.wait(LIMIT)
+
+
+def test_interrupt_after_a_socket_became_a_transport() -> None:
+    async def main() -> None:
+        given, peer = socket.socketpair()
+        with interrupted_after("adopt_transport", "call_and_detach"):
+            await sockref.aio.create_connection(asyncio.Protocol, sock=given)
+        is_only_of_the_library(given)
+        reader, writer = await asyncio.open_connection(sock=peer)
+        assert await reader.read() == b""  # nobody wants the connection
+        writer.close()
+        await writer.wait_closed()
+
+    run(main())
 
 
 def test_interrupted_program_ends_in_order(path: Path) -> None:
