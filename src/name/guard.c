@@ -259,15 +259,21 @@ static int find_program(char out[SR_PATH_MAX + 1])
                             out);
 }
 
+/* Whether there can be a guard: 0, or a described status. */
+static int prepare(char out_program[SR_PATH_MAX + 1])
+{
+    if (getpid() == 1)
+        return sr_error_set(SOCKREF_EUNSUPPORTED, NULL,
+                            "nothing outlives the first process of a namespace, no guard either");
+    return find_program(out_program);
+}
+
 static int start(struct started *out) SR_EXCLUDES(mutex)
 {
     char program[SR_PATH_MAX + 1];
     int fds[2], pidfd, status, on = 1;
 
-    if (getpid() == 1)
-        return sr_error_set(SOCKREF_EUNSUPPORTED, NULL,
-                            "nothing outlives the first process of a namespace, no guard either");
-    status = find_program(program);
+    status = prepare(program);
     if (status < 0)
         return status;
     status = sr_fd_socketpair(SOCK_SEQPACKET, fds);
@@ -514,11 +520,14 @@ void sr_guard_unpin(struct sr_guarded *self)
 
 int sr_guard_status(void)
 {
+    char program[SR_PATH_MAX + 1];
     int status;
 
     sr_mutex_lock(&mutex);
     status = pid > 0 ? pid : last_failure;
     sr_mutex_unlock(&mutex);
+    if (status < 0 && prepare(program) == 0)
+        return sr_error_set(status, NULL, "the guard did not start when it was needed");
     return status;
 }
 
