@@ -324,12 +324,13 @@ static void settle_all(void)
     script.depth = 0;
 }
 
+/* It destroys them: what has failed, and was not told so, is told no more. */
 static void free_loop(void)
 {
     script.last_call = "loop_free";
     for (int i = 0; i < CONNS; i++)
         if (script.models[i])
-            script.models[i]->destroyed |= !model_look(script.models[i]).destroyed;
+            script.models[i]->destroyed = true;
     script.lacks_memory = false;
     sockref_loop_free(loop);
     ck_assert_uint_eq(script.posts, 0);
