@@ -21,11 +21,11 @@
 
 /*
  * How long a lookup that another thread got ahead of keeps away from the entry, in pauses of the
- * processor: somewhat below a microsecond, and less than a hypervisor takes for waiting in vain.
- * The other one counts and releases in its own cache meanwhile; if both went on at once, the line
- * would travel for each of their steps, and a lookup would take twice as long.
+ * processor: about a microsecond. The other one counts and releases in its own cache meanwhile; if
+ * both went on at once, the line would travel for each of their steps, and a lookup would take
+ * twice as long.
  */
-#define BACKOFF 24
+#define BACKOFF 32
 
 enum outcome { COUNTED, NOT_ACTIVE, AT_LIMIT };
 
