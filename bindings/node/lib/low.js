@@ -38,7 +38,8 @@ function isOlder(version, other) {
 /** Throws unless the library has the addon's ABI and is at least as new as the one it was built with. */
 function check(info) {
   const both = `${info.addonFile} (version ${info.addonVersion}, ABI ${info.addonAbi}) and ` +
-    `${info.libraryFile} (version ${info.libraryVersion}, ABI ${info.libraryAbi}): install the package again, with the library of its version`;
+    `${info.libraryFile} (version ${info.libraryVersion}, ABI ${info.libraryAbi}): ` +
+    'install the package again, with the library of its version';
   if (info.addonAbi !== info.libraryAbi) {
     throw loadError(`sockref: the addon and the library have different ABIs: ${both}`);
   }
