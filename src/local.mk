@@ -138,6 +138,7 @@ libsockref_internal_la_SOURCES = \
 	src/ref/names.c \
 	src/ref/options.c \
 	src/ref/options.h \
+	src/ref/pool.c \
 	src/ref/registry.c \
 	src/ref/registry.h \
 	src/ref/remove.c \

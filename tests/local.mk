@@ -27,6 +27,7 @@ threads_suites = \
 	tests/unit/test-log \
 	tests/unit/test-lookup \
 	tests/unit/test-options \
+	tests/unit/test-pool \
 	tests/unit/test-race \
 	tests/unit/test-registry \
 	tests/unit/test-remove \
@@ -237,6 +238,7 @@ valgrind_suites = \
 	tests/unit/test-log \
 	tests/unit/test-lookup \
 	tests/unit/test-options \
+	tests/unit/test-pool \
 	tests/unit/test-registry \
 	tests/unit/test-remove \
 	tests/unit/test-service \
