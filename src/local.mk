@@ -95,6 +95,7 @@ libsockref_internal_la_SOURCES = \
 	src/net/fdwatch.h \
 	src/net/handlers.c \
 	src/net/handlers.h \
+	src/net/health.c \
 	src/net/hooks.c \
 	src/net/kept.c \
 	src/net/kept.h \

@@ -55,6 +55,7 @@ loop_suites = \
 	tests/unit/test-fdwatch-failures \
 	tests/unit/test-fdwatch-fork \
 	tests/unit/test-fork \
+	tests/unit/test-health \
 	tests/unit/test-heir \
 	tests/unit/test-joint \
 	tests/unit/test-kept \

@@ -14,6 +14,9 @@ enum sr_probe {
 /* Ask about an inode that an O_PATH descriptor pins and that is a socket. Returns an enum sr_probe,
  * or -errno where there is no descriptor to ask with. Never describes. */
 int sr_probe_inode(int inode);
+/* Ask whether it is a socket for connections that somebody has bound: 1, 0, or -1 where it can't be
+ * told. Returns 0, or -errno where there is no descriptor to ask with. Never describes. */
+int sr_probe_stream(int inode, int *out_answer);
 
 /*
  * A bind() that is under way has made its file, but does not answer yet. Where nothing else proves

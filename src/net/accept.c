@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/sys.h"
 #include "net/address.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@
 #define MOST_ACCEPTED 64 /* of one event, so that connections get their turn */
 #define FIRST_BACKOFF 10u
 #define LAST_BACKOFF  1000u
+#define LATE_NS       1000000000u
 
 static bool is_full(const struct sr_listener *self)
 {
@@ -247,4 +249,30 @@ void sr_accept_end(struct sr_listener *self)
     loop->backend->ops->set(loop->backend, &self->source, 0);
     sr_timer_remove(&loop->timers, &self->timer);
     be_starved(self, false);
+}
+
+/*
+ * Whether the loop leaves somebody waiting: it had no turn since a look that is so long ago. One
+ * look alone can't tell, for who came in this moment waits as well.
+ */
+static bool is_late(struct sr_listener *self)
+{
+    struct pollfd queue = {.fd = self->source.fd, .events = POLLIN};
+    uint32_t turn = atomic_load_explicit(&self->owner.loop->turn, memory_order_relaxed);
+    uint64_t now = sr_clock_ns();
+
+    if (sr_sys.poll(&queue, 1, 0) != 1) {
+        self->late_ns = 0;
+        return false;
+    }
+    if (self->late_ns == 0 || self->late_turn != turn) {
+        self->late_ns = now;
+        self->late_turn = turn;
+    }
+    return now - self->late_ns >= LATE_NS;
+}
+
+bool sr_accept_is_held_back(struct sr_listener *self)
+{
+    return !atomic_load(&self->begun) || atomic_load(&self->starved) || is_late(self);
 }

@@ -1,4 +1,4 @@
-/* What a listener does while it listens; all of it on the loop's thread. */
+/* What a listener does while it listens; but for the last one on the loop's thread. */
 #ifndef SR_NET_ACCEPT_H
 #define SR_NET_ACCEPT_H
 
@@ -14,5 +14,9 @@ void sr_accept_end_pause(struct sr_timer *timer);
 void sr_accept_resume_all(struct sockref_loop *loop);
 /* Have a descriptor in reserve, to answer with when there are no others. */
 void sr_accept_keep_spare(struct sockref_loop *loop);
+
+/* Whether what comes now is left to wait, the limit of connections apart. Any thread, with the
+ * registry's mutex held. */
+bool sr_accept_is_held_back(struct sr_listener *self);
 
 #endif

@@ -219,6 +219,11 @@ static uint64_t count(const struct sr_service *service)
     return atomic_load_explicit(&self->owner.conn_count, memory_order_relaxed);
 }
 
+static bool accepts(struct sr_service *service)
+{
+    return !sr_accept_is_held_back(of_service(service));
+}
+
 static void limit(struct sr_service *service)
 {
     struct sr_listener *self = of_service(service);
@@ -310,6 +315,7 @@ int sr_listener_make(struct sockref_loop *loop, const struct sr_handlers *handle
     self->service.move = move;
     self->service.count = count;
     self->service.limit = limit;
+    self->service.accepts = accepts;
     self->destroys = !(handlers->options.flags & SOCKREF_CONN_OUTLIVE);
     self->source = (struct sr_source){.fd = -1, .kind = SR_SOURCE_LISTENER};
     self->task.run = run_task;

@@ -27,9 +27,14 @@ struct sr_listener {
     bool concluded; /* nothing of it is left but the record */
     bool moved;     /* another socket has the number */
 
-    bool begun, ending;
+    /* Of sr_accept_is_held_back(), guarded by the registry's mutex. */
+    uint64_t late_ns;   /* since when somebody was seen waiting; 0: nobody was */
+    uint32_t late_turn; /* the loop's turn then */
+
+    _Atomic bool begun;   /* these two are read by any thread */
+    _Atomic bool starved; /* paused because descriptors or memory ran out */
+    bool ending;
     bool destroyed; /* its connections are */
-    bool starved;   /* paused because descriptors or memory ran out */
     unsigned backoff_ms;
 };
 

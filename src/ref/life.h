@@ -31,10 +31,11 @@ struct sr_service {
      * meanwhile.
      */
     int (*move)(struct sr_service *self, int fd, int at);
-    /* These two with the registry's mutex held as well: how many connections there are; and the
-     * life's limit of them has changed. */
+    /* These three with the registry's mutex held as well: how many connections there are; the
+     * life's limit of them has changed; and whether it takes connections now, their limit apart. */
     uint64_t (*count)(const struct sr_service *self);
     void (*limit)(struct sr_service *self);
+    bool (*accepts)(struct sr_service *self);
 };
 
 struct sr_kept;

@@ -71,6 +71,12 @@ int sr_registry_listening_fd(const sockref *ref);
 int sr_registry_visit(const sockref *ref, void (*visit)(struct sr_life *life, void *arg),
                       void *arg);
 int sr_registry_refuse(const sockref *ref, int status);
+/* How a registry has a name; what is told of one that turns, beside its place, may be changing. */
+enum sr_hold { SR_HOLD_OWNED, SR_HOLD_JOINED, SR_HOLD_TURNING };
+/* As sr_registry_visit(), also where the name is joined. */
+int sr_registry_visit_held(const sockref *ref,
+                           void (*visit)(struct sr_life *life, enum sr_hold hold, void *arg),
+                           void *arg);
 /* Take the service of a listener that lives on, to be stopped without locks; NULL if it is not
  * served. Returns as sr_registry_visit() does. */
 int sr_registry_take_service(const sockref *ref, struct sr_service **out_service);

@@ -81,6 +81,30 @@ int sr_registry_visit(const sockref *ref, void (*visit)(struct sr_life *life, vo
     return sr_word_listens(word) ? 0 : SOCKREF_ECLOSED;
 }
 
+int sr_registry_visit_held(const sockref *ref,
+                           void (*visit)(struct sr_life *life, enum sr_hold hold, void *arg),
+                           void *arg)
+{
+    sockref_registry *self = ref->registry;
+    uint64_t word = atomic_load(&ref->word);
+    int status = 0;
+
+    if (word & SR_FORKED)
+        return SOCKREF_EFORKED;
+    sr_mutex_lock(&self->mutex);
+    word = atomic_load(&ref->word);
+    if (sr_word_listens(word))
+        visit(ref->rest->life, SR_HOLD_OWNED, arg);
+    else if (sr_word_state(word) == SR_JOINED)
+        visit(ref->rest->life, SR_HOLD_JOINED, arg);
+    else if (sr_word_state(word) == SR_TURNING)
+        visit(ref->rest->life, SR_HOLD_TURNING, arg);
+    else
+        status = SOCKREF_ECLOSED;
+    sr_mutex_unlock(&self->mutex);
+    return status;
+}
+
 static void take(struct sr_life *life, void *arg) SR_REQUIRES(life->registry->mutex)
 {
     struct sr_service **out_service = arg;
