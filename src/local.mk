@@ -27,6 +27,8 @@ libsockref_internal_la_SOURCES = \
 	src/base/status.c \
 	src/base/sys.c \
 	src/base/sys.h \
+	src/base/tally.c \
+	src/base/tally.h \
 	src/base/thread.c \
 	src/base/thread.h \
 	src/base/version.c \
@@ -119,6 +121,8 @@ libsockref_internal_la_SOURCES = \
 	src/net/start.h \
 	src/net/timer.c \
 	src/net/timer.h \
+	src/net/traffic.c \
+	src/net/traffic.h \
 	src/ref/attempt.h \
 	src/ref/birth.c \
 	src/ref/cleanup.c \
@@ -150,6 +154,8 @@ libsockref_internal_la_SOURCES = \
 	src/ref/slab.h \
 	src/ref/sockref.c \
 	src/ref/state.h \
+	src/ref/stats.c \
+	src/ref/stats.h \
 	src/ref/table.c \
 	src/ref/table.h \
 	src/ref/watch.c

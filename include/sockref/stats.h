@@ -45,19 +45,20 @@ typedef struct sockref_registry_stats {
     uint64_t reused;
     /** Starts that failed, or were cancelled. */
     uint64_t failed;
-    /** Started names that ended with their last reference. */
+    /** Started names that ended after their last reference. */
     uint64_t closed;
     /** Names that were revoked: by a cleanup, a shutdown, or the loss of their owner. */
     uint64_t revoked;
-    /** Names whose files are removed, or whose slot is free. */
+    /** Of the started names that were closed or revoked: those of which nothing is left, */
     uint64_t removed;
-    /** Those where the system refused that. */
+    /** and those where the system refused to remove a file, or another step of the end failed. */
     uint64_t remove_failed;
     /** Ends that had to wait, and were left to the worker. */
     uint64_t deferred;
     /** The status of the last refusal; 0: there was none. */
     int last_remove_status;
-    /** From the last release, or the call that revokes, until nothing is left of the name. */
+    /** From the last release, or the call that revokes, until nothing is left of the name. A cleanup
+     * delay, and the time that it goes on for other holders, do not count. */
     sockref_histogram removal;
 } sockref_registry_stats;
 
@@ -71,7 +72,7 @@ typedef struct sockref_stats {
     uint64_t connections;
     /** Connections that its service accepted. */
     uint64_t accepted;
-    /** Connections that were closed at once, for there were too many. */
+    /** Connections that were closed at once, for there were too many, or no descriptor was left. */
     uint64_t refused;
     /** Bytes that its connections received. */
     uint64_t bytes_read;
@@ -85,7 +86,7 @@ typedef struct sockref_stats {
 typedef struct sockref_loop_stats {
     /** sizeof(sockref_loop_stats), as the caller knows it. */
     size_t size;
-    /** Callbacks that ran. */
+    /** Callbacks that ran in it; those of a dispatch are counted when it ends. */
     uint64_t callbacks;
     /** Posted functions, results of starts and calls of watches that wait for the next turn. */
     uint64_t pending;

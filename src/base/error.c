@@ -127,6 +127,14 @@ int sr_error_argument(const char *format, ...)
     return -EINVAL;
 }
 
+int sr_error_check_size(size_t size, size_t most)
+{
+    if (size < sizeof size || size > most)
+        return sr_error_argument("the size of the struct is %zu; this library knows %zu", size,
+                                 most);
+    return 0;
+}
+
 struct sr_error *sr_error_take(void)
 {
     struct sr_error *error = current();

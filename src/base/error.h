@@ -7,6 +7,8 @@
 
 #include "base/attr.h"
 
+#include <stddef.h>
+
 /* A whole description, detached from its thread. */
 struct sr_error;
 
@@ -21,6 +23,9 @@ int sr_error_wrapped(int status, int os_errno, const char *syscall, const char *
 int sr_error_no_memory(void);
 /* Describe and return -EINVAL. */
 int sr_error_argument(const char *format, ...) SR_PRINTF(1, 2);
+/* Refuse the size of a caller's struct that this library knows less of. Returns 0 or a described
+ * -EINVAL. */
+int sr_error_check_size(size_t size, size_t most);
 
 /* Detach this thread's description, to carry it to another thread; NULL if there is none. */
 struct sr_error *sr_error_take(void);

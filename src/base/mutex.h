@@ -9,11 +9,12 @@
  *   3. start         (net/start.c)     the starts that are under way
  *   4. service       (net/service.c)   the library's own loop; loops are made with it held
  *   5. resolve       (net/resolve.c)   the lookups of hosts
- *   6. loop          (net/loop.h)      tasks posted to a loop
- *   7. cleanup       (ref/cleanup.c)   the deadlines of the worker
- *   8. guard         (name/guard.c)    the names watched over; also held across fork(), and never
+ *   6. traffic       (net/traffic.c)   the list of loops
+ *   7. loop          (net/loop.h)      tasks posted to a loop
+ *   8. cleanup       (ref/cleanup.c)   the deadlines of the worker
+ *   9. guard         (name/guard.c)    the names watched over; also held across fork(), and never
  *                                      while a guard is started
- *   9. log           (base/log.c)      who receives records
+ *  10. log           (base/log.c)      who receives records
  * The mutexes of the poll backend and of a listener are leaves.
  * No callback of a user runs with any of them held.
  */

@@ -46,6 +46,18 @@ static void be_starved(struct sr_listener *self, bool starved)
         self->owner.loop->paused--;
 }
 
+static void count_accepted(struct sr_listener *self)
+{
+    sr_tally_add(&self->accepted, 1);
+    sr_tally_add(&self->owner.loop->traffic.accepted, 1);
+}
+
+static void count_refused(struct sr_listener *self)
+{
+    sr_tally_add(&self->refused, 1);
+    sr_tally_add(&self->owner.loop->traffic.refused, 1);
+}
+
 /* Accept no more for a while; the peers wait in the kernel's queue. */
 static void pause_accepting(struct sr_listener *self, int reason)
 {
@@ -146,12 +158,16 @@ static int accept_next(struct sr_listener *self)
 static void turn_away(struct sr_listener *self)
 {
     struct sockref_loop *loop = self->owner.loop;
+    int fd;
 
     if (loop->spare < 0)
         return;
     sr_fd_close(loop->spare);
     loop->spare = -1;
-    sr_fd_close(accept_next(self));
+    fd = accept_next(self);
+    if (fd >= 0)
+        count_refused(self);
+    sr_fd_close(fd);
     sr_accept_keep_spare(loop);
 }
 
@@ -186,6 +202,7 @@ static void drop(struct sr_listener *self, int fd)
     (void)sr_address_of(fd, false, &local);
     (void)sr_address_of(fd, true, &remote);
     sr_fd_close(fd);
+    count_refused(self);
     owner->loop->ran++;
     owner->handlers.on_drop(&local, &remote, owner->user);
 }
@@ -216,6 +233,7 @@ static bool accept_one(struct sr_listener *self)
         pause_accepting(self, -status);
         return false;
     }
+    count_accepted(self);
     if (owner->handlers.on_connection) {
         owner->loop->ran++;
         owner->handlers.on_connection(conn, owner->user);

@@ -17,7 +17,8 @@ struct sr_conn_owner {
     uint64_t max_buffered;
     bool is_unix; /* their sockets are */
     struct sr_list conns;
-    _Atomic uint64_t conn_count; /* written by the loop's thread only */
+    _Atomic uint64_t conn_count; /* written by the loop's thread only, as these are */
+    sr_tally bytes_read, bytes_written;
     /* The owner itself may go in it. */
     void (*conn_gone)(struct sr_conn_owner *self);
 };
@@ -60,7 +61,8 @@ struct sockref_conn {
  * counts them; sr_loop_is_foreign() afterwards tells that one forked).
  */
 struct sr_connecting {
-    bool is_unix; /* what the socket will be */
+    bool is_unix;      /* what the socket will be */
+    uint64_t began_ns; /* when it was asked for */
     void (*begin)(struct sr_connecting *self, struct sockref_conn *conn);
     void (*cancel)(struct sr_connecting *self);
     /* In a forked child, in place of cancel: the memory goes, and nothing else is touched. */

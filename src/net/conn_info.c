@@ -34,14 +34,6 @@ static void read_addresses(const struct sockref_conn *self, sockref_conn_details
     (void)sr_address_of(self->source.fd, true, &out->remote);
 }
 
-static int check_size(size_t size, size_t most)
-{
-    if (size < sizeof size || size > most)
-        return sr_error_argument("the size of the struct is %zu; this library knows %zu", size,
-                                 most);
-    return 0;
-}
-
 int sockref_conn_info(const sockref_conn *self, sockref_conn_details *out_info)
 {
     sockref_conn_details info = {0};
@@ -50,7 +42,7 @@ int sockref_conn_info(const sockref_conn *self, sockref_conn_details *out_info)
     if (status == 0 && !out_info)
         return sr_error_argument("out_info is NULL");
     if (status == 0)
-        status = check_size(out_info->size, sizeof info);
+        status = sr_error_check_size(out_info->size, sizeof info);
     if (status < 0)
         return status;
     info.size = out_info->size;
@@ -89,7 +81,7 @@ int sockref_conn_peer(const sockref_conn *self, sockref_peer *out_peer)
     if (status == 0 && !out_peer)
         return sr_error_argument("out_peer is NULL");
     if (status == 0)
-        status = check_size(out_peer->size, sizeof peer);
+        status = sr_error_check_size(out_peer->size, sizeof peer);
     if (status < 0)
         return status;
     if (!self->owner->is_unix)

@@ -75,8 +75,7 @@ static void tell_data(struct sockref_conn *self, const void *data, size_t length
 {
     struct sr_conn_owner *owner = self->owner;
 
-    self->bytes_read += length;
-    sr_conn_note_traffic(self);
+    sr_conn_count_read(self, length);
     if (owner->handlers.on_data) {
         owner->loop->ran++;
         owner->handlers.on_data(self, data, length, owner->user);

@@ -99,4 +99,20 @@ static inline void sr_conn_note_traffic(struct sockref_conn *self)
         self->extra->last_ns = sr_clock_ns();
 }
 
+static inline void sr_conn_count_read(struct sockref_conn *self, size_t length)
+{
+    self->bytes_read += length;
+    sr_tally_add(&self->owner->bytes_read, length);
+    sr_tally_add(&self->owner->loop->traffic.bytes_read, length);
+    sr_conn_note_traffic(self);
+}
+
+static inline void sr_conn_count_written(struct sockref_conn *self, size_t length)
+{
+    self->bytes_written += length;
+    sr_tally_add(&self->owner->bytes_written, length);
+    sr_tally_add(&self->owner->loop->traffic.bytes_written, length);
+    sr_conn_note_traffic(self);
+}
+
 #endif

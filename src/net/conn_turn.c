@@ -46,6 +46,8 @@ void sr_conn_fail(struct sockref_conn *self, int status)
 {
     if (sr_conn_has(self, SR_CONN_DEAD | SR_CONN_FAILED))
         return;
+    if (sr_conn_has(self, SR_CONN_CONNECTING))
+        sr_tally_add(&self->owner->loop->traffic.connect_failed, 1);
     sr_conn_raise(self, SR_CONN_FAILED);
     self->status = (int16_t)status;
     sr_conn_touch(self);
@@ -77,10 +79,8 @@ void sr_conn_flush(struct sockref_conn *self)
     int status = sr_outbuf_send(&self->out, self->source.fd, &blocked, &self->written);
 
     sent = queued - sr_outbuf_bytes(self->out);
-    if (sent > 0) {
-        self->bytes_written += sent;
-        sr_conn_note_traffic(self);
-    }
+    if (sent > 0)
+        sr_conn_count_written(self, sent);
     if (status < 0)
         sr_conn_fail(self, status);
     else if (blocked)
@@ -214,11 +214,14 @@ void sr_conn_open(struct sockref_conn *self)
 bool sr_conn_connected(struct sockref_conn *self, int fd)
 {
     struct sr_conn_owner *owner = self->owner;
+    struct sr_traffic *traffic = &owner->loop->traffic;
 
     if (sr_conn_has(self, SR_CONN_DEAD | SR_CONN_FAILED)) {
         sr_fd_close(fd);
         return false;
     }
+    sr_tally_add(&traffic->connected, 1);
+    sr_histogram_note(&traffic->connect, sr_clock_ns() - self->extra->connecting->began_ns);
     self->extra->connecting = NULL;
     self->source.fd = fd;
     sr_conn_lower(self, SR_CONN_CONNECTING);

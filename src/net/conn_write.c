@@ -24,8 +24,7 @@ static size_t send_now(struct sockref_conn *self, const void *data, size_t lengt
         sent = sr_sys.send(self->source.fd, data, length, MSG_NOSIGNAL);
     } while (sent < 0 && errno == EINTR);
     if (SR_LIKELY(sent > 0)) {
-        self->bytes_written += (size_t)sent;
-        sr_conn_note_traffic(self);
+        sr_conn_count_written(self, (size_t)sent);
         return (size_t)sent;
     }
     if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK)

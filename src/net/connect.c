@@ -490,6 +490,7 @@ static struct dial *make_dial(const char *name, const sockref_connect_options *o
         return NULL;
     }
     self->connecting.is_unix = !self->wish.is_tcp;
+    self->connecting.began_ns = sr_clock_ns();
     self->connecting.begin = begin;
     self->connecting.cancel = cancel;
     self->connecting.forget = forget;

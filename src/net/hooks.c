@@ -28,6 +28,7 @@ static void after_fork_in_child(void)
     sr_resolve_after_fork_in_child();
     sr_start_after_fork_in_child();
     sr_service_after_fork_in_child();
+    sr_traffic_after_fork_in_child();
 }
 
 struct sr_hooks sr_hooks = {

@@ -16,6 +16,7 @@
  */
 #include "net/listener.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/sys.h"
@@ -224,6 +225,18 @@ static bool accepts(struct sr_service *service)
     return !sr_accept_is_held_back(of_service(service));
 }
 
+static void tell(const struct sr_service *service, sockref_stats *out_stats)
+{
+    const struct sr_listener *self = SR_LIST_OWNER(service, const struct sr_listener, service);
+
+    out_stats->connections = count(service);
+    out_stats->accepted = sr_tally_read(&self->accepted);
+    out_stats->refused = sr_tally_read(&self->refused);
+    out_stats->bytes_read = sr_tally_read(&self->owner.bytes_read);
+    out_stats->bytes_written = sr_tally_read(&self->owner.bytes_written);
+    out_stats->served_ns = sr_clock_ns() - self->since_ns;
+}
+
 static void limit(struct sr_service *service)
 {
     struct sr_listener *self = of_service(service);
@@ -314,12 +327,14 @@ int sr_listener_make(struct sockref_loop *loop, const struct sr_handlers *handle
     self->service.stop = stop;
     self->service.move = move;
     self->service.count = count;
+    self->service.tell = tell;
     self->service.limit = limit;
     self->service.accepts = accepts;
     self->destroys = !(handlers->options.flags & SOCKREF_CONN_OUTLIVE);
     self->source = (struct sr_source){.fd = -1, .kind = SR_SOURCE_LISTENER};
     self->task.run = run_task;
     self->timer.fire = sr_accept_end_pause;
+    self->since_ns = sr_clock_ns();
     atomic_store(&self->count, 2);
     *out_listener = self;
     return 0;

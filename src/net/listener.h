@@ -19,7 +19,9 @@ struct sr_listener {
     sockref_registry *registry;
     _Atomic unsigned count; /* the loop, and the life until stop was called or it was detached */
     _Atomic bool stop_asked;
-    struct sr_mutex accepting; /* a leaf, held by the loop in an accept call */
+    uint64_t since_ns;          /* it was made */
+    sr_tally accepted, refused; /* written by the loop's thread */
+    struct sr_mutex accepting;  /* a leaf, held by the loop in an accept call */
     /* Guarded by the loop's mutex, as life is until it is concluded. */
     bool detached;  /* by its loop: stop never comes */
     bool destroys;  /* its connections end with it */

@@ -1,6 +1,7 @@
 /* Loops from their making to their end, and what other threads may do with them. */
 #include "net/loop.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/sys.h"
@@ -76,10 +77,12 @@ int sr_loop_make(bool own, struct sockref_loop **out_loop)
     sr_mutex_init(&self->mutex);
     sr_mutex_lock(&self->mutex);
     sr_list_init(&self->tasks);
+    sr_list_init(&self->calls);
     sr_list_init(&self->listeners);
     sr_list_init(&self->solos);
     sr_list_init(&self->kept);
     sr_mutex_unlock(&self->mutex);
+    sr_traffic_begin(self);
     *out_loop = self;
     return 0;
 }
@@ -121,12 +124,37 @@ bool sr_loop_post(struct sockref_loop *self, struct sr_task *task)
     return taken;
 }
 
+bool sr_loop_post_call(struct sockref_loop *self, struct sr_call *call)
+{
+    bool taken;
+
+    sr_mutex_lock(&self->mutex);
+    taken = sr_loop_post_locked(self, &call->task);
+    if (taken && !call->task.is_call) {
+        call->task.is_call = true;
+        call->since_ns = sr_clock_ns();
+        sr_list_append(&self->calls, &call->waiting);
+        self->calls_waiting++;
+    }
+    sr_mutex_unlock(&self->mutex);
+    return taken;
+}
+
+void sr_loop_take_locked(struct sockref_loop *self, struct sr_task *task)
+{
+    if (task->posted)
+        sr_list_remove(&task->node);
+    if (task->is_call) {
+        sr_list_remove(&SR_LIST_OWNER(task, struct sr_call, task)->waiting);
+        self->calls_waiting--;
+    }
+    task->posted = task->is_call = false;
+}
+
 void sr_loop_unpost(struct sockref_loop *self, struct sr_task *task)
 {
     sr_mutex_lock(&self->mutex);
-    if (task->posted)
-        sr_list_remove(&task->node);
-    task->posted = false;
+    sr_loop_take_locked(self, task);
     sr_mutex_unlock(&self->mutex);
 }
 
@@ -239,6 +267,7 @@ void sockref_loop_free(sockref_loop *self)
     sr_loop_enter();
     self->backend->ops->begin(self->backend);
     self->in_turn = true;
+    self->ran = 0;
     sr_mutex_lock(&self->mutex);
     self->closing = true;
     sr_mutex_unlock(&self->mutex);
@@ -246,6 +275,8 @@ void sockref_loop_free(sockref_loop *self)
     sr_loop_leave();
     if (!ended)
         return; /* as in free_in_child() */
+    sr_tally_add(&self->traffic.callbacks, (uint64_t)self->ran);
+    sr_traffic_end(self);
     sr_fd_close(self->spare);
     self->backend->ops->free(self->backend);
     sr_loop_release(self);

@@ -14,18 +14,28 @@
 #include "base/mutex.h"
 #include "net/backend.h"
 #include "net/timer.h"
+#include "net/traffic.h"
 
 #include <sockref/net.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define SR_LOOP_BUFFER 65536u /* what one read takes at most */
+#define SR_LOOP_BUFFER     65536u      /* what one read takes at most */
+#define SR_LOOP_STARVED_NS 1000000000u /* a call that has waited for longer */
 
 /* Something to do on the loop's thread; embedded in what it is for, so that posting never fails. */
 struct sr_task {
     struct sr_list node;
-    bool posted; /* guarded by the loop's mutex */
+    bool posted;  /* guarded by the loop's mutex, */
+    bool is_call; /* as this */
     void (*run)(struct sr_task *self);
+};
+
+/* One that calls the program, which waits for it. */
+struct sr_call {
+    struct sr_task task;
+    struct sr_list waiting; /* of the loop's calls, with its mutex held */
+    uint64_t since_ns;
 };
 
 struct sockref_loop {
@@ -51,8 +61,13 @@ struct sockref_loop {
     struct sockref_conn *guess; /* had the only event of the last turns */
     unsigned singles, guesses;
 
+    struct sr_traffic traffic; /* written by the loop's thread */
+    struct sr_list node;       /* of all loops: traffic.c */
+
     struct sr_mutex mutex; /* guards what follows */
     struct sr_list tasks;
+    struct sr_list calls; /* those of the tasks that call the program, oldest first */
+    uint64_t calls_waiting;
     struct sr_list listeners;
     struct sr_list solos; /* connections that no listener accepted */
     struct sr_list kept;  /* handlers that wait for a name to be owned */
@@ -73,7 +88,11 @@ int sr_loop_refuse_foreign(void);                         /* SOCKREF_EFORKED, de
  * more. */
 bool sr_loop_post(struct sockref_loop *self, struct sr_task *task) SR_EXCLUDES(self->mutex);
 bool sr_loop_post_locked(struct sockref_loop *self, struct sr_task *task) SR_REQUIRES(self->mutex);
+/* The same for one that calls the program. It may be posted as a mere task before. */
+bool sr_loop_post_call(struct sockref_loop *self, struct sr_call *call) SR_EXCLUDES(self->mutex);
 void sr_loop_unpost(struct sockref_loop *self, struct sr_task *task);
+/* A task that was posted runs now, or never. */
+void sr_loop_take_locked(struct sockref_loop *self, struct sr_task *task) SR_REQUIRES(self->mutex);
 
 /* One more, or one less, of what sockref_loop_hold_count() counts; any thread. */
 static inline void sr_loop_hold(struct sockref_loop *self, int change)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 struct post {
-    struct sr_task task;
+    struct sr_call call;
     struct sockref_loop *loop; /* a place in it */
     sockref_post_fn fn;
     void *user;
@@ -15,7 +15,7 @@ struct post {
 
 static void run(struct sr_task *task)
 {
-    struct post *self = SR_LIST_OWNER(task, struct post, task);
+    struct post *self = SR_LIST_OWNER(task, struct post, call.task);
     struct sockref_loop *loop = self->loop;
     sockref_post_fn fn = self->fn;
     void *user = self->user;
@@ -41,12 +41,12 @@ int sockref_loop_post(sockref_loop *loop, sockref_post_fn fn, void *user)
     self = sr_sys.malloc(sizeof *self);
     if (!self)
         return sr_error_no_memory();
-    *self = (struct post){.task = {.run = run}, .loop = loop, .fn = fn, .user = user};
+    *self = (struct post){.call = {.task = {.run = run}}, .loop = loop, .fn = fn, .user = user};
     status = sr_service_enter(&self->loop);
     if (status < 0)
         goto err_free;
     loop = self->loop;
-    if (!sr_loop_post(loop, &self->task)) {
+    if (!sr_loop_post_call(loop, &self->call)) {
         status = sr_error_set(SOCKREF_ECLOSED, NULL, "the loop is being freed");
         goto err_leave;
     }

@@ -25,6 +25,18 @@
 #define MOST_GUESSES 16  /* dispatches in a row that do not look at the other descriptors */
 #define SINGLES      2   /* turns with one event, all of one connection, before it is guessed */
 
+/* The turn comes too late for what has waited so long. */
+static void note_lateness(struct sockref_loop *self) SR_REQUIRES(self->mutex)
+{
+    const struct sr_call *oldest;
+
+    if (self->calls_waiting == 0)
+        return;
+    oldest = SR_LIST_OWNER(self->calls.next, struct sr_call, waiting);
+    if (sr_clock_ns() - oldest->since_ns > SR_LOOP_STARVED_NS)
+        sr_tally_add(&self->traffic.starved, 1);
+}
+
 /* Those that are there when it begins; what they post comes in the next turn. */
 void sr_reactor_run_tasks(struct sockref_loop *self)
 {
@@ -35,11 +47,11 @@ void sr_reactor_run_tasks(struct sockref_loop *self)
 
     atomic_exchange(&self->has_tasks, false);
     sr_mutex_lock(&self->mutex);
+    note_lateness(self);
     sr_list_move(&due, &self->tasks);
     while (!sr_list_is_empty(&due) && left-- > 0) {
         task = SR_LIST_OWNER(due.next, struct sr_task, node);
-        sr_list_remove(&task->node);
-        task->posted = false;
+        sr_loop_take_locked(self, task);
         sr_mutex_unlock(&self->mutex);
         task->run(task);
         if (SR_UNLIKELY(sr_loop_is_foreign(self)))
@@ -245,6 +257,7 @@ int sr_reactor_dispatch(struct sockref_loop *self, int timeout_ms)
     self->in_turn = false;
     if (SR_UNLIKELY(sr_loop_is_foreign(self)))
         return SOCKREF_EFORKED;
+    sr_tally_add(&self->traffic.callbacks, (uint64_t)self->ran);
     if (atomic_load_explicit(&self->woken, memory_order_relaxed))
         atomic_exchange(&self->woken, false);
     if (has_rest(self)) {

@@ -147,7 +147,7 @@ void sr_service_leave(struct sockref_loop *loop)
 }
 
 struct notice {
-    struct sr_task task;
+    struct sr_call call;
     struct sockref_loop *loop;
     sockref *ref;
     int event;
@@ -157,7 +157,7 @@ struct notice {
 
 static void deliver(struct sr_task *task)
 {
-    struct notice *notice = SR_LIST_OWNER(task, struct notice, task);
+    struct notice *notice = SR_LIST_OWNER(task, struct notice, call.task);
     struct sockref_loop *loop = notice->loop;
 
     loop->ran++;
@@ -176,13 +176,13 @@ int sr_service_notify(sockref *ref, int event, sockref_watch_fn fn, void *user)
     if (!notice)
         return -ENOMEM;
     *notice = (struct notice){
-        .task = {.run = deliver}, .ref = ref, .event = event, .fn = fn, .user = user};
+        .call = {.task = {.run = deliver}}, .ref = ref, .event = event, .fn = fn, .user = user};
     status = sr_service_enter(&notice->loop);
     if (status < 0) {
         free(notice);
         return status;
     }
-    sr_loop_post(notice->loop, &notice->task);
+    sr_loop_post_call(notice->loop, &notice->call);
     return 0;
 }
 

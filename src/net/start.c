@@ -36,7 +36,7 @@ static struct sr_list starts SR_GUARDED_BY(mutex) = SR_LIST_INIT(starts);
 
 struct start {
     struct sr_waiter waiter;
-    struct sr_task task;
+    struct sr_call call;
     struct sr_timer timer;
     _Atomic unsigned count;
     struct sockref_loop *loop;  /* counted */
@@ -84,8 +84,12 @@ static void let_go(struct start *self)
 
 static void post(struct start *self) SR_REQUIRES(mutex)
 {
-    if (!self->left)
-        sr_loop_post(self->loop, &self->task);
+    if (self->left)
+        return;
+    if (!self->over && (self->ready || self->cancelled))
+        sr_loop_post_call(self->loop, &self->call);
+    else
+        sr_loop_post(self->loop, &self->call.task);
 }
 
 /* What it waited for is over. Any thread. */
@@ -134,6 +138,8 @@ static void deliver(struct start *self, int status) SR_EXCLUDES(mutex)
     } else {
         sr_error_give(error);
     }
+    if (status < 0)
+        sr_registry_start_failed(self->registry);
     sr_loop_enter();
     self->on_start(status, status == 0 ? ref : NULL, self->user);
     sr_loop_leave();
@@ -149,7 +155,7 @@ static void leave(struct start *self) SR_EXCLUDES(mutex)
     self->left = true;
     settled = self->settled || self->trying; /* else who tries settles it */
     sr_list_remove(&self->node);
-    sr_loop_unpost(loop, &self->task);
+    sr_loop_unpost(loop, &self->call.task);
     sr_mutex_unlock(&mutex);
     sr_timer_remove(&loop->timers, &self->timer);
     if (!settled)
@@ -225,6 +231,7 @@ static int attempt(struct start *self, bool first) SR_EXCLUDES(mutex)
     sr_mutex_unlock(&mutex);
 
     if (refused) {
+        sr_registry_start_failed(self->registry);
         sr_error_give(error);
         return status;
     }
@@ -289,7 +296,7 @@ static bool step(struct start *self) SR_EXCLUDES(mutex)
 
 static void run_task(struct sr_task *task)
 {
-    struct start *self = SR_LIST_OWNER(task, struct start, task);
+    struct start *self = SR_LIST_OWNER(task, struct start, call.task);
 
     while (step(self))
         continue;
@@ -360,7 +367,7 @@ static int make(sockref_registry *registry, const char *path, const sockref_opti
     sr_loop_acquire(self->loop); /* one for the place, one for the record */
     self->registry = registry;
     self->waiter.wake = wake;
-    self->task.run = run_task;
+    self->call.task.run = run_task;
     self->timer.fire = time_out;
     self->deadline_ns =
         sr_clock_after_ms(sr_registry_option(registry, options, SOCKREF_OPT_START_TIMEOUT_MS));

@@ -458,6 +458,7 @@ static bool look(struct sr_fdwatch *watch)
     if (life->joint == self && life->entry && !atomic_load(&sr_exiting) &&
         sr_word_state(atomic_load(&life->entry->word)) == SR_LINGER) {
         entry = life->entry;
+        sr_stats_begin_removal(life);
         sr_entry_change(entry, SR_REMOVING, 0);
     }
     sr_mutex_unlock(&registry->mutex);

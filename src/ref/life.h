@@ -12,7 +12,7 @@
 #include "name/sockfile.h"
 #include "ref/cleanup.h"
 
-#include <sockref/sockref.h>
+#include <sockref/stats.h>
 #include <stdatomic.h>
 
 /*
@@ -31,9 +31,11 @@ struct sr_service {
      * meanwhile.
      */
     int (*move)(struct sr_service *self, int fd, int at);
-    /* These three with the registry's mutex held as well: how many connections there are; the
-     * life's limit of them has changed; and whether it takes connections now, their limit apart. */
+    /* These with the registry's mutex held as well: how many connections there are; all that is
+     * counted, references excepted; the life's limit of connections has changed; and whether it
+     * takes connections now, their limit apart. */
     uint64_t (*count)(const struct sr_service *self);
+    void (*tell)(const struct sr_service *self, sockref_stats *out_stats);
     void (*limit)(struct sr_service *self);
     bool (*accepts)(struct sr_service *self);
 };
@@ -60,6 +62,7 @@ struct sr_life {
     enum sr_role role;           /* guarded by the mutex */
     bool hands_over;             /* may pass the listener on at its end */
     struct sr_deadline deferred; /* a removal that has to wait */
+    uint64_t ending_ns;          /* when its removal began; of who has the right to the entry */
 };
 
 void sr_life_acquire(struct sr_life *self);

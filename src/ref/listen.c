@@ -223,6 +223,8 @@ static int start(struct sr_attempt *attempt, sockref *entry)
         status = SR_LATER;
     }
     if (status == 0) {
+        sr_stats_count(attempt->registry,
+                       made == SR_SHARE_JOINED ? SR_STAT_JOINED : SR_STAT_CREATED);
         sr_joint_attend(entry);
         sr_log(SR_LOG_LISTENING, SOCKREF_LOG_DEBUG, 0, attempt->name.path, "%s",
                made == SR_SHARE_JOINED ? "joined" : "listening");
@@ -257,6 +259,7 @@ static int run(struct sr_attempt *attempt, sockref **out_ref)
             sr_joint_revive(entry);
         if (sr_attempt_has_handlers(attempt))
             sr_hooks.serve_unused(attempt->options);
+        sr_stats_count(self, SR_STAT_REUSED);
         status = 0;
     }
     if (status == 0)
@@ -389,6 +392,11 @@ static int run_patiently(struct sr_attempt *attempt, sockref **out_ref)
     }
 }
 
+void sr_registry_start_failed(sockref_registry *self)
+{
+    sr_stats_count(self, SR_STAT_FAILED);
+}
+
 /* With a waiter, which is parked and comes back, it does not wait. fd: to adopt, or -1. */
 static int listen_entered(sockref_registry *self, const char *path, const sockref_options *options,
                           struct sr_waiter *waiter, int fd, sockref **out_ref)
@@ -412,6 +420,8 @@ static int listen_entered(sockref_registry *self, const char *path, const sockre
         sr_error_give(before);
     } else {
         sr_error_free(before);
+        if (!waiter)
+            sr_registry_start_failed(self);
     }
     sr_thread_end_uncancelled(cancel);
     return status;

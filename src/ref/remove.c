@@ -64,6 +64,8 @@ void sr_remove_defer(sockref *entry, void (*over)(sockref *entry))
     sr_mutex_lock(&self->mutex);
     sr_registry_hold_locked(self);
     begun = sr_cleanup_begin(deferred);
+    if (begun)
+        sr_stats_count(self, SR_STAT_DEFERRED); /* before the worker can be done */
     sr_mutex_unlock(&self->mutex);
     if (!begun)
         over(entry); /* there is no thread to be had: this one waits */
@@ -158,6 +160,7 @@ int sr_remove_finish_dying(sockref *entry, int status)
     }
     kept = sr_remove_take_kept(life);
     sr_joint_close(life);
+    sr_stats_end_removal(self, life, SR_STAT_CLOSED, status);
     sr_life_release(life);
     sr_mutex_lock(&self->mutex);
     sr_names_free_unlock(self, entry, &woken);
@@ -212,6 +215,7 @@ static void remove_listening(sockref *entry)
 {
     if (begin_delay(entry))
         return;
+    sr_stats_begin_removal(entry->rest->life);
     sr_entry_change(entry, SR_REMOVING, 0);
     atomic_fetch_sub(&entry->registry->active, 1);
     sr_remove_dying(entry, false);
@@ -219,6 +223,7 @@ static void remove_listening(sockref *entry)
 
 static void remove_joined(sockref *entry)
 {
+    sr_stats_begin_removal(entry->rest->life);
     sr_entry_change(entry, SR_REMOVING, 0);
     atomic_fetch_sub(&entry->registry->active, 1);
     sr_remove_dying(entry, false);
@@ -297,6 +302,7 @@ void sr_remove_after_delay(sockref *entry)
         sr_word_state(atomic_load(&entry->word)) == SR_GRACE && more->deadline.at <= sr_clock_ns();
     if (over) {
         sr_remove_stop_delay(self, entry); /* the worker came late, and a later delay is over too */
+        sr_stats_begin_removal(entry->rest->life);
         sr_entry_change(entry, SR_REMOVING, 0);
     }
     sr_mutex_unlock(&self->mutex);

@@ -42,6 +42,7 @@ static int revoke_joined(sockref *entry, bool wait)
         sr_remove_log_failure(entry, status);
     kept = sr_remove_take_kept(life);
     sr_joint_close(life);
+    sr_stats_end_removal(self, life, SR_STAT_REVOKED, status);
     sr_mutex_lock(&self->mutex);
     finish_revoke_unlock(self, entry, NULL);
     sr_remove_drop_kept(self, kept);
@@ -59,6 +60,7 @@ static void lose_deferred(sockref *entry)
 void sr_remove_lost(sockref *entry)
 {
     atomic_fetch_sub(&entry->registry->active, 1);
+    sr_stats_begin_removal(entry->rest->life);
     if (revoke_joined(entry, false) == SR_FATE_WAITS)
         sr_remove_defer(entry, lose_deferred);
 }
@@ -125,6 +127,7 @@ static int revoke_listening(sockref *entry, uint64_t deadline)
     sr_joint_close(life);
     if (life->file.place.dir < 0)
         give_up_address(self, life);
+    sr_stats_end_removal(self, life, SR_STAT_REVOKED, status);
     sr_mutex_lock(&self->mutex);
     finish_revoke_unlock(self, entry, sr_service_take(self, life));
     return status;
@@ -180,11 +183,13 @@ int sr_remove_revoke_unlock(sockref_registry *self, sockref *entry, uint64_t dea
     if (state == SR_GRACE || (state == SR_LINGER && deadline == 0)) {
         if (state == SR_GRACE)
             sr_remove_stop_delay(self, entry);
+        sr_stats_begin_removal(entry->rest->life);
         sr_entry_change(entry, SR_REMOVING, 0);
         sr_mutex_unlock(&self->mutex);
         return sr_remove_dying(entry, deadline != 0);
     }
     if (state == SR_LINGER) {
+        sr_stats_begin_removal(entry->rest->life);
         sr_entry_change(entry, SR_REMOVING, 0);
         sr_mutex_unlock(&self->mutex);
         return end_lingering(entry, deadline);
@@ -197,9 +202,11 @@ int sr_remove_revoke_unlock(sockref_registry *self, sockref *entry, uint64_t dea
     }
     atomic_fetch_sub(&self->active, 1);
     if (state == SR_NAMED) {
+        sr_stats_count(self, SR_STAT_REVOKED);
         finish_revoke_unlock(self, entry, NULL);
         return 0;
     }
+    sr_stats_begin_removal(entry->rest->life);
     sr_mutex_unlock(&self->mutex);
     if (state == SR_JOINED)
         return revoke_joined(entry, true);

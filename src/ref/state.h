@@ -7,6 +7,7 @@
 #include "ref/options.h"
 #include "ref/registry.h"
 #include "ref/slab.h"
+#include "ref/stats.h"
 #include "ref/table.h"
 
 enum sr_phase {
@@ -41,6 +42,7 @@ struct sockref_registry {
     _Atomic uint64_t active;
     _Atomic uint64_t retired_ns; /* when a served listener was last closed under its loop */
     struct sr_list node;         /* of the list of all registries, guarded by its mutex */
+    struct sr_stats stats;
 };
 
 /* ---- registry.c ---- */
