@@ -105,6 +105,7 @@ libsockref_internal_la_SOURCES = \
 	src/net/listener.h \
 	src/net/loop.c \
 	src/net/loop.h \
+	src/net/metrics.c \
 	src/net/outbuf.c \
 	src/net/outbuf.h \
 	src/net/post.c \
