@@ -1,10 +1,16 @@
-/* Pools: src/ref/pool.c. */
+/* Pools: src/ref/pool.c. G42, G43. */
 #include "harness/faults.h"
 #include "harness/harness.h"
+#include "harness/wait.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <sockref/pool.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #define MEMBERS 3
 
@@ -34,16 +40,33 @@ static void fill(void)
     harness_assert_ok(sockref_pool_listen(pool, registry, harness_at("p"), MEMBERS, NULL));
 }
 
-/* The number at the end of what is picked; it is released. */
-static int pick(int policy)
+static sockref *pick_held(int policy)
 {
     sockref *ref;
-    int index;
 
     harness_assert_ok(sockref_pool_pick(pool, policy, &ref));
-    index = sockref_path(ref)[strlen(sockref_path(ref)) - 1] - '0';
+    return ref;
+}
+
+/* The number at the end of a path. */
+static int index_of(const sockref *ref)
+{
+    return atoi(strrchr(sockref_path(ref), '.') + 1);
+}
+
+/* Which one is picked; it is released. */
+static int pick(int policy)
+{
+    sockref *ref = pick_held(policy);
+    int index = index_of(ref);
+
     sockref_release(ref);
     return index;
+}
+
+static int take_turn(void)
+{
+    return pick(SOCKREF_POOL_ROUND_ROBIN);
 }
 
 static sockref *existing(unsigned index)
@@ -54,6 +77,15 @@ static sockref *existing(unsigned index)
     return ref;
 }
 
+static void assert_nothing_started(void)
+{
+    ck_assert_uint_eq(sockref_pool_size(pool), 0);
+    ck_assert_uint_eq(sockref_registry_active_socket_count(registry), 0);
+    ck_assert_uint_eq(harness_sockets() + harness_beside(), 0);
+}
+
+/* ---- members ---- */
+
 START_TEST(g42_several_are_started_and_each_can_be_dialled)
 {
     fill();
@@ -61,28 +93,670 @@ START_TEST(g42_several_are_started_and_each_can_be_dialled)
     ck_assert_uint_eq(harness_sockets(), MEMBERS);
     for (unsigned i = 0; i < MEMBERS; i++)
         ck_assert(harness_can_dial(member(i)));
+    sockref_pool_free(pool);
+    ck_assert_uint_eq(harness_sockets(), 0);
+    harness_assert_ok(sockref_pool_new(&pool));
 }
 END_TEST
+
+START_TEST(g42_abstract_names_are_told_apart_as_files_are)
+{
+    const char *name = harness_text("@%s", harness_dir());
+    sockref *ref;
+
+    harness_assert_ok(sockref_pool_listen(pool, registry, name, 12, NULL));
+    for (int i = 0; i < 12; i++) {
+        ref = pick_held(SOCKREF_POOL_ROUND_ROBIN);
+        ck_assert_str_eq(sockref_path(ref), harness_text("%s.%d", name, i));
+        ck_assert(harness_can_dial(sockref_path(ref)));
+        sockref_release(ref);
+    }
+}
+END_TEST
+
+static unsigned port_of(const sockref *ref)
+{
+    return (unsigned)atoi(strrchr(sockref_path(ref), ':') + 1);
+}
+
+START_TEST(g42_port_0_is_another_port_for_each)
+{
+    unsigned ports[MEMBERS];
+
+    harness_assert_ok(sockref_pool_listen(pool, registry, "tcp:127.0.0.1:0", MEMBERS, NULL));
+    for (int i = 0; i < MEMBERS; i++) {
+        sockref *ref = pick_held(SOCKREF_POOL_ROUND_ROBIN);
+
+        ports[i] = port_of(ref);
+        ck_assert_uint_gt(ports[i], 0);
+        for (int j = 0; j < i; j++)
+            ck_assert_uint_ne(ports[i], ports[j]);
+        sockref_release(ref);
+    }
+}
+END_TEST
+
+/* Others may have some of the ports: then it fails, and begins elsewhere. */
+START_TEST(g42_ports_follow_one_another)
+{
+    unsigned first = 20000;
+
+    while (sockref_pool_listen(pool, registry, harness_text("tcp:[::ffff:127.0.0.1]:%u", first),
+                               MEMBERS, NULL) < 0) {
+        harness_assert_error(-EADDRINUSE);
+        ck_assert_uint_eq(sockref_pool_size(pool), 0);
+        ck_assert_uint_lt(first += MEMBERS, 21000);
+    }
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        sockref *ref = pick_held(SOCKREF_POOL_ROUND_ROBIN);
+
+        ck_assert_uint_eq(port_of(ref), first + i);
+        sockref_release(ref);
+    }
+}
+END_TEST
+
+START_TEST(g42_fresh_names_are_unique)
+{
+    sockref_options *options = sockref_options_new();
+    sockref_registry *homely;
+    sockref *usual;
+
+    harness_assert_ok(sockref_options_set_string(options, SOCKREF_OPT_DIRECTORY, harness_dir()));
+    harness_assert_ok(sockref_registry_new(options, &homely));
+    sockref_options_free(options);
+    options = harness_options(SOCKREF_OPT_MODE, 0640, 0);
+    usual = harness_listen(homely, NULL);
+    harness_assert_ok(sockref_pool_listen(pool, homely, NULL, MEMBERS, options));
+    ck_assert_uint_eq(harness_sockets(), 1 + MEMBERS);
+    for (int i = 0; i < MEMBERS; i++) {
+        sockref *ref = pick_held(SOCKREF_POOL_ROUND_ROBIN);
+
+        ck_assert_ptr_ne(ref, usual);
+        ck_assert_uint_eq(harness_mode(sockref_path(ref)), 0640);
+        sockref_release(ref);
+    }
+    /* It is asked for here only, and the options are as they were. */
+    ck_assert_ptr_eq(harness_listen(homely, NULL), usual);
+    sockref_release(usual);
+    sockref_release(usual);
+    sockref_options_free(options);
+    sockref_pool_free(pool);
+    sockref_registry_free(homely);
+    harness_assert_ok(sockref_pool_new(&pool));
+}
+END_TEST
+
+START_TEST(g42_all_are_started_or_none)
+{
+    harness_write(member(2), "not a socket");
+    harness_assert_fails(sockref_pool_listen(pool, registry, harness_at("p"), 4, NULL),
+                         SOCKREF_EFOREIGN);
+    ck_assert_str_eq(sockref_last_error()->path, member(2));
+    ck_assert(harness_holds(member(2), "not a socket"));
+    ck_assert_int_eq(remove(member(2)), 0);
+    assert_nothing_started();
+}
+END_TEST
+
+START_TEST(g42_what_is_held_already_stays_when_another_fails)
+{
+    sockref *held = harness_listen(registry, member(0));
+
+    harness_write(member(1), "");
+    harness_assert_fails(sockref_pool_listen(pool, registry, harness_at("p"), 2, NULL),
+                         SOCKREF_EFOREIGN);
+    ck_assert_uint_eq(sockref_reference_count(held), 1);
+    ck_assert(harness_can_dial(member(0)));
+    ck_assert_int_eq(remove(member(1)), 0);
+    sockref_release(held);
+}
+END_TEST
+
+START_TEST(g42_what_cant_be_named_is_refused_before_anything_starts)
+{
+    char name[128] = "@";
+
+    memset(name + 1, 'n', 104); /* with ".9" 107 bytes, with ".10" one too many */
+    name[105] = '\0';
+    faults_install();
+    harness_assert_fails(sockref_pool_listen(pool, registry, name, 11, NULL), SOCKREF_EPATHLEN);
+    harness_assert_fails(sockref_pool_listen(pool, registry, "tcp:127.0.0.1:65534", 3, NULL),
+                         SOCKREF_EPATH);
+    harness_assert_fails(sockref_pool_listen(pool, registry, "tcp:nowhere:1", 2, NULL),
+                         SOCKREF_EPATH);
+    harness_assert_fails(sockref_pool_listen(pool, registry, "@", 2, NULL), SOCKREF_EPATH);
+    harness_assert_fails(sockref_pool_listen(pool, registry, "p", 2, NULL), SOCKREF_EPATH);
+    harness_assert_fails(
+        sockref_pool_listen(pool, registry, harness_text("%s/", harness_dir()), 2, NULL),
+        SOCKREF_EPATH);
+    harness_assert_fails(sockref_pool_listen(pool, registry, harness_at("p"), 0, NULL), -EINVAL);
+    harness_assert_fails(sockref_pool_listen(pool, registry, harness_at("p"), 1025, NULL), -EINVAL);
+    ck_assert_uint_eq(faults_calls(FAULTS_socket), 0);
+    assert_nothing_started();
+    harness_assert_ok(sockref_pool_listen(pool, registry, name, 10, NULL));
+}
+END_TEST
+
+START_TEST(g42_a_name_is_a_member_once)
+{
+    sockref *ref;
+
+    fill();
+    ref = existing(1);
+    harness_assert_fails(sockref_pool_add(pool, ref), SOCKREF_EEXISTS);
+    ck_assert_uint_eq(sockref_reference_count(ref), 2);
+    /* The first of these is new, and goes again. */
+    harness_assert_ok(sockref_pool_remove(pool, ref));
+    sockref_release(ref);
+    ck_assert(!harness_exists(member(1)));
+    harness_assert_fails(sockref_pool_listen(pool, registry, harness_at(".//p"), 4, NULL),
+                         SOCKREF_EEXISTS);
+    ck_assert_uint_eq(sockref_pool_size(pool), MEMBERS - 1);
+    ck_assert_uint_eq(harness_sockets(), MEMBERS - 1);
+}
+END_TEST
+
+/* Two that listen into one pool at once. */
+START_TEST(g42_who_is_added_while_it_is_started_is_a_member_once)
+{
+    sockref *ref = harness_listen(registry, member(MEMBERS - 1));
+
+    harness_assert_ok(sockref_pool_add(pool, ref));
+    harness_assert_fails(sockref_pool_listen(pool, registry, harness_at("p"), MEMBERS, NULL),
+                         SOCKREF_EEXISTS);
+    ck_assert_uint_eq(sockref_pool_size(pool), 1);
+    ck_assert_uint_eq(sockref_reference_count(ref), 2);
+    ck_assert_uint_eq(harness_sockets(), 1);
+    sockref_release(ref);
+}
+END_TEST
+
+START_TEST(g42_a_member_holds_its_name)
+{
+    sockref *ref = harness_listen(registry, member(0)), *picked;
+
+    harness_assert_ok(sockref_pool_add(pool, ref));
+    sockref_release(ref);
+    ck_assert(harness_can_dial(member(0)));
+    picked = pick_held(SOCKREF_POOL_ROUND_ROBIN);
+    ck_assert_ptr_eq(picked, ref);
+    harness_assert_ok(sockref_pool_remove(pool, picked));
+    ck_assert_uint_eq(sockref_pool_size(pool), 0);
+    ck_assert(harness_can_dial(member(0))); /* as long as it is held */
+    harness_assert_fails(sockref_pool_remove(pool, picked), SOCKREF_ENOTFOUND);
+    sockref_release(picked);
+    ck_assert(!harness_exists(member(0)));
+}
+END_TEST
+
+START_TEST(g42_what_was_picked_outlives_the_pool)
+{
+    sockref *picked;
+
+    fill();
+    picked = pick_held(SOCKREF_POOL_LEAST_REFERENCES);
+    sockref_pool_free(pool);
+    ck_assert(sockref_is_active(picked));
+    ck_assert(harness_can_dial(sockref_path(picked)));
+    ck_assert_uint_eq(harness_sockets(), 1);
+    sockref_release(picked);
+    harness_assert_ok(sockref_pool_new(&pool));
+}
+END_TEST
+
+START_TEST(g42_what_is_revoked_is_not_added)
+{
+    sockref *ref = harness_listen(registry, member(0));
+
+    harness_assert_ok(sockref_registry_cleanup(registry, member(0)));
+    harness_assert_fails(sockref_pool_add(pool, ref), SOCKREF_ECLOSED);
+    ck_assert_uint_eq(sockref_reference_count(ref), 1);
+    ck_assert_uint_eq(sockref_pool_size(pool), 0);
+    sockref_release(ref);
+}
+END_TEST
+
+START_TEST(g42_a_name_at_its_limit_is_not_added)
+{
+    sockref_registry *narrow = harness_registry(SOCKREF_OPT_MAX_REFERENCES, 1, 0);
+    sockref *ref = harness_listen(narrow, member(0));
+
+    harness_assert_fails(sockref_pool_add(pool, ref), SOCKREF_ELIMIT);
+    ck_assert_uint_eq(sockref_reference_count(ref), 1);
+    sockref_release(ref);
+    sockref_registry_free(narrow);
+}
+END_TEST
+
+/* They outlive their registry as any reference does. */
+START_TEST(g42_members_may_be_of_several_registries)
+{
+    sockref_registry *other = harness_registry(0);
+    sockref *ref = harness_listen(other, member(7));
+
+    fill();
+    harness_assert_ok(sockref_pool_add(pool, ref));
+    sockref_release(ref);
+    sockref_registry_free(other);
+    for (int i = 0; i < MEMBERS; i++)
+        ck_assert_int_eq(take_turn(), i);
+    ck_assert_int_eq(take_turn(), 7);
+    ck_assert(harness_can_dial(member(7)));
+}
+END_TEST
+
+START_TEST(g42_null_is_refused)
+{
+    sockref *ref = harness_listen(registry, member(0));
+
+    harness_assert_fails(sockref_pool_new(NULL), -EINVAL);
+    harness_assert_fails(sockref_pool_add(NULL, ref), -EINVAL);
+    harness_assert_fails(sockref_pool_add(pool, NULL), -EINVAL);
+    harness_assert_fails(sockref_pool_remove(NULL, ref), -EINVAL);
+    harness_assert_fails(sockref_pool_remove(pool, NULL), -EINVAL);
+    harness_assert_fails(sockref_pool_listen(NULL, registry, NULL, 1, NULL), -EINVAL);
+    harness_assert_fails(sockref_pool_pick(NULL, SOCKREF_POOL_ROUND_ROBIN, &ref), -EINVAL);
+    harness_assert_fails(sockref_pool_pick(pool, SOCKREF_POOL_ROUND_ROBIN, NULL), -EINVAL);
+    ck_assert_uint_eq(sockref_pool_size(NULL), 0);
+    sockref_pool_free(NULL);
+    sockref_release(ref);
+}
+END_TEST
+
+START_TEST(g42_without_memory_nothing_changes)
+{
+    sockref *ref = harness_listen(registry, harness_at("more"));
+    sockref_pool *none = (sockref_pool *)ref;
+
+    faults_install();
+    faults_arm(FAULTS_ALLOCATIONS, 1, ENOMEM);
+    harness_assert_fails(sockref_pool_new(&none), -ENOMEM);
+    ck_assert_ptr_eq(none, ref);
+    faults_arm(FAULTS_ALLOCATIONS, 1, ENOMEM);
+    harness_assert_fails(sockref_pool_add(pool, ref), -ENOMEM);
+    ck_assert_uint_eq(sockref_reference_count(ref), 1);
+    ck_assert_uint_eq(sockref_pool_size(pool), 0);
+    faults_arm(FAULTS_ALLOCATIONS, 1, ENOMEM);
+    harness_assert_fails(sockref_pool_listen(pool, registry, harness_at("p"), 2, NULL), -ENOMEM);
+    ck_assert_uint_eq(harness_sockets(), 1);
+    faults_disarm();
+    harness_assert_ok(sockref_pool_add(pool, ref));
+    sockref_release(ref);
+}
+END_TEST
+
+/* A good many, so that it grows more than once. */
+START_TEST(g42_pools_grow)
+{
+    harness_assert_ok(sockref_pool_listen(pool, registry, harness_at("p"), 100, NULL));
+    harness_assert_ok(sockref_pool_listen(pool, registry, harness_at("q"), 1, NULL));
+    ck_assert_uint_eq(sockref_pool_size(pool), 101);
+    for (int i = 0; i < 100; i++)
+        ck_assert_int_eq(take_turn(), i);
+    ck_assert_int_eq(take_turn(), 0);
+    ck_assert_int_eq(take_turn(), 0);
+    ck_assert_int_eq(take_turn(), 1);
+}
+END_TEST
+
+/* ---- picking ---- */
 
 START_TEST(g43_round_robin_takes_one_after_the_other)
 {
     fill();
     for (int i = 0; i < 3 * MEMBERS; i++)
-        ck_assert_int_eq(pick(SOCKREF_POOL_ROUND_ROBIN), i % MEMBERS);
+        ck_assert_int_eq(take_turn(), i % MEMBERS);
+}
+END_TEST
+
+START_TEST(g43_round_robin_passes_over_what_was_revoked)
+{
+    fill();
+    harness_assert_ok(sockref_registry_cleanup(registry, member(1)));
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(take_turn(), i % 2 ? 2 : 0);
+    ck_assert_uint_eq(sockref_pool_size(pool), MEMBERS);
 }
 END_TEST
 
 START_TEST(g43_the_fewest_references_are_chosen)
 {
-    sockref *busy, *busier;
+    sockref *busy[3];
 
     fill();
-    busy = existing(0);
-    busier = existing(2);
+    busy[0] = existing(0);
+    busy[1] = existing(2);
+    busy[2] = existing(2);
     for (int i = 0; i < 5; i++)
         ck_assert_int_eq(pick(SOCKREF_POOL_LEAST_REFERENCES), 1);
-    sockref_release(busy);
-    sockref_release(busier);
+    harness_assert_ok(sockref_registry_cleanup(registry, member(1)));
+    for (int i = 0; i < 5; i++)
+        ck_assert_int_eq(pick(SOCKREF_POOL_LEAST_REFERENCES), 0);
+    for (int i = 0; i < 3; i++)
+        sockref_release(busy[i]);
+}
+END_TEST
+
+START_TEST(g43_of_equals_one_comes_after_the_other)
+{
+    sockref *held[2 * MEMBERS];
+
+    fill();
+    for (int i = 0; i < 2 * MEMBERS; i++)
+        ck_assert_int_eq(pick(SOCKREF_POOL_LEAST_REFERENCES), i % MEMBERS);
+    for (int i = 0; i < 2 * MEMBERS; i++) {
+        held[i] = pick_held(SOCKREF_POOL_LEAST_REFERENCES);
+        ck_assert_int_eq(index_of(held[i]), i % MEMBERS);
+        ck_assert_uint_eq(sockref_reference_count(held[i]), 2 + (unsigned)i / MEMBERS);
+    }
+    for (int i = 0; i < 2 * MEMBERS; i++)
+        sockref_release(held[i]);
+}
+END_TEST
+
+START_TEST(g43_members_at_their_limit_are_passed_over)
+{
+    sockref_registry *narrow = harness_registry(SOCKREF_OPT_MAX_REFERENCES, 2, 0);
+    sockref *held[MEMBERS], *none = NULL;
+
+    harness_assert_ok(sockref_pool_listen(pool, narrow, harness_at("p"), MEMBERS, NULL));
+    for (int i = 0; i < MEMBERS; i++)
+        held[i] = pick_held(SOCKREF_POOL_ROUND_ROBIN);
+    harness_assert_fails(sockref_pool_pick(pool, SOCKREF_POOL_ROUND_ROBIN, &none), SOCKREF_ELIMIT);
+    harness_assert_fails(sockref_pool_pick(pool, SOCKREF_POOL_LEAST_REFERENCES, &none),
+                         SOCKREF_ELIMIT);
+    ck_assert_ptr_null(none);
+    sockref_release(held[1]);
+    ck_assert_int_eq(take_turn(), 1);
+    ck_assert_int_eq(take_turn(), 1);
+    ck_assert_int_eq(pick(SOCKREF_POOL_LEAST_REFERENCES), 1);
+    /* One that may have more is chosen, though it has more as well. */
+    held[1] = pick_held(SOCKREF_POOL_ROUND_ROBIN);
+    none = harness_listen(registry, harness_at("wide.9"));
+    harness_assert_ok(sockref_pool_add(pool, none));
+    harness_assert_ok(sockref_acquire(none) ? 0 : -1);
+    ck_assert_int_eq(pick(SOCKREF_POOL_LEAST_REFERENCES), 9);
+    sockref_release(none);
+    sockref_release(none);
+    for (int i = 0; i < MEMBERS; i++)
+        sockref_release(held[i]);
+    sockref_pool_free(pool);
+    sockref_registry_free(narrow);
+    harness_assert_ok(sockref_pool_new(&pool));
+}
+END_TEST
+
+START_TEST(g43_without_an_active_member_there_is_none)
+{
+    sockref *ref = NULL;
+
+    harness_assert_fails(sockref_pool_pick(pool, SOCKREF_POOL_ROUND_ROBIN, &ref),
+                         SOCKREF_ENOTFOUND);
+    fill();
+    harness_assert_ok(sockref_registry_cleanup_all(registry, NULL));
+    harness_assert_fails(sockref_pool_pick(pool, SOCKREF_POOL_ROUND_ROBIN, &ref),
+                         SOCKREF_ENOTFOUND);
+    harness_assert_fails(sockref_pool_pick(pool, SOCKREF_POOL_LEAST_REFERENCES, &ref),
+                         SOCKREF_ENOTFOUND);
+    ck_assert_ptr_null(ref);
+    ck_assert_uint_eq(sockref_pool_size(pool), MEMBERS);
+}
+END_TEST
+
+START_TEST(g43_an_unknown_policy_is_refused)
+{
+    sockref *ref = NULL;
+
+    fill();
+    harness_assert_fails(sockref_pool_pick(pool, 0, &ref), -EINVAL);
+    harness_assert_fails(sockref_pool_pick(pool, 3, &ref), -EINVAL);
+    ck_assert_ptr_null(ref);
+}
+END_TEST
+
+START_TEST(g43_the_turn_stays_when_members_come_and_go)
+{
+    sockref *ref;
+
+    harness_assert_ok(sockref_pool_listen(pool, registry, harness_at("p"), 5, NULL));
+    ck_assert_int_eq(take_turn(), 0);
+    ck_assert_int_eq(take_turn(), 1);
+    ref = existing(0);
+    harness_assert_ok(sockref_pool_remove(pool, ref)); /* whose turn was before */
+    ck_assert_int_eq(take_turn(), 2);
+    harness_assert_ok(sockref_pool_add(pool, ref));
+    sockref_release(ref);
+    ref = existing(3);
+    harness_assert_ok(sockref_pool_remove(pool, ref)); /* whose turn it is */
+    sockref_release(ref);
+    ck_assert_int_eq(take_turn(), 4);
+    ck_assert_int_eq(take_turn(), 0);
+    ck_assert_int_eq(take_turn(), 1);
+    ck_assert_int_eq(take_turn(), 2);
+}
+END_TEST
+
+/* ---- between registries ---- */
+
+static struct wait_events heard;
+
+static void hear(sockref *ref, int event, void *user)
+{
+    (void)ref;
+    (void)user;
+    wait_add(&heard, event);
+}
+
+START_TEST(g43_members_that_lost_their_owner_are_passed_over)
+{
+    sockref_options *options = harness_options(SOCKREF_OPT_HANDOVER, 0, 0);
+    sockref_registry *there = harness_registry(0);
+    sockref *owner, *joined;
+
+    wait_init(&heard);
+    harness_assert_ok(sockref_registry_listen(there, member(1), options, &owner));
+    fill();
+    joined = existing(1);
+    ck_assert(!sockref_is_owner(joined));
+    harness_assert_ok(sockref_set_watch(joined, hear, NULL, NULL));
+    for (int i = 0; i < MEMBERS; i++)
+        ck_assert_int_eq(take_turn(), i);
+    sockref_release(owner);
+    wait_for(&heard, SOCKREF_WATCH_LOST);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(take_turn(), i % 2 ? 2 : 0);
+    /* Taken out, its name can be started anew. */
+    harness_assert_ok(sockref_pool_remove(pool, joined));
+    sockref_release(joined);
+    joined = harness_listen(registry, member(1));
+    harness_assert_ok(sockref_pool_add(pool, joined));
+    ck_assert(sockref_is_owner(joined));
+    sockref_release(joined);
+    ck_assert_uint_eq(sockref_pool_size(pool), MEMBERS);
+    sockref_registry_free(there);
+    sockref_options_free(options);
+}
+END_TEST
+
+/* ---- threads and processes ---- */
+
+static atomic_uint picked;
+
+static void use(unsigned number, void *arg)
+{
+    sockref *own = harness_listen(registry, harness_text("%s/t.%u", (const char *)arg, number));
+    sockref *ref;
+
+    for (int i = 0; i < 500; i++) {
+        harness_assert_ok(sockref_pool_add(pool, own));
+        harness_assert_ok(sockref_pool_pick(
+            pool, i % 2 ? SOCKREF_POOL_ROUND_ROBIN : SOCKREF_POOL_LEAST_REFERENCES, &ref));
+        ck_assert(sockref_is_active(ref));
+        sockref_release(ref);
+        ck_assert_uint_ge(sockref_pool_size(pool), 1);
+        harness_assert_ok(sockref_pool_remove(pool, own));
+        atomic_fetch_add(&picked, 1);
+    }
+    sockref_release(own);
+}
+
+START_TEST(g42_threads_add_pick_and_remove_at_once)
+{
+    fill();
+    harness_in_threads(8, use, (void *)harness_dir());
+    ck_assert_uint_eq(atomic_load(&picked), 8 * 500);
+    ck_assert_uint_eq(sockref_pool_size(pool), MEMBERS);
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        sockref *ref = existing(i);
+
+        ck_assert_uint_eq(sockref_reference_count(ref), 2);
+        sockref_release(ref);
+    }
+}
+END_TEST
+
+static void hold_some(unsigned number, void *arg)
+{
+    sockref *(*held)[20] = arg;
+
+    for (int i = 0; i < 20; i++)
+        harness_assert_ok(sockref_pool_pick(pool, SOCKREF_POOL_LEAST_REFERENCES, &held[number][i]));
+}
+
+/* Each choice sees what the others have chosen. */
+START_TEST(g43_threads_share_the_members_evenly)
+{
+    static sockref *held[6][20];
+
+    fill();
+    harness_in_threads(6, hold_some, held);
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        sockref *ref = existing(i);
+
+        ck_assert_uint_eq(sockref_reference_count(ref), 2 + 6 * 20 / MEMBERS);
+        sockref_release(ref);
+    }
+    for (int i = 0; i < 6 * 20; i++)
+        sockref_release(held[i / 20][i % 20]);
+}
+END_TEST
+
+static void listen_into(unsigned number, void *arg)
+{
+    sockref_pool *own;
+
+    for (int i = 0; i < 20; i++) {
+        int status = sockref_pool_listen(pool, registry, arg, 4, NULL);
+
+        ck_assert_msg(status == 0 || status == SOCKREF_EEXISTS, "%s",
+                      sockref_last_error()->message);
+        harness_assert_ok(sockref_pool_new(&own));
+        harness_assert_ok(sockref_pool_listen(own, registry, arg, 4, NULL));
+        ck_assert_uint_eq(sockref_pool_size(own), 4);
+        sockref_pool_free(own);
+    }
+    (void)number;
+}
+
+START_TEST(g42_of_threads_that_start_the_same_names_one_adds_them)
+{
+    harness_in_threads(4, listen_into, (void *)harness_at("p"));
+    ck_assert_uint_eq(sockref_pool_size(pool), 4);
+    ck_assert_uint_eq(harness_sockets(), 4);
+    for (unsigned i = 0; i < 4; i++) {
+        sockref *ref = existing(i);
+
+        ck_assert_uint_eq(sockref_reference_count(ref), 2);
+        sockref_release(ref);
+    }
+}
+END_TEST
+
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            return __LINE__ & 0xff;                                                                \
+    } while (0)
+
+static int use_parents_pool(void *arg)
+{
+    sockref *parents = arg, *own = NULL;
+    sockref_pool *mine;
+
+    CHECK(sockref_registry_listen(NULL, harness_at("own"), NULL, &own) == 0);
+    CHECK(sockref_pool_add(pool, own) == SOCKREF_EFORKED);
+    CHECK(sockref_pool_remove(pool, parents) == SOCKREF_EFORKED);
+    CHECK(sockref_pool_pick(pool, SOCKREF_POOL_ROUND_ROBIN, &parents) == SOCKREF_EFORKED);
+    CHECK(sockref_last_error()->status == SOCKREF_EFORKED);
+    CHECK(sockref_pool_listen(pool, NULL, harness_at("c"), 2, NULL) == SOCKREF_EFORKED);
+    CHECK(sockref_pool_size(pool) == 0);
+    CHECK(sockref_pool_new(&mine) == 0);
+    CHECK(sockref_pool_add(mine, parents) == SOCKREF_EFORKED);
+    CHECK(sockref_pool_add(mine, own) == 0);
+    sockref_release(own);
+    CHECK(harness_can_dial(harness_at("own")));
+    sockref_pool_free(mine);
+    CHECK(!harness_exists(harness_at("own")));
+    faults_install();
+    sockref_pool_free(pool);
+    for (int kind = 0; kind < FAULTS_KINDS; kind++)
+        CHECK(faults_calls(kind) == 0); /* memory, and that is all */
+    return 0;
+}
+
+START_TEST(g42_in_a_forked_child_a_pool_is_inert)
+{
+    sockref *ref;
+
+    fill();
+    ref = existing(0);
+    ck_assert_int_eq(harness_in_child(use_parents_pool, ref), 0);
+    ck_assert_uint_eq(sockref_reference_count(ref), 2);
+    ck_assert_int_eq(take_turn(), 0);
+    ck_assert(harness_can_dial(member(2)));
+    sockref_release(ref);
+}
+END_TEST
+
+static atomic_bool is_over;
+
+/* It grows as often as can be. */
+static void *keep_changing(void *arg)
+{
+    sockref *const *refs = arg;
+
+    while (!atomic_load(&is_over)) {
+        for (int i = 0; i < 20; i++)
+            sockref_pool_add(pool, refs[i]);
+        for (int i = 0; i < 20; i++)
+            sockref_pool_remove(pool, refs[i]);
+    }
+    return NULL;
+}
+
+static int free_parents_pool(void *unused)
+{
+    (void)unused;
+    CHECK(sockref_pool_size(pool) == 0);
+    sockref_pool_free(pool);
+    return 0;
+}
+
+START_TEST(g42_a_child_frees_a_pool_that_another_thread_was_changing)
+{
+    sockref *refs[20];
+    pthread_t thread;
+
+    for (int i = 0; i < 20; i++)
+        refs[i] = harness_listen(registry, harness_text("@%s.%d", harness_dir(), i));
+    ck_assert_int_eq(pthread_create(&thread, NULL, keep_changing, refs), 0);
+    for (int i = 0; i < 50; i++)
+        ck_assert_int_eq(harness_in_child(free_parents_pool, NULL), 0);
+    atomic_store(&is_over, true);
+    pthread_join(thread, NULL);
+    for (int i = 0; i < 20; i++)
+        sockref_release(refs[i]);
 }
 END_TEST
 
@@ -93,7 +767,36 @@ int main(void)
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, g42_several_are_started_and_each_can_be_dialled);
+    tcase_add_test(tcase, g42_abstract_names_are_told_apart_as_files_are);
+    tcase_add_test(tcase, g42_port_0_is_another_port_for_each);
+    tcase_add_test(tcase, g42_ports_follow_one_another);
+    tcase_add_test(tcase, g42_fresh_names_are_unique);
+    tcase_add_test(tcase, g42_all_are_started_or_none);
+    tcase_add_test(tcase, g42_what_is_held_already_stays_when_another_fails);
+    tcase_add_test(tcase, g42_what_cant_be_named_is_refused_before_anything_starts);
+    tcase_add_test(tcase, g42_a_name_is_a_member_once);
+    tcase_add_test(tcase, g42_who_is_added_while_it_is_started_is_a_member_once);
+    tcase_add_test(tcase, g42_a_member_holds_its_name);
+    tcase_add_test(tcase, g42_what_was_picked_outlives_the_pool);
+    tcase_add_test(tcase, g42_what_is_revoked_is_not_added);
+    tcase_add_test(tcase, g42_a_name_at_its_limit_is_not_added);
+    tcase_add_test(tcase, g42_members_may_be_of_several_registries);
+    tcase_add_test(tcase, g42_null_is_refused);
+    tcase_add_test(tcase, g42_without_memory_nothing_changes);
+    tcase_add_test(tcase, g42_pools_grow);
     tcase_add_test(tcase, g43_round_robin_takes_one_after_the_other);
+    tcase_add_test(tcase, g43_round_robin_passes_over_what_was_revoked);
     tcase_add_test(tcase, g43_the_fewest_references_are_chosen);
+    tcase_add_test(tcase, g43_of_equals_one_comes_after_the_other);
+    tcase_add_test(tcase, g43_members_at_their_limit_are_passed_over);
+    tcase_add_test(tcase, g43_without_an_active_member_there_is_none);
+    tcase_add_test(tcase, g43_an_unknown_policy_is_refused);
+    tcase_add_test(tcase, g43_the_turn_stays_when_members_come_and_go);
+    tcase_add_test(tcase, g43_members_that_lost_their_owner_are_passed_over);
+    tcase_add_test(tcase, g42_threads_add_pick_and_remove_at_once);
+    tcase_add_test(tcase, g43_threads_share_the_members_evenly);
+    tcase_add_test(tcase, g42_of_threads_that_start_the_same_names_one_adds_them);
+    tcase_add_test(tcase, g42_in_a_forked_child_a_pool_is_inert);
+    tcase_add_test(tcase, g42_a_child_frees_a_pool_that_another_thread_was_changing);
     return harness_run(suite);
 }
