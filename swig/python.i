@@ -32,6 +32,7 @@
 
 #include <sockref/net.h>
 #include <sockref/sockref.h>
+#include <sockref/stats.h>
 %}
 
 %insert(header) "python_error.c"
@@ -49,6 +50,7 @@
 %insert(header) "python_extra.c"
 %insert(header) "python_transport.c"
 %insert(header) "python_endpoint.c"
+%insert(header) "python_stats.c"
 
 %init %{
     loop_type = add_type(m, "Loop", &loop_spec);
@@ -197,11 +199,16 @@ int start_listener(sockref_registry *self, const char *path, const sockref_optio
 bool cancel_start(sockref_registry *self, PyObject *callback);
 PyObject *options_set_loop(sockref_options *options, PyObject *loop);
 int guard_status(sockref_registry *self);
+PyObject *registry_stats(sockref_registry *self);
+PyObject *metrics(sockref_registry *self);
+PyObject *reference_stats(struct pin *ref);
+PyObject *check_health(struct pin *ref);
 
 %native(set_error_factory) PyObject *set_error_factory(PyObject *self, PyObject *args);
 %native(set_connection_values) PyObject *set_connection_values(PyObject *self, PyObject *args);
 %native(set_find_extra) PyObject *set_find_extra(PyObject *self, PyObject *args);
 %native(call_and_detach) PyObject *call_and_detach(PyObject *self, PyObject *args);
+%native(loop_stats) PyObject *loop_stats(PyObject *self, PyObject *args);
 %native(live_counts) PyObject *live_counts(PyObject *self, PyObject *args);
 %native(library_file) PyObject *library_file(PyObject *self, PyObject *args);
 %native(write_unraisable) PyObject *write_unraisable(PyObject *self, PyObject *args);

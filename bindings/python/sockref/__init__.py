@@ -49,6 +49,7 @@ from ._paths import Path
 from ._reference import SocketReference
 from ._registry import LiveCounts, Registry
 from ._registry import default as _default
+from ._stats import Health, Histogram, LoopStats, RegistryStats, SocketStats, loop_stats
 
 __all__ = [
     "Address",
@@ -59,15 +60,20 @@ __all__ = [
     "ConnectionOptions",
     "ConnectionState",
     "Handlers",
+    "Health",
+    "Histogram",
     "ListenOptions",
     "LiveCounts",
     "LogLevel",
     "LogRecord",
+    "LoopStats",
     "Path",
     "PeerCredentials",
     "Registry",
     "RegistryOptions",
+    "RegistryStats",
     "SocketReference",
+    "SocketStats",
     "SockrefBlockingIOError",
     "SockrefBrokenPipeError",
     "SockrefConnectionAbortedError",
@@ -97,10 +103,13 @@ __all__ = [
     "is_socket_active",
     "listen",
     "live_counts",
+    "loop_stats",
+    "metrics",
     "register_new",
     "set_log",
     "shutdown",
     "start_listener",
+    "stats",
     "sweep",
     "version",
 ]
@@ -116,9 +125,11 @@ guard_status = _default.guard_status
 is_socket_active = _default.is_socket_active
 listen = _default.listen
 live_counts = _default.live_counts
+metrics = _default.metrics
 register_new = _default.register_new
 shutdown = _default.shutdown
 start_listener = _default.start_listener
+stats = _default.stats
 sweep = _default.sweep
 
 

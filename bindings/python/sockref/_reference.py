@@ -7,7 +7,7 @@ import socket
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, SupportsIndex, Unpack
 
-from . import _events, _handlers, _loops, _lowlevel
+from . import _events, _handlers, _loops, _lowlevel, _stats
 from ._connection import Address, ConnectionOptions, connection_options
 from ._errors import ECLOSED, make_error
 from .lowlevel import sockref
@@ -25,8 +25,8 @@ class SocketReference:
     still holds at its orderly end is given back then; an open reference does not keep a process alive.
 
     Every method may be called on any thread; a close() that races another call is safe. After close(), path
-    stays, is_active and is_owner are False and the counts 0; dup(), fd(), socket() and serve() raise
-    ESOCKREF_CLOSED. After a revocation (cleanup, shutdown) the reference is inactive and still counts. In a
+    stays, is_active and is_owner are False and the counts 0; dup(), fd(), socket(), serve(), stats() and
+    check_health() raise ESOCKREF_CLOSED. After a revocation (cleanup, shutdown) the reference is inactive and still counts. In a
     forked child it is inactive, and what would use it raises ESOCKREF_FORKED.
     """
 
@@ -92,6 +92,18 @@ class SocketReference:
     def holder_count(self) -> int:
         """The registries that hold the name, over all processes."""
         return _lowlevel.sockref_holder_count(self._handle)
+
+    def stats(self) -> _stats.SocketStats:
+        """Tell what is counted of the name while it is served here; revoked, it still tells its references."""
+        return _stats.of_reference(self._handle)
+
+    def check_health(self) -> _stats.Health:
+        """Look whether the name is well: its file, whether it can be connected to, whether its service accepts.
+
+        It asks the system, and waits for nobody; the service notices nothing of it. Raises ESOCKREF_CLOSED where the
+        name was revoked, or nothing was started.
+        """
+        return _stats.health_of(self._handle)
 
     def dup(self) -> SocketReference:
         """Count one more reference, which is closed on its own."""

@@ -6,7 +6,7 @@ import socket
 from types import TracebackType
 from typing import NoReturn, SupportsIndex, TypedDict, Unpack
 
-from . import _blocking, _loops, _lowlevel
+from . import _blocking, _loops, _lowlevel, _stats
 from ._errors import ECLOSED, ENOTFOUND, SockrefError
 from ._options import ListenOptions, RegistryOptions, call_options, milliseconds, registry_options
 from ._paths import Path, encode, encode_optional
@@ -156,6 +156,17 @@ class Registry:
         ESOCKREF_UNSUPPORTED where its program was not found, and what the system said where it did not start.
         """
         return _lowlevel.guard_status(self._handle)
+
+    def stats(self) -> _stats.RegistryStats:
+        """Tell what this registry has counted. Counters only grow: a rate is the difference of two readings."""
+        return _stats.of_registry(self._handle)
+
+    def metrics(self) -> str:
+        """Tell all that is counted as OpenMetrics text: this registry, each of its names, and all loops.
+
+        Serve it as "application/openmetrics-text; version=1.0.0; charset=utf-8".
+        """
+        return _lowlevel.metrics(self._handle)
 
     def live_counts(self) -> LiveCounts:
         """Count what is alive in this process, over all registries."""

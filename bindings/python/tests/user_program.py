@@ -80,5 +80,11 @@ async def main() -> None:
         assert_type(error.code, str)
         assert_type(error.path, str | None)
     assert_type(sockref.live_counts()["references"], int)
+    assert_type(sockref.stats().removal.buckets, tuple[tuple[int, int], ...])
+    assert_type(sockref.stats().last_remove_error, str | None)
+    assert_type(sockref.metrics(), str)
+    assert_type(sockref.loop_stats().is_starving, bool)
+    assert_type(reference.stats().accepted, int)
+    assert_type(reference.check_health().is_accepting, bool | None)
     sockref.listen("/run/a.sock", max_sockets=3)  # type: ignore[call-arg]
     sockref.listen(3)  # type: ignore[arg-type]
