@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include <sockref/net.h>
+#include <sockref/pool.h>
 #include <sockref/sockref.h>
 #include <sockref/stats.h>
 %}
@@ -51,6 +52,7 @@
 %insert(header) "python_transport.c"
 %insert(header) "python_endpoint.c"
 %insert(header) "python_stats.c"
+%insert(header) "python_pool.c"
 
 %init %{
     loop_type = add_type(m, "Loop", &loop_spec);
@@ -81,7 +83,12 @@
     if (!$1)
         SWIG_fail;
 }
-%typemap(freearg) struct pin *ref, struct pin *registry "pin_leave($1);"
+%typemap(in) struct pin *pool {
+    $1 = pin_enter($input, SWIGTYPE_p_sockref_pool, 0);
+    if (!$1)
+        SWIG_fail;
+}
+%typemap(freearg) struct pin *ref, struct pin *registry, struct pin *pool "pin_leave($1);"
 
 /* None is the default registry; a closed one is an error, for NULL would be the default one as well. */
 %typemap(in) sockref_registry *self (struct pin *pin = NULL), struct sockref_registry *self (struct pin *pin = NULL) {
@@ -97,6 +104,15 @@
     }
 }
 %typemap(freearg) sockref_registry *self, struct sockref_registry *self "pin_leave(pin$argnum);"
+
+/* The destructor; the shims take the pin. */
+%typemap(in) struct sockref_pool *self (struct pin *pin = NULL) {
+    pin = pin_enter($input, SWIGTYPE_p_sockref_pool, $disown);
+    if (!pin)
+        SWIG_fail;
+    $1 = pin_target(pin);
+}
+%typemap(freearg) struct sockref_pool *self "pin_leave(pin$argnum);"
 
 %exception sockref::acquire {
     if (!arg1) {
@@ -176,6 +192,15 @@
     uint64_t connection_count();
 }
 
+%nodefaultctor sockref_pool;
+typedef struct sockref_pool sockref_pool;
+
+struct sockref_pool {
+};
+%extend sockref_pool {
+    ~sockref_pool() { sockref_pool_free($self); }
+}
+
 /* The shims. */
 void close_reference(struct pin *ref);
 void close_registry(struct pin *registry);
@@ -203,12 +228,20 @@ PyObject *registry_stats(sockref_registry *self);
 PyObject *metrics(sockref_registry *self);
 PyObject *reference_stats(struct pin *ref);
 PyObject *check_health(struct pin *ref);
+void close_pool(struct pin *pool);
+PyObject *pool_add(struct pin *pool, PyObject *handles);
+PyObject *pool_remove(struct pin *pool, struct pin *ref);
+PyObject *pool_listen(struct pin *pool, sockref_registry *self, const char *path, unsigned count,
+                      const sockref_options *options);
+PyObject *pool_pick(struct pin *pool, int policy);
+PyObject *pool_size(struct pin *pool);
 
 %native(set_error_factory) PyObject *set_error_factory(PyObject *self, PyObject *args);
 %native(set_connection_values) PyObject *set_connection_values(PyObject *self, PyObject *args);
 %native(set_find_extra) PyObject *set_find_extra(PyObject *self, PyObject *args);
 %native(call_and_detach) PyObject *call_and_detach(PyObject *self, PyObject *args);
 %native(loop_stats) PyObject *loop_stats(PyObject *self, PyObject *args);
+%native(pool_new) PyObject *pool_new(PyObject *self, PyObject *args);
 %native(live_counts) PyObject *live_counts(PyObject *self, PyObject *args);
 %native(library_file) PyObject *library_file(PyObject *self, PyObject *args);
 %native(write_unraisable) PyObject *write_unraisable(PyObject *self, PyObject *args);

@@ -9,7 +9,7 @@ python_stamp = swig/generated/python.stamp
 python_stamp_file = $(srcdir)/$(python_stamp)
 python_interface = swig/python.i swig/python_address.c swig/python_connection.c swig/python_detach.c \
 	swig/python_endpoint.c swig/python_error.c swig/python_events.c swig/python_extra.c swig/python_handlers.c \
-	swig/python_loop.c swig/python_pin.c swig/python_protocol.c swig/python_read.c \
+	swig/python_loop.c swig/python_pin.c swig/python_pool.c swig/python_protocol.c swig/python_read.c \
 	swig/python_send.c swig/python_stats.c swig/python_transport.c swig/python_write.c swig/sockref.i
 python_package = bindings/python/sockref
 python_modules = \
@@ -26,6 +26,7 @@ python_modules = \
 	$(python_package)/_native.py \
 	$(python_package)/_options.py \
 	$(python_package)/_paths.py \
+	$(python_package)/_pool.py \
 	$(python_package)/_reference.py \
 	$(python_package)/_registry.py \
 	$(python_package)/_server.py \

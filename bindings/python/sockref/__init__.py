@@ -46,6 +46,7 @@ from ._lowlevel import Connection
 from ._lowlevel import sockref_version as _library_version
 from ._options import ListenOptions, RegistryOptions
 from ._paths import Path
+from ._pool import SocketPool
 from ._reference import SocketReference
 from ._registry import LiveCounts, Registry
 from ._registry import default as _default
@@ -72,6 +73,7 @@ __all__ = [
     "Registry",
     "RegistryOptions",
     "RegistryStats",
+    "SocketPool",
     "SocketReference",
     "SocketStats",
     "SockrefBlockingIOError",

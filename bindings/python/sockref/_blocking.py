@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from . import _loops, _lowlevel
 from ._errors import EBUSY, EFOREIGN, ETIMEOUT, SockrefError, make_error
 from ._options import call_options
-from .lowlevel import sockref, sockref_registry
+from .lowlevel import sockref, sockref_pool, sockref_registry
 
 _SLICE_MS = 50
 
@@ -34,6 +34,35 @@ def listen(registry: sockref_registry | None, path: bytes | None, options: Mappi
         if error.status not in (ETIMEOUT, EBUSY, EFOREIGN):
             raise
     return _loops.start_and_wait(registry, path, built)
+
+
+def listen_all(
+    pool: sockref_pool,
+    registry: sockref_registry | None,
+    path: bytes | None,
+    names: Sequence[bytes | None],
+    options: Mapping[str, object],
+) -> None:
+    """Start what a path stands for in a pool, and block, in the same way."""
+    built = call_options(options)
+    if not _sees_signals():
+        _lowlevel.pool_listen(pool, registry, path, len(names), built)
+        return
+    try:
+        at_once = call_options({**options, "start_timeout_ms": 0})
+        _lowlevel.pool_listen(pool, registry, path, len(names), at_once)
+        return
+    except SockrefError as error:
+        if error.status not in (ETIMEOUT, EBUSY, EFOREIGN):
+            raise
+    handles: list[sockref] = []
+    try:
+        for name in names:
+            handles.append(_loops.start_and_wait(registry, name, built))
+        _lowlevel.pool_add(pool, handles)
+    finally:
+        for handle in handles:
+            _lowlevel.close_reference(handle)
 
 
 def drain(registry: sockref_registry | None, timeout_ms: int) -> None:

@@ -92,6 +92,16 @@ def dial(path: Path | str | bytes) -> socket.socket:
     return client
 
 
+@contextmanager
+def name_that_tells_nothing(name: str = "") -> Iterator[tuple[str, socket.socket]]:
+    """An abstract name whose owner takes no connection, so that a start waits to hear whose it is; "": a fresh one."""
+    with socket.socket(socket.AF_UNIX) as owner, socket.socket(socket.AF_UNIX) as waiting:
+        owner.bind(name.replace("@", "\0", 1))
+        owner.listen(0)
+        waiting.connect(owner.getsockname())
+        yield "@" + owner.getsockname()[1:].decode(), owner
+
+
 def round_trip(path: Path | str | bytes, data: bytes) -> bytes:
     """Send bytes to an echo service, end, and give all that comes back."""
     with dial(path) as client:

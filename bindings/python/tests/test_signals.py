@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from helpers import LIMIT, code_of, is_socket, run, script, until
+from helpers import LIMIT, code_of, is_socket, name_that_tells_nothing, run, script, until
 
 import sockref
 import sockref.aio
@@ -62,16 +63,6 @@ def start_that_is_not_told(registry: sockref.Registry, path: Path) -> Iterator[N
         host.close()
 
 
-@contextmanager
-def name_that_tells_nothing() -> Iterator[tuple[str, socket.socket]]:
-    """An abstract name whose owner takes no connection, so that a start waits to hear whose it is."""
-    with socket.socket(socket.AF_UNIX) as owner, socket.socket(socket.AF_UNIX) as waiting:
-        owner.bind("")
-        owner.listen(0)
-        waiting.connect(owner.getsockname())
-        yield "@" + owner.getsockname()[1:].decode(), owner
-
-
 def test_listen_is_interrupted() -> None:
     with name_that_tells_nothing() as (name, _), sockref.Registry() as registry:
         with signalled_soon():
@@ -88,6 +79,33 @@ def test_listen_waits_for_the_name() -> None:
         with registry.listen(name, start_timeout_ms=int(LIMIT * 1000)) as reference:
             assert reference.is_owner
         end.join()
+
+
+def test_listen_of_a_pool_is_interrupted() -> None:
+    """G42: all of its names, or none."""
+    name = f"@sockref-test-{os.getpid()}"
+    with name_that_tells_nothing(name + ".1"), sockref.Registry() as registry, sockref.SocketPool() as pool:
+        with signalled_soon():
+            pool.listen(name, 2, registry=registry, start_timeout_ms=int(LIMIT * 1000))
+        assert len(pool) == 0
+        registry.drain(LIMIT)
+        assert registry.active_socket_count() == 0
+        assert code_of(pool.listen, name, 2, registry=registry, start_timeout_ms=20) == "ESOCKREF_BUSY"
+        assert len(pool) == registry.active_socket_count() == 0
+
+
+def test_listen_of_a_pool_waits_for_its_names() -> None:
+    """G42: where it has to wait, the names are started one by one."""
+    name = f"@sockref-test-{os.getpid()}"
+    with name_that_tells_nothing(name + ".1") as (_, owner), sockref.Registry() as registry, sockref.SocketPool() as pool:
+        end = threading.Timer(0.05, owner.close)
+        end.start()
+        pool.listen(name, 2, registry=registry, start_timeout_ms=int(LIMIT * 1000))
+        end.join()
+        assert len(pool) == registry.active_socket_count() == 2
+        for i in range(2):
+            with pool.pick() as member:
+                assert (member.path, member.reference_count) == (f"{name}.{i}", 2)
 
 
 def test_drain_is_interrupted(path: Path) -> None:
