@@ -16,7 +16,6 @@
 #define MOST_ACCEPTED 64 /* of one event, so that connections get their turn */
 #define FIRST_BACKOFF 10u
 #define LAST_BACKOFF  1000u
-#define LATE_NS       1000000000u
 
 static bool is_full(const struct sr_listener *self)
 {
@@ -269,15 +268,22 @@ void sr_accept_end(struct sr_listener *self)
     be_starved(self, false);
 }
 
+/* Whether something that was posted to the loop waits for too long. */
+static bool is_starving(const struct sockref_loop *loop)
+{
+    sockref_loop_stats stats = {.size = sizeof stats};
+
+    return sockref_loop_get_stats(loop, &stats) == 0 && stats.is_starving;
+}
+
 /*
- * Whether the loop leaves somebody waiting: it had no turn since a look that is so long ago. One
- * look alone can't tell, for who came in this moment waits as well.
+ * Whether the loop leaves a peer waiting: it had no turn since a look that is so long ago. One look
+ * alone can't tell, for who came in this moment waits as well.
  */
 static bool is_late(struct sr_listener *self)
 {
     struct pollfd queue = {.fd = self->source.fd, .events = POLLIN};
-    uint32_t turn = atomic_load_explicit(&self->owner.loop->turn, memory_order_relaxed);
-    uint64_t now = sr_clock_ns();
+    uint64_t turn = sr_tally_read(&self->owner.loop->turn), now = sr_clock_ns();
 
     if (sr_sys.poll(&queue, 1, 0) != 1) {
         self->late_ns = 0;
@@ -287,10 +293,11 @@ static bool is_late(struct sr_listener *self)
         self->late_ns = now;
         self->late_turn = turn;
     }
-    return now - self->late_ns >= LATE_NS;
+    return now - self->late_ns > SR_LOOP_STARVED_NS;
 }
 
 bool sr_accept_is_held_back(struct sr_listener *self)
 {
-    return !atomic_load(&self->begun) || atomic_load(&self->starved) || is_late(self);
+    return !atomic_load(&self->begun) || atomic_load(&self->starved) ||
+           is_starving(self->owner.loop) || is_late(self);
 }

@@ -159,10 +159,9 @@ int sockref_check_health(const sockref *self, sockref_health *out_health)
 
     if (!self || !out_health)
         return sr_error_argument("%s is NULL", self ? "out_health" : "the reference");
-    if (out_health->size < sizeof out_health->size || out_health->size > sizeof health)
-        return sr_error_argument("the size of the health is %zu; set it to "
-                                 "sizeof(sockref_health), which is %zu for this library",
-                                 out_health->size, sizeof health);
+    status = sr_error_check_size(out_health->size, sizeof health);
+    if (status < 0)
+        return status;
     cancel = sr_thread_begin_uncancelled();
     status = check(self, &health);
     sr_thread_end_uncancelled(cancel);

@@ -31,7 +31,7 @@ struct sr_listener {
 
     /* Of sr_accept_is_held_back(), guarded by the registry's mutex. */
     uint64_t late_ns;   /* since when somebody was seen waiting; 0: nobody was */
-    uint32_t late_turn; /* the loop's turn then */
+    uint64_t late_turn; /* the loop's turn then */
 
     _Atomic bool begun;   /* these two are read by any thread */
     _Atomic bool starved; /* paused because descriptors or memory ran out */

@@ -50,8 +50,8 @@ struct sockref_loop {
 
     /* Loop thread. */
     bool in_turn;
-    _Atomic uint32_t turn; /* counts them; read by any thread */
-    int ran;               /* callbacks of this dispatch */
+    sr_tally turn; /* counts them */
+    int ran;       /* callbacks of this dispatch */
     uint64_t began_ns;
     struct sr_timers timers;
     struct sockref_conn *touched, *touched_last; /* to be settled when the turn ends */

@@ -149,13 +149,6 @@ static int milliseconds_until(uint64_t deadline_ns)
     return left > INT_MAX ? INT_MAX : (int)left;
 }
 
-static void count_turn(struct sockref_loop *self)
-{
-    uint32_t turn = atomic_load_explicit(&self->turn, memory_order_relaxed);
-
-    atomic_store_explicit(&self->turn, turn + 1, memory_order_relaxed);
-}
-
 /* Returns the number of events, or -errno. */
 static int turn(struct sockref_loop *self, uint64_t deadline_ns)
 {
@@ -170,7 +163,7 @@ static int turn(struct sockref_loop *self, uint64_t deadline_ns)
     count = self->backend->ops->wait(self->backend, events, CHUNK, milliseconds_until(deadline_ns));
     if (count < 0 && count != -EINTR)
         return count;
-    count_turn(self);
+    sr_tally_add(&self->turn, 1);
     if (count == CHUNK && self->began_ns == 0)
         self->began_ns = sr_clock_ns();
     note_single(self, events, count);
@@ -197,7 +190,7 @@ static bool guess(struct sockref_loop *self)
         return false;
     if (!self->guess || !sr_conn_is_plain(self->guess))
         return false;
-    count_turn(self);
+    sr_tally_add(&self->turn, 1);
     self->guesses++;
     right = sr_conn_read(self->guess);
     if (!right)

@@ -423,7 +423,7 @@ int sockref_pool_pick(sockref_pool *self, int policy, sockref **out_ref)
 
 uint64_t sockref_pool_size(const sockref_pool *self)
 {
-    sockref_pool *pool = (sockref_pool *)self; /* only its mutex is touched */
+    sockref_pool *pool = (sockref_pool *)(uintptr_t)self; /* its mutex is taken */
     uint64_t count;
 
     if (!self || is_foreign(self))

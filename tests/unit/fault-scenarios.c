@@ -7,6 +7,8 @@
 #include "unit/test-resolver-script.h"
 
 #include <errno.h>
+#include <sockref/pool.h>
+#include <sockref/stats.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -523,6 +525,35 @@ static bool bind_only(void)
     return ok;
 }
 
+static bool is_well(const sockref *ref)
+{
+    sockref_health health = {.size = sizeof health};
+
+    return TRY(sockref_check_health(ref, &health)) && health.is_file_ours == 1 &&
+           health.is_reachable == 1;
+}
+
+static bool pools(void)
+{
+    sockref *refs[2] = {NULL, NULL};
+    sockref_pool *pool = NULL;
+    bool ok = make_registry(NULL);
+
+    if (!ok)
+        return false;
+    ok &= TRY(sockref_registry_listen(registry, harness_at("a"), NULL, &refs[0]));
+    ok = ok && TRY(sockref_pool_new(&pool)) && TRY(sockref_pool_add(pool, refs[0])) &&
+         TRY(sockref_pool_listen(pool, registry, harness_at("p"), 2, NULL)) &&
+         TRY(sockref_pool_listen(pool, registry, "tcp:127.0.0.1:0", 1, NULL)) &&
+         TRY(sockref_pool_pick(pool, SOCKREF_POOL_LEAST_REFERENCES, &refs[1])) &&
+         is_well(refs[1]) && TRY(sockref_pool_remove(pool, refs[0]));
+    sockref_release(refs[0]);
+    sockref_release(refs[1]);
+    sockref_pool_free(pool);
+    free_registry();
+    return ok;
+}
+
 const struct fault_scenario fault_scenarios[FAULT_SCENARIOS] = {
     {"listen, share, release", listen_share_release},
     {"get or create", get_or_create},
@@ -542,4 +573,5 @@ const struct fault_scenario fault_scenarios[FAULT_SCENARIOS] = {
     {"ports", ports},
     {"connect", connect_to_names},
     {"bind only", bind_only},
+    {"pools", pools},
 };

@@ -17,7 +17,7 @@ struct fault_scenario {
     bool (*run)(void); /* returns whether all of it succeeded */
 };
 
-#define FAULT_SCENARIOS 18
+#define FAULT_SCENARIOS 19
 extern const struct fault_scenario fault_scenarios[FAULT_SCENARIOS];
 
 /* The run that is on: what it is about, and what it has told. */

@@ -196,6 +196,25 @@ START_TEST(g40_a_loop_that_leaves_a_peer_waiting_does_not_accept)
 }
 END_TEST
 
+static void do_nothing(int status, void *user)
+{
+    (void)status;
+    (void)user;
+}
+
+START_TEST(g40_a_loop_that_leaves_a_function_waiting_does_not_accept)
+{
+    sockref *ref = serve(harness_at("a"));
+
+    harness_assert_ok(sockref_loop_post(loop, do_nothing, NULL));
+    assert_health(ref, "1 1 1");
+    WAIT_UNTIL(is_health(ref, "1 1 0"));
+    drive();
+    assert_health(ref, "1 1 1");
+    sockref_release(ref);
+}
+END_TEST
+
 static sem_t is_inside, may_leave;
 
 static void stay_inside(sockref_conn *conn, void *user)
@@ -712,6 +731,7 @@ int main(void)
     tcase_add_test(tcase, g40_at_its_limit_it_does_not_accept);
     tcase_add_test(tcase, g40_without_descriptors_it_does_not_accept);
     tcase_add_test(tcase, g40_a_loop_that_leaves_a_peer_waiting_does_not_accept);
+    tcase_add_test(tcase, g40_a_loop_that_leaves_a_function_waiting_does_not_accept);
     tcase_add_test(tcase, g40_a_callback_that_does_not_return_holds_its_loop_back);
     tcase_add_test(tcase, g40_a_full_queue_is_reachable);
     tcase_add_test(tcase, g40_what_is_only_bound_is_not_reachable);
