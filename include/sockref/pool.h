@@ -42,7 +42,8 @@ SOCKREF_API int sockref_pool_new(sockref_pool **out_pool);
 /**
  * @brief Release all members, and free a pool.
  *
- * References that were picked stay as they are.
+ * References that were picked stay as they are. In a forked child the memory of a pool of the
+ * parent goes, and that is all.
  *
  * Owner: takes @p self. Threads: any; no other call on it may be under way.
  *
@@ -62,7 +63,8 @@ SOCKREF_API void sockref_pool_free(sockref_pool *self);
  *   - -EINVAL: an argument is NULL
  *   - SOCKREF_EEXISTS: it is a member already
  *   - SOCKREF_ECLOSED: it is revoked
- *   - SOCKREF_ELIMIT, SOCKREF_EFORKED, -ENOMEM
+ *   - SOCKREF_ELIMIT: it has as many references as it may have
+ *   - SOCKREF_EFORKED, -ENOMEM
  * @since 0.1
  */
 SOCKREF_API int sockref_pool_add(sockref_pool *self, sockref *ref);
@@ -86,9 +88,10 @@ SOCKREF_API int sockref_pool_remove(sockref_pool *self, const sockref *ref);
  * @brief Start or join several names, and make them members: all, or none.
  *
  * They are @p path with ".0", ".1" and so on behind it; of tcp:HOST:PORT the ports from PORT on,
- * and of port 0 ports that the system chooses; of NULL fresh names as with SOCKREF_OPT_UNIQUE. Each
- * is started as by sockref_registry_listen(), one after the other; handlers of the options are told
- * on_stop once for each that was started.
+ * and of port 0 ports that the system chooses; of NULL fresh names as with SOCKREF_OPT_UNIQUE. What
+ * can't be named is refused before anything is started. Each is started as by
+ * sockref_registry_listen(), one after the other; handlers of the options are told on_stop once for
+ * each that was started, also where a later one fails.
  *
  * Owner: the pool owns the references. Threads: any; waits as sockref_registry_listen() does.
  *
@@ -100,6 +103,7 @@ SOCKREF_API int sockref_pool_remove(sockref_pool *self, const sockref *ref);
  * @return 0, or
  *   - -EINVAL: @p self is NULL, or @p count is none of these
  *   - SOCKREF_EEXISTS: one is a member already
+ *   - SOCKREF_EPATH, EPATHLEN: @p path, or that of a member; or there are not so many ports
  *   - as sockref_registry_listen() says, of the first that could not be started; those before it
  * are released
  * @since 0.1
@@ -111,7 +115,8 @@ SOCKREF_API int sockref_pool_listen(sockref_pool *self, sockref_registry *regist
 /**
  * @brief Pick a member that is active.
  *
- * Members that were revoked, or lost their owner, are passed over.
+ * Members that were revoked, or lost their owner, are passed over, as are those that have as many
+ * references as they may have.
  *
  * Owner: the caller owns the reference and gives it back with sockref_release(). Threads: any.
  *
@@ -133,7 +138,7 @@ SOCKREF_API int sockref_pool_pick(sockref_pool *self, int policy, sockref **out_
  * Owner: none. Threads: any.
  *
  * @param self  the pool; NULL: 0.
- * @return the number.
+ * @return the number; 0 for a pool of the parent in a forked child.
  * @since 0.1
  */
 SOCKREF_API uint64_t sockref_pool_size(const sockref_pool *self);

@@ -57,8 +57,8 @@ typedef struct sockref_registry_stats {
     uint64_t deferred;
     /** The status of the last refusal; 0: there was none. */
     int last_remove_status;
-    /** From the last release, or the call that revokes, until nothing is left of the name. A cleanup
-     * delay, and the time that it goes on for other holders, do not count. */
+    /** From the last release, or the call that revokes, until nothing is left of the name. A
+     * cleanup delay, and the time that it goes on for other holders, do not count. */
     sockref_histogram removal;
 } sockref_registry_stats;
 
@@ -112,12 +112,16 @@ typedef struct sockref_loop_stats {
 typedef struct sockref_health {
     /** sizeof(sockref_health), as the caller knows it. */
     size_t size;
-    /** The path leads to the socket that was bound or joined; -1: the name has no file. */
+    /** The path leads to the socket that was bound or joined; -1: the name has no file, or is just
+     * handed over by another registry. */
     int is_file_ours;
-    /** The system would queue a connection to it. It is asked without making one. */
+    /** The system would queue a connection to the path, whosever socket stands there. It is asked
+     * without making one. A full queue counts: who connects waits. Of a name without a file: its
+     * socket listens. -1: this process may not connect. */
     int is_reachable;
     /** It is served and takes connections: not held back by a limit, by a lack of descriptors, or
-     * by a loop that is not dispatched; -1: another registry owns it. */
+     * by a loop that has not been dispatched, or has left a posted function waiting for a second,
+     * or a peer between two looks that are a second apart; -1: another registry owns it. */
     int is_accepting;
 } sockref_health;
 
