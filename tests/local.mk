@@ -62,6 +62,7 @@ loop_suites = \
 	tests/unit/test-listen \
 	tests/unit/test-listener \
 	tests/unit/test-loop \
+	tests/unit/test-metrics \
 	tests/unit/test-net-script \
 	tests/unit/test-post \
 	tests/unit/test-reactor \
@@ -70,6 +71,7 @@ loop_suites = \
 	tests/unit/test-serve \
 	tests/unit/test-service \
 	tests/unit/test-start \
+	tests/unit/test-stats \
 	tests/unit/test-tcp \
 	tests/unit/test-timeout \
 	tests/unit/test-timer \

@@ -191,7 +191,7 @@ static size_t character_at(const unsigned char *at)
     return length;
 }
 
-/* Returns where it ends. */
+/* No path has a line's end. Returns where the label ends. */
 static char *escape(char *to, const char *path)
 {
     const unsigned char *at = (const unsigned char *)path;
@@ -202,9 +202,9 @@ static char *escape(char *to, const char *path)
         if (length == 0) {
             memcpy(to, REPLACEMENT, strlen(REPLACEMENT));
             to += strlen(REPLACEMENT);
-        } else if (*at == '\\' || *at == '"' || *at == '\n') {
+        } else if (*at == '\\' || *at == '"') {
             *to++ = '\\';
-            *to++ = *at == '\n' ? 'n' : (char)*at;
+            *to++ = (char)*at;
         } else {
             memcpy(to, at, length);
             to += length;
@@ -329,8 +329,7 @@ static void put_numbers(struct text *self, const struct number *numbers, size_t 
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 #define AT(field)       offsetof(sockref_registry_stats, field)
 static const struct number registry_numbers[] = {
-    {{"sockref_names_created", "counter", NONE, "Names that were bound or registered."},
-     AT(created)},
+    {{"sockref_names_bound", "counter", NONE, "Names that were bound or registered."}, AT(created)},
     {{"sockref_names_joined", "counter", NONE,
       "Names that were joined: another registry owns them."},
      AT(joined)},
@@ -368,17 +367,21 @@ static const struct number name_numbers[] = {
 static const struct number loop_numbers[] = {
     {{"sockref_loop_callbacks", "counter", NONE, "Callbacks that ran."}, AT(callbacks)},
     {{"sockref_loop_pending", "gauge", NONE, "Calls that wait for their loop."}, AT(pending)},
-    {{"sockref_loop_oldest_seconds", "gauge", SECONDS, "For how long the oldest of them waits."},
+    {{"sockref_loop_oldest_pending_seconds", "gauge", SECONDS,
+      "For how long the oldest of them waits."},
      AT(oldest_ns)},
-    {{"sockref_loop_newest_seconds", "gauge", SECONDS, "For how long the newest of them waits."},
+    {{"sockref_loop_newest_pending_seconds", "gauge", SECONDS,
+      "For how long the newest of them waits."},
      AT(newest_ns)},
     {{"sockref_loop_starved", "counter", NONE, "Turns that came more than a second late."},
      AT(starved)},
-    {{"sockref_accepted", "counter", NONE, "Connections that were accepted."}, AT(accepted)},
-    {{"sockref_refused", "counter", NONE, "Connections closed at once: there were too many."},
+    {{"sockref_connections_accepted", "counter", NONE, "Connections that were accepted."},
+     AT(accepted)},
+    {{"sockref_connections_refused", "counter", NONE,
+      "Connections closed at once: there were too many."},
      AT(refused)},
-    {{"sockref_connected", "counter", NONE, "Connections that were made."}, AT(connected)},
-    {{"sockref_connect_failed", "counter", NONE, "Connections that could not be made."},
+    {{"sockref_connects_succeeded", "counter", NONE, "Connections that were made."}, AT(connected)},
+    {{"sockref_connects_failed", "counter", NONE, "Connections that could not be made."},
      AT(connect_failed)},
     {{"sockref_read_bytes", "counter", BYTES, "Bytes that connections received."}, AT(bytes_read)},
     {{"sockref_written_bytes", "counter", BYTES, "Bytes that connections sent."},

@@ -47,6 +47,7 @@ enum sr_role { SR_ROLE_LISTENER, SR_ROLE_BOUND, SR_ROLE_CONNECTED };
 
 struct sr_life {
     _Atomic uint32_t count;
+    int backlog;
     struct sr_sockfile file;          /* fd, directory, identity */
     _Atomic uint64_t max_connections; /* 0: no limit */
     uint64_t max_buffered;
@@ -58,9 +59,8 @@ struct sr_life {
     sockref *entry;         /* guarded by the mutex; NULL: not yet, or no more */
     struct sr_joint *joint; /* guarded by the mutex; waits for what other holders do, or NULL */
     struct sr_kept *kept;   /* a joiner's handlers, for when it owns the name; or NULL */
-    int backlog;
-    enum sr_role role;           /* guarded by the mutex */
-    bool hands_over;             /* may pass the listener on at its end */
+    enum sr_role role;      /* guarded by the mutex */
+    bool hands_over;        /* may pass the listener on at its end */
     struct sr_deadline deferred; /* a removal that has to wait */
     uint64_t ending_ns;          /* when its removal began; of who has the right to the entry */
 };
