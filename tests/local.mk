@@ -80,6 +80,7 @@ loop_suites = \
 	tests/unit/test-written
 unit_suites = $(single_suites) $(threads_suites) $(loop_suites)
 integration_suites = \
+	tests/integration/test-decisions \
 	tests/integration/test-defects-calls \
 	tests/integration/test-defects-connections \
 	tests/integration/test-defects-names \
@@ -96,6 +97,7 @@ integration_suites = \
 	tests/integration/test-lifecycle-serve \
 	tests/integration/test-lifecycle-sharing \
 	tests/integration/test-lifecycle-threads \
+	tests/integration/test-pools \
 	tests/integration/test-stress \
 	tests/integration/test-system \
 	tests/integration/test-trace \

@@ -55,6 +55,8 @@ SOCKREF_API void sockref_pool_free(sockref_pool *self);
 /**
  * @brief Make a name a member.
  *
+ * A member that was revoked, of the same name, gives its place to it.
+ *
  * Owner: the pool acquires a reference of its own; @p ref stays the caller's. Threads: any.
  *
  * @param self  the pool.
@@ -91,7 +93,8 @@ SOCKREF_API int sockref_pool_remove(sockref_pool *self, const sockref *ref);
  * and of port 0 ports that the system chooses; of NULL fresh names as with SOCKREF_OPT_UNIQUE. What
  * can't be named is refused before anything is started. Each is started as by
  * sockref_registry_listen(), one after the other; handlers of the options are told on_stop once for
- * each that was started, also where a later one fails.
+ * each that was started, also where a later one fails. Members of these names that were revoked
+ * give their places to them.
  *
  * Owner: the pool owns the references. Threads: any; waits as sockref_registry_listen() does.
  *

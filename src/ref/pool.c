@@ -127,20 +127,42 @@ static int make_room(sockref_pool *self, uint64_t more) SR_REQUIRES(self->mutex)
     return 0;
 }
 
-/* Make references members, all or none; takes them on success. */
-static int add_all(sockref_pool *self, sockref *const *refs, uint64_t count)
+/* Where a revoked member is that had the same name; the count: there is none. */
+static uint64_t find_past(const sockref_pool *self, const sockref *ref) SR_REQUIRES(self->mutex)
+{
+    sockref **members = atomic_load(&self->members);
+    uint64_t at = 0;
+
+    while (at < self->count && (sockref_is_active(members[at]) ||
+                                strcmp(sr_entry_key(members[at]), sr_entry_key(ref)) != 0))
+        at++;
+    return at;
+}
+
+/* Make references members, all or none. On success it takes them, and leaves those of revoked
+ * members whose place they have taken, or NULL, for the caller to release. */
+static int add_all(sockref_pool *self, sockref **inout_refs, uint64_t count)
     SR_REQUIRES(self->mutex)
 {
+    sockref **members, *past;
+    uint64_t at;
     int status;
 
     for (uint64_t i = 0; i < count; i++)
-        if (find(self, refs[i]) < self->count)
-            return refuse_member(refs[i]);
+        if (find(self, inout_refs[i]) < self->count)
+            return refuse_member(inout_refs[i]);
     status = make_room(self, count);
     if (status < 0)
         return status;
-    memcpy(atomic_load(&self->members) + self->count, refs, count * sizeof *refs);
-    self->count += count;
+    members = atomic_load(&self->members);
+    for (uint64_t i = 0; i < count; i++) {
+        at = find_past(self, inout_refs[i]);
+        past = at < self->count ? members[at] : NULL;
+        members[at] = inout_refs[i];
+        if (!past)
+            self->count++;
+        inout_refs[i] = past;
+    }
     return 0;
 }
 
@@ -188,8 +210,7 @@ int sockref_pool_add(sockref_pool *self, sockref *ref)
     sr_mutex_lock(&self->mutex);
     status = add_all(self, &ref, 1);
     sr_mutex_unlock(&self->mutex);
-    if (status < 0)
-        release_all(&ref, 1);
+    release_all(&ref, 1);
     return status;
 }
 
@@ -317,8 +338,7 @@ static int listen_and_add(sockref_pool *self, sockref_registry *registry,
         status = add_all(self, refs, count);
         sr_mutex_unlock(&self->mutex);
     }
-    if (status < 0)
-        release_all(refs, started);
+    release_all(refs, started);
     free(refs);
     return status;
 }

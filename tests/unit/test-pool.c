@@ -317,6 +317,26 @@ START_TEST(g42_what_is_revoked_is_not_added)
 }
 END_TEST
 
+START_TEST(g42_a_revoked_member_gives_its_place_to_the_next_life)
+{
+    sockref *ref;
+
+    fill();
+    harness_assert_ok(sockref_registry_cleanup(registry, member(1)));
+    ref = harness_listen(registry, harness_at(".//p.1"));
+    harness_assert_ok(sockref_pool_add(pool, ref));
+    sockref_release(ref);
+    ck_assert_uint_eq(sockref_pool_size(pool), MEMBERS);
+    for (int i = 0; i < MEMBERS; i++)
+        ck_assert_int_eq(take_turn(), i);
+    harness_assert_ok(sockref_registry_cleanup_all(registry, NULL));
+    harness_assert_ok(sockref_pool_listen(pool, registry, harness_at("p"), MEMBERS + 1, NULL));
+    ck_assert_uint_eq(sockref_pool_size(pool), MEMBERS + 1);
+    for (int i = 0; i <= MEMBERS; i++) /* the new one's turn is after the last */
+        ck_assert_int_eq(take_turn(), (MEMBERS + i) % (MEMBERS + 1));
+}
+END_TEST
+
 START_TEST(g42_a_name_at_its_limit_is_not_added)
 {
     sockref_registry *narrow = harness_registry(SOCKREF_OPT_MAX_REFERENCES, 1, 0);
@@ -566,8 +586,7 @@ START_TEST(g43_members_that_lost_their_owner_are_passed_over)
     wait_for(&heard, SOCKREF_WATCH_LOST);
     for (int i = 0; i < 4; i++)
         ck_assert_int_eq(take_turn(), i % 2 ? 2 : 0);
-    /* Taken out, its name can be started anew. */
-    harness_assert_ok(sockref_pool_remove(pool, joined));
+    /* Its name can be started anew. */
     sockref_release(joined);
     joined = harness_listen(registry, member(1));
     harness_assert_ok(sockref_pool_add(pool, joined));
@@ -779,6 +798,7 @@ int main(void)
     tcase_add_test(tcase, g42_a_member_holds_its_name);
     tcase_add_test(tcase, g42_what_was_picked_outlives_the_pool);
     tcase_add_test(tcase, g42_what_is_revoked_is_not_added);
+    tcase_add_test(tcase, g42_a_revoked_member_gives_its_place_to_the_next_life);
     tcase_add_test(tcase, g42_a_name_at_its_limit_is_not_added);
     tcase_add_test(tcase, g42_members_may_be_of_several_registries);
     tcase_add_test(tcase, g42_null_is_refused);
