@@ -41,6 +41,8 @@ libsockref_internal_la_SOURCES = \
 	src/name/guard_wire.h \
 	src/name/handover.c \
 	src/name/join.c \
+	src/name/listing.c \
+	src/name/listing.h \
 	src/name/lockfile.c \
 	src/name/lockfile.h \
 	src/name/mend.c \

@@ -194,6 +194,20 @@ static bool is_other_boot(const struct sr_record *a, const struct sr_record *b)
            memcmp(a->boot_id, b->boot_id, sizeof none) != 0;
 }
 
+enum sr_record_match sr_record_match(const struct sr_record *record, int inode,
+                                     const struct stat *info)
+{
+    uint64_t born = 0;
+    struct stat same;
+
+    if (record->state != SR_RECORD_LIVE || record->device != info->st_dev ||
+        record->inode != info->st_ino)
+        return SR_RECORD_OTHER;
+    if (record->born_ns == 0 || sr_sys.birth(inode, "", &same, &born) < 0 || born == 0)
+        return SR_RECORD_NUMBERS;
+    return born == record->born_ns ? SR_RECORD_CERTAIN : SR_RECORD_OTHER;
+}
+
 bool sr_record_is_dead(const struct sr_record *record)
 {
     struct sr_record self;

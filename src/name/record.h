@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #define SR_RECORD_SIZE 128
 
@@ -35,6 +36,15 @@ int sr_record_write(int fd, const struct sr_record *record);
 void sr_record_of_self(struct sr_record *out);
 /* In a forked child: what is known is the parent's. */
 void sr_record_after_fork(void);
+/* How sure it is that an inode is the socket that a record tells of. */
+enum sr_record_match {
+    SR_RECORD_OTHER,
+    SR_RECORD_NUMBERS, /* the numbers agree, but they may be of a later inode */
+    SR_RECORD_CERTAIN
+};
+/* Compare with an inode that a descriptor pins. Asks the file system, describes nothing. */
+enum sr_record_match sr_record_match(const struct sr_record *record, int inode,
+                                     const struct stat *info);
 /* Whether it is proven that the process which wrote it is gone. */
 bool sr_record_is_dead(const struct sr_record *record);
 

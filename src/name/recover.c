@@ -30,28 +30,14 @@ struct relic {
 };
 
 /* How sure it is that a socket is what the dead owner bound. */
-enum proof {
-    NONE,
-    NUMBERS, /* the numbers agree, but they may be of a later inode */
-    CERTAIN,
-};
-
-static enum proof prove(const struct relic *relic, int inode, const struct stat *info)
+static enum sr_record_match prove(const struct relic *relic, int inode, const struct stat *info)
 {
-    const struct sr_record *record = relic->record;
     const struct sr_identity *pinned = relic->pinned;
-    uint64_t born = 0;
-    struct stat same;
 
     if (pinned && pinned->is_known && pinned->device == info->st_dev &&
         pinned->inode == info->st_ino)
-        return CERTAIN; /* whoever pinned it kept its number from being used again */
-    if (record->state != SR_RECORD_LIVE || record->device != info->st_dev ||
-        record->inode != info->st_ino)
-        return NONE;
-    if (record->born_ns == 0 || sr_sys.birth(inode, "", &same, &born) < 0 || born == 0)
-        return NUMBERS;
-    return born == record->born_ns ? CERTAIN : NONE;
+        return SR_RECORD_CERTAIN; /* whoever pinned it kept its number from being used again */
+    return sr_record_match(relic->record, inode, info);
 }
 
 static bool needs_proof(const struct relic *relic)
@@ -78,10 +64,10 @@ static const char *kind_of(mode_t mode)
 }
 
 /* Nobody has it bound. */
-static int judge_dead(const struct relic *relic, enum proof proof, const struct stat *info,
-                      bool *out_remove)
+static int judge_dead(const struct relic *relic, enum sr_record_match proof,
+                      const struct stat *info, bool *out_remove)
 {
-    if (relic->is_control || proof != NONE) {
+    if (relic->is_control || proof != SR_RECORD_OTHER) {
         *out_remove = true;
         return 0;
     }
@@ -95,11 +81,11 @@ static int judge_dead(const struct relic *relic, enum proof proof, const struct 
 
 /* Somebody has it bound: the dead owner itself, for some moments yet; a child of it that inherited
  * the descriptor; or another program. */
-static int judge_alive(const struct relic *relic, enum proof proof, bool *out_remove)
+static int judge_alive(const struct relic *relic, enum sr_record_match proof, bool *out_remove)
 {
-    bool is_ours = relic->is_control || proof != NONE;
+    bool is_ours = relic->is_control || proof != SR_RECORD_OTHER;
 
-    if ((relic->is_control || proof == CERTAIN) && sr_record_is_dead(relic->record)) {
+    if ((relic->is_control || proof == SR_RECORD_CERTAIN) && sr_record_is_dead(relic->record)) {
         *out_remove = true;
         return 0;
     }
@@ -113,7 +99,7 @@ static int judge_alive(const struct relic *relic, enum proof proof, bool *out_re
 
 static int judge(const struct relic *relic, int inode, const struct stat *info, bool *out_remove)
 {
-    enum proof proof;
+    enum sr_record_match proof;
     int probe;
 
     if (!S_ISSOCK(info->st_mode))

@@ -12,13 +12,13 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "name/listing.h"
 #include "name/path.h"
 #include "name/place.h"
 #include "name/probe.h"
 #include "name/recover.h"
 #include "name/sockfile.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -89,45 +89,6 @@ static bool is_left(const struct sr_place *place, const char *lock_name)
     return left;
 }
 
-static DIR *open_stream(const struct sr_place *place)
-{
-    int fd = sr_sys.openat(place->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    DIR *stream = fd < 0 ? NULL : fdopendir(fd);
-    int os_errno = errno;
-
-    if (!stream && fd >= 0)
-        sr_sys.close(fd);
-    errno = os_errno;
-    return stream;
-}
-
-/*
- * The leaf that a lock file goes with, SR_LEAF_MAX + 1 bytes. The name of the file tells it, unless
- * it is a long one: then a file is looked for that has such a leaf. Returns 0 or a described
- * status.
- */
-static int find_leaf(const struct sr_place *place, const char *lock_name, char *out)
-{
-    char beside[SR_LOCKFILE_NAME_MAX];
-    const struct dirent *item;
-    DIR *stream;
-
-    snprintf(out, SR_LEAF_MAX + 1, "%.*s", (int)(strlen(lock_name) - strlen(LOCK_SUFFIX) - 1),
-             lock_name + 1);
-    if (out[0] != '~')
-        return 0;
-    stream = open_stream(place);
-    if (!stream)
-        return sr_error_system(errno, "open", lock_name);
-    while ((item = readdir(stream))) {
-        sr_lockfile_name(item->d_name, LOCK_SUFFIX, beside);
-        if (strcmp(beside, lock_name) == 0)
-            snprintf(out, SR_LEAF_MAX + 1, "%s", item->d_name);
-    }
-    closedir(stream);
-    return 0;
-}
-
 /* ".LEAF.srlock": returns 1 if something was removed. */
 static int sweep_lock(const struct sr_place *place, const char *directory, const char *lock_name)
 {
@@ -137,21 +98,13 @@ static int sweep_lock(const struct sr_place *place, const char *directory, const
 
     if (!is_left(place, lock_name))
         return 0;
-    status = find_leaf(place, lock_name, leaf);
+    status = sr_listing_find_leaf(place, lock_name, leaf);
     if (status < 0)
         return status;
     if (snprintf(path, sizeof path, "%s/%s", directory, leaf) >= (int)sizeof path)
         return 0;
     status = sr_recover_name(place, path, NULL, &removed);
     return status < 0 ? status : removed;
-}
-
-static bool is_lock_name(const char *name)
-{
-    size_t length = strlen(name), suffix = strlen(LOCK_SUFFIX);
-
-    return name[0] == '.' && length > suffix + 1 &&
-           strcmp(name + length - suffix, LOCK_SUFFIX) == 0;
 }
 
 /* Whether a name has a lock file, whose turn it is then. */
@@ -166,7 +119,7 @@ static bool has_lock(const struct sr_place *place, const char *leaf)
 
 static int sweep_item(const struct sr_place *place, const char *directory, const char *name)
 {
-    if (is_lock_name(name))
+    if (sr_listing_is_lock(name))
         return sweep_lock(place, directory, name);
     if (!place->shared && is_default_leaf(name) && !has_lock(place, name))
         return sweep_socket(place, name);
@@ -207,7 +160,7 @@ int sr_sweep_directory(const char *directory, uint64_t *inout_count)
     status = sr_place_open(inside, &place);
     if (status < 0)
         return status;
-    stream = open_stream(&place);
+    stream = sr_listing_open(&place, 0);
     if (!stream) {
         status = sr_error_system(errno, "open", directory);
     } else {
