@@ -40,6 +40,8 @@ libsockref_internal_la_SOURCES = \
 	src/name/guard.h \
 	src/name/guard_wire.h \
 	src/name/handover.c \
+	src/name/inspect.c \
+	src/name/inspect.h \
 	src/name/join.c \
 	src/name/listing.c \
 	src/name/listing.h \

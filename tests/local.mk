@@ -24,6 +24,7 @@ threads_suites = \
 	tests/unit/test-guard-failures \
 	tests/unit/test-guard-life \
 	tests/unit/test-guard-rights \
+	tests/unit/test-inspect \
 	tests/unit/test-log \
 	tests/unit/test-lookup \
 	tests/unit/test-options \

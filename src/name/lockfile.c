@@ -152,35 +152,68 @@ bool sr_lockfile_has_slots(const struct sr_lockfile *self)
            found.l_type != F_UNLCK;
 }
 
-/* The kernel tells any one lock of a range, so the ranges before and after it are asked too. */
-static uint64_t count_range(const struct sr_lockfile *self, int64_t from, int64_t to)
+/*
+ * The kernel tells any one lock of a range, so the ranges before and after it are asked too.
+ * Returns 0 or -errno, with what was counted until then.
+ */
+static int count_range(const struct sr_lockfile *self, int64_t from, int64_t to,
+                       uint64_t *inout_count)
 {
-    uint64_t count = 0;
     struct flock found;
+    int status;
 
     while (from <= to) {
         int64_t end;
 
-        if (lock_range(self->fd, F_OFD_GETLK, F_WRLCK, from, to - from + 1, &found) < 0 ||
-            found.l_type == F_UNLCK)
-            break;
+        status = lock_range(self->fd, F_OFD_GETLK, F_WRLCK, from, to - from + 1, &found);
+        if (status < 0 || found.l_type == F_UNLCK)
+            return status;
         end = found.l_len == 0 ? to : found.l_start + found.l_len - 1;
-        count++;
+        ++*inout_count;
         if (found.l_start - from < to - end) {
-            count += count_range(self, from, found.l_start - 1);
+            status = count_range(self, from, found.l_start - 1, inout_count);
             from = end + 1;
         } else {
-            count += count_range(self, end + 1, to);
+            status = count_range(self, end + 1, to, inout_count);
             to = found.l_start - 1;
         }
+        if (status < 0)
+            return status;
     }
-    return count;
+    return 0;
+}
+
+static int count_slots(const struct sr_lockfile *self, uint64_t *out_count)
+{
+    int status;
+
+    *out_count = 0;
+    status = count_range(self, SR_BYTE_FIRST, SR_BYTE_FIRST, out_count);
+    return status < 0
+               ? status
+               : count_range(self, SR_BYTE_SLOTS, SR_BYTE_SLOTS + (int64_t)SLOT_RANGE, out_count);
 }
 
 uint64_t sr_lockfile_count_slots(const struct sr_lockfile *self)
 {
-    return count_range(self, SR_BYTE_FIRST, SR_BYTE_FIRST) +
-           count_range(self, SR_BYTE_SLOTS, SR_BYTE_SLOTS + (int64_t)SLOT_RANGE);
+    uint64_t count;
+
+    (void)count_slots(self, &count);
+    return count;
+}
+
+int sr_lockfile_look(const struct sr_lockfile *self, struct sr_locks *out)
+{
+    struct flock change, owner;
+    int status = lock_range(self->fd, F_OFD_GETLK, F_WRLCK, SR_BYTE_CHANGE, 1, &change);
+
+    if (status == 0)
+        status = lock_range(self->fd, F_OFD_GETLK, F_WRLCK, SR_BYTE_OWNER, 1, &owner);
+    if (status < 0)
+        return status;
+    out->changing = change.l_type != F_UNLCK;
+    out->owner = owner.l_type != F_UNLCK;
+    return count_slots(self, &out->holders);
 }
 
 static int describe_open(int status, const char *path, const char *name)

@@ -91,6 +91,14 @@ bool sr_lockfile_has_slots(const struct sr_lockfile *self);
 /* How many slots others have. */
 uint64_t sr_lockfile_count_slots(const struct sr_lockfile *self);
 
+/* What others have of it at this moment; no byte is taken, and a descriptor to read is enough. */
+struct sr_locks {
+    bool changing, owner; /* bytes 0 and 1 */
+    uint64_t holders;     /* slots */
+};
+/* Ask for that. Returns 0 or -errno, not described. */
+int sr_lockfile_look(const struct sr_lockfile *self, struct sr_locks *out);
+
 /* Remove the file, if its name still leads to it; byte 0 must be held. 0 or a described status. */
 int sr_lockfile_unlink(const struct sr_lockfile *self, const struct sr_place *place,
                        const char *path);

@@ -152,20 +152,29 @@ bool sr_place_lacks(const struct sr_place *self, const char *leaf)
     return sr_sys.fstatat(self->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
 }
 
-/* Whether a directory exists, or could be made, that is ours alone, writable and short enough. */
-static bool is_home(const char *directory)
+static bool may_write(const char *directory)
 {
+    return faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0;
+}
+
+/* Whether a directory exists, or could be made, that is ours alone, writable and short enough. */
+static bool is_home(const char *directory, bool make)
+{
+    char parent[SR_PATH_MAX + 1];
     struct stat info;
 
     if (strlen(directory) + DEFAULT_LEAF_ROOM > SR_SUN_PATH_MAX)
         return false;
-    if (sr_sys.mkdir(directory, 0700) < 0 && errno != EEXIST)
+    if (make && sr_sys.mkdir(directory, 0700) < 0 && errno != EEXIST)
         return false;
-    if (sr_sys.fstatat(AT_FDCWD, directory, &info, AT_SYMLINK_NOFOLLOW) < 0)
-        return false;
+    if (sr_sys.fstatat(AT_FDCWD, directory, &info, AT_SYMLINK_NOFOLLOW) < 0) {
+        if (make || errno != ENOENT)
+            return false;
+        directory_of(directory, parent);
+        return may_write(parent);
+    }
     return S_ISDIR(info.st_mode) && info.st_uid == geteuid() &&
-           (info.st_mode & (S_IRWXG | S_IRWXO)) == 0 &&
-           faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0;
+           (info.st_mode & (S_IRWXG | S_IRWXO)) == 0 && may_write(directory);
 }
 
 bool sr_place_renew(const char *path)
@@ -173,7 +182,7 @@ bool sr_place_renew(const char *path)
     char directory[SR_PATH_MAX + 1];
 
     directory_of(path, directory);
-    return is_home(directory);
+    return is_home(directory, true);
 }
 
 static void strip_slashes(char *path)
@@ -184,7 +193,7 @@ static void strip_slashes(char *path)
         path[--length] = '\0';
 }
 
-int sr_place_default(const char *preferred, char **out_path)
+static int choose(const char *preferred, bool make, char **out_path)
 {
     const struct {
         const char *base;   /* NULL: not a candidate */
@@ -212,7 +221,7 @@ int sr_place_default(const char *preferred, char **out_path)
         if (length < 0 || (size_t)length >= sizeof path)
             continue;
         strip_slashes(path);
-        if (!is_home(path))
+        if (!is_home(path, make))
             continue;
         *out_path = sr_sys.malloc(strlen(path) + 1);
         if (!*out_path)
@@ -223,4 +232,14 @@ int sr_place_default(const char *preferred, char **out_path)
     return sr_error_set(SOCKREF_EUNSUPPORTED, NULL,
                         "no directory for default names is ours alone, writable and short enough: "
                         "set SOCKREF_DIR to one, or give a path or an abstract name");
+}
+
+int sr_place_default(const char *preferred, char **out_path)
+{
+    return choose(preferred, true, out_path);
+}
+
+int sr_place_find_default(const char *preferred, char **out_path)
+{
+    return choose(preferred, false, out_path);
 }

@@ -39,6 +39,8 @@ bool sr_place_lacks(const struct sr_place *self, const char *leaf);
  * a described status.
  */
 int sr_place_default(const char *preferred, char **out_path);
+/* The same, but nothing is made: the one that would be chosen may be missing. */
+int sr_place_find_default(const char *preferred, char **out_path);
 /* Make the directory of a default name again that somebody has removed. Returns whether it will do.
  */
 bool sr_place_renew(const char *path);

@@ -18,6 +18,9 @@ int sr_probe_inode(int inode);
  * told. Returns 0, or -errno where there is no descriptor to ask with. Never describes. */
 int sr_probe_stream(int inode, int *out_answer);
 
+/* The same of a checked abstract name: SR_PROBE_DEAD, SR_PROBE_ALIVE, or -errno. */
+int sr_probe_abstract(const char *path);
+
 /*
  * A bind() that is under way has made its file, but does not answer yet. Where nothing else proves
  * that a socket is dead, it has to be older than that.

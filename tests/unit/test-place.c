@@ -186,8 +186,14 @@ static void clear_environment(void)
 
 static void assert_default(const char *preferred, const char *expected)
 {
+    bool was_there = harness_exists(expected);
     char *path = NULL;
 
+    harness_assert_ok(
+        sr_place_find_default(preferred, &path)); /* whoever only looks makes nothing */
+    ck_assert_str_eq(path, expected);
+    ck_assert_int_eq(harness_exists(expected), was_there);
+    free(path);
     harness_assert_ok(sr_place_default(preferred, &path));
     ck_assert_str_eq(path, expected);
     ck_assert_uint_eq(harness_mode(path), 0700);
