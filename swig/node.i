@@ -306,6 +306,7 @@ static void add_all(napi_env env, napi_value exports)
     add_connect(self, exports);
     add_write(self, exports);
     add_watch(self, exports);
+    add_stats(self, exports);
 }
 
 } // namespace sr

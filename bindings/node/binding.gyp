@@ -20,6 +20,7 @@
         "src/reads.cc",
         "src/serve.cc",
         "src/start.cc",
+        "src/stats.cc",
         "src/watch.cc",
         "src/work.cc",
         "src/write.cc"

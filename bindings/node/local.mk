@@ -56,6 +56,7 @@ node_sources = \
 	bindings/node/src/reads.h \
 	bindings/node/src/serve.cc \
 	bindings/node/src/start.cc \
+	bindings/node/src/stats.cc \
 	bindings/node/src/watch.cc \
 	bindings/node/src/work.cc \
 	bindings/node/src/write.cc

@@ -135,6 +135,10 @@ export class SocketReference extends EventEmitter {
   get referenceCount(): number;
   /** Registries, over all processes, that hold the name. */
   get holderCount(): number;
+  /** What is counted of the name, now. */
+  stats(): ReferenceStats;
+  /** Whether the name is well; no connection is made. Throws where nothing was started. */
+  checkHealth(): Health;
   /** One more reference, closed on its own. */
   clone(): SocketReference;
   /** Gives the reference back at once; a second call does nothing. */
@@ -166,6 +170,8 @@ export class Registry {
   isSocketActive(path: PathLike): boolean;
   activeSocketCount(): number;
   guardStatus(): number;
+  stats(): RegistryStats;
+  metrics(): string;
   cleanup(path: PathLike): void;
   cleanupAll(): number;
   sweep(directory?: PathLike): Promise<number>;
@@ -174,6 +180,93 @@ export class Registry {
   /** Frees it: pending starts are cancelled, references that live stay valid. */
   close(): void;
   [Symbol.dispose](): void;
+}
+
+export interface HistogramBucket {
+  /** The bound, in nanoseconds. */
+  readonly le: number;
+  /** How many were no longer than that, and longer than the bound before. */
+  readonly count: number;
+}
+
+/** How long something took. */
+export interface Histogram {
+  /** How many times it was measured; those above the last bound are in here only. */
+  readonly count: number;
+  readonly sumNs: number;
+  readonly buckets: readonly HistogramBucket[];
+}
+
+/** What a registry has counted since it was made. */
+export interface RegistryStats {
+  /** Names that were bound, or registered. */
+  readonly created: number;
+  /** Names of other registries that were joined. */
+  readonly joined: number;
+  /** Starts that found their name started here already. */
+  readonly reused: number;
+  /** Starts that failed, or were cancelled. */
+  readonly failed: number;
+  /** Started names that ended with their last reference. */
+  readonly closed: number;
+  readonly revoked: number;
+  /** Names whose files are removed. */
+  readonly removed: number;
+  /** Those where the system refused that. */
+  readonly removeFailed: number;
+  /** Ends that had to wait, and were left to the worker. */
+  readonly deferred: number;
+  /** Why the system refused last, such as 'EACCES'; null: it never did. */
+  readonly lastRemoveError: string | null;
+  /** From the last close(), or the call that revokes, until nothing is left of the name. */
+  readonly removal: Histogram;
+}
+
+/** What is counted of one name, while it is served here. */
+export interface ReferenceStats {
+  /** References of this registry, now. */
+  readonly references: number;
+  /** Connections, now. */
+  readonly connections: number;
+  readonly accepted: number;
+  /** Connections that were closed at once, for there were too many. */
+  readonly refused: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  /** For how long it is served; 0 where it is not. */
+  readonly servedNs: number;
+}
+
+/** What the loops of the process have counted: those of all threads together, also of threads that ended. */
+export interface LoopStats {
+  readonly callbacks: number;
+  /** What waits for the next turn. */
+  readonly pending: number;
+  /** For how long the oldest of it has waited; 0: nothing waits. */
+  readonly oldestNs: number;
+  readonly newestNs: number;
+  /** How many turns came so late that something had waited for longer than a second. */
+  readonly starved: number;
+  /** Something has waited for longer than a second now. */
+  readonly isStarving: boolean;
+  readonly accepted: number;
+  readonly refused: number;
+  readonly connected: number;
+  readonly connectFailed: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  /** Until it was connected, of those that succeeded. */
+  readonly connect: Histogram;
+}
+
+/** How a name is: null where it can't be told from here. */
+export interface Health {
+  /** The path leads to the socket that was bound or joined; null: the name has no file. */
+  readonly isFileOurs: boolean | null;
+  /** The system would queue a connection to it. */
+  readonly isReachable: boolean | null;
+  /** It is served and takes connections; null: another registry owns it. */
+  readonly isAccepting: boolean | null;
 }
 
 export interface LiveCounts {
@@ -205,6 +298,12 @@ export function activeSocketCount(): number;
  * Throws why it could not be started.
  */
 export function guardStatus(): number;
+/** What the default registry has counted. */
+export function stats(): RegistryStats;
+/** What the loops of the process have counted: what waits in them, and connections. */
+export function loopStats(): LoopStats;
+/** All that is counted as OpenMetrics text: the default registry, its names, and the loops of the process. */
+export function metrics(): string;
 /** Revokes a name: its file goes now, its references stay valid and become inactive. */
 export function cleanup(path: PathLike): void;
 /** Revokes every name, and tells how many there were. */

@@ -98,6 +98,16 @@ class SocketReference extends EventEmitter {
     return native === null ? 0 : native.holder_count();
   }
 
+  /** What is counted of the name, now. */
+  stats() {
+    return low.reference_stats(SocketReference.#open(this));
+  }
+
+  /** Whether the name is well, as far as that can be told without a connection. */
+  checkHealth() {
+    return low.check_health(SocketReference.#open(this));
+  }
+
   clone() {
     return wrap(SocketReference.#open(this).acquire(), this.#registry);
   }

@@ -53,6 +53,14 @@ const calls = {
     return low.sockref_guard_status(native);
   },
 
+  stats(native) {
+    return low.registry_stats(native);
+  },
+
+  metrics(native) {
+    return low.registry_metrics(native);
+  },
+
   cleanup(native, path) {
     low.sockref_registry_cleanup(native, pathBytes(path));
   },
@@ -142,6 +150,14 @@ class Registry {
 
   guardStatus() {
     return calls.guardStatus(Registry.#open(this));
+  }
+
+  stats() {
+    return calls.stats(Registry.#open(this));
+  }
+
+  metrics() {
+    return calls.metrics(Registry.#open(this));
   }
 
   cleanup(path) {

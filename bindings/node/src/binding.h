@@ -238,6 +238,7 @@ void add_conn(Env *self, napi_value exports);
 void add_connect(Env *self, napi_value exports);
 void add_write(Env *self, napi_value exports);
 void add_watch(Env *self, napi_value exports);
+void add_stats(Env *self, napi_value exports);
 void add_function(Env *self, napi_value exports, const char *name, napi_callback callback);
 
 /* Arguments of a hand-written function; false with a pending TypeError when too few are given. */

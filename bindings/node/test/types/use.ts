@@ -1,9 +1,10 @@
 // Compiled, never run: what must and what must not type-check.
 
 import {
-  Connection, Handlers, ListenOptions, LiveCounts, PathLike, ReferenceEvent, Registry, RegistryOptions, SocketReference,
-  SockrefError, StartOptions, activeSocketCount, cleanup, cleanupAll, drain, guardStatus, isSocketActive, liveCounts,
-  registerNew, shutdown, startListener, startListenerSync, sweep, version,
+  Connection, Handlers, Health, Histogram, ListenOptions, LiveCounts, LoopStats, PathLike,
+  ReferenceEvent, ReferenceStats, Registry, RegistryOptions, RegistryStats, SocketReference, SockrefError,
+  StartOptions, activeSocketCount, cleanup, cleanupAll, drain, guardStatus, isSocketActive, liveCounts, loopStats,
+  metrics, registerNew, shutdown, startListener, startListenerSync, stats, sweep, version,
 } from 'sockref';
 import * as compat from 'sockref/compat';
 
@@ -74,6 +75,17 @@ export async function use(): Promise<void> {
   const listen: ListenOptions = {};
   startListenerSync('/a', listen);
 
+  const counted: RegistryStats[] = [stats(), registry.stats()];
+  const why: (string | null)[] = counted.map((one) => one.lastRemoveError);
+  const ofName: ReferenceStats = reference.stats();
+  const loops: LoopStats = loopStats();
+  const histogram: Histogram = loops.connect;
+  const slow: number = histogram.buckets.filter(({ le }) => le > 1e6).reduce((all, { count }) => all + count, 0);
+  const text: string = metrics() + registry.metrics();
+  const health: Health = reference.checkHealth();
+  const isWell: boolean | null = health.isFileOurs && health.isReachable && health.isAccepting;
+  void [why, ofName.servedNs, loops.isStarving, slow, text, isWell];
+
   const earlier: string = await compat.StartSocketConnection();
   const withReference: SocketReference = await compat.StartSocketConnectionWithReference('/a');
   compat.ForceCleanupSocket(earlier);
@@ -134,6 +146,8 @@ export async function misuse(reference: SocketReference, connection: Connection)
   connection.write(1);
   // @ts-expect-error a promise
   const now: number = sweep();
+  // @ts-expect-error read only
+  stats().created = 0;
   // @ts-expect-error a descriptor is needed
   registerNew('/a');
   void now;
