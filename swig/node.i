@@ -1,7 +1,7 @@
 /*
  * Node: the private module under bindings/node/lib. `swig -javascript -napi -c++`.
  *
- * A wrapped reference or registry points to an sr::Handle (binding.h), not to the library's object itself;
+ * A wrapped reference, registry or pool points to an sr::Handle (binding.h), not to the library's object itself;
  * the typemaps here are the only ones who know. Paths come as Buffers or null. What takes callbacks or
  * may block stands in bindings/node/src.
  */
@@ -66,7 +66,8 @@ static void add_all(napi_env env, napi_value exports);
 %}
 
 /* In: handles. A closed one answers ECLOSED; null is no reference, but as a registry it is the default one. */
-%typemap(in) sockref *self (sr::Pin<sockref> pin) {
+%typemap(in) sockref *self (sr::Pin<sockref> pin), sockref *ref (sr::Pin<sockref> pin),
+             const sockref *ref (sr::Pin<sockref> pin) {
     void *wrapped = nullptr;
 
     if (!SWIG_IsOK(SWIG_ConvertPtr($input, &wrapped, $descriptor(sockref *), SWIG_POINTER_NO_NULL)))
@@ -83,6 +84,16 @@ static void add_all(napi_env env, napi_value exports);
         SWIG_fail;
     pin.reset(handle);
     $1 = pin.get();
+}
+%typemap(in) sockref_pool *self (sr::Pin<sockref_pool> pin) {
+    void *wrapped = nullptr;
+
+    if (!SWIG_IsOK(SWIG_ConvertPtr($input, &wrapped, $descriptor(sockref_pool *), SWIG_POINTER_NO_NULL)))
+        SR_TYPE_ERROR("expected a pool");
+    pin.reset(sr::handle_of(static_cast<sockref_pool *>(wrapped)));
+    $1 = pin.get();
+    if (!$1)
+        SR_FAIL(SOCKREF_ECLOSED);
 }
 %typemap(in) sockref_options *self, const sockref_options *options {
     sockref_options *options = nullptr;
@@ -142,6 +153,12 @@ static void add_all(napi_env env, napi_value exports);
 
     $result = SWIG_NewPointerObj(handle, $descriptor(sockref_registry *), SWIG_POINTER_OWN);
 }
+%typemap(in, numinputs=0) sockref_pool **out_pool (sockref_pool *pool = nullptr) "$1 = &pool;"
+%typemap(argout) sockref_pool **out_pool {
+    auto *handle = new sr::Handle<sockref_pool>(*$1);
+
+    $result = SWIG_NewPointerObj(handle, $descriptor(sockref_pool *), SWIG_POINTER_OWN);
+}
 %typemap(out) sockref *acquire {
     if (!$1)
         SR_FAIL(sockref_last_error()->status);
@@ -169,6 +186,8 @@ static void add_all(napi_env env, napi_value exports);
         fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
         return fd < 0 ? -errno : fd;
     }
+    /* Of its name, as long as somebody holds that. */
+    uint64_t id() { return reinterpret_cast<uintptr_t>($self); }
     int serve_echo() { return sockref_serve($self, sockref_echo_handlers(), nullptr); }
 }
 %extend sockref_registry {
@@ -189,6 +208,20 @@ static void add_all(napi_env env, napi_value exports);
 
 %include "sockref.i"
 
+/* Python and Java have shims for it. */
+typedef struct sockref_pool sockref_pool;
+struct sockref_pool {
+};
+%extend sockref_pool {
+    sockref_pool() { return nullptr; }
+    ~sockref_pool() { sr::drop($self); }
+    int add(sockref *ref);
+    int remove(const sockref *ref);
+    int pick(int policy, sockref **out_ref);
+    uint64_t size();
+}
+int sockref_pool_new(sockref_pool **out_pool);
+
 /* A process id, or 0. */
 %typemap(out) int sockref_guard_status {
     if ($1 < 0)
@@ -198,7 +231,7 @@ static void add_all(napi_env env, napi_value exports);
 int sockref_guard_status(sockref_registry *self);
 
 /* close() at once, beside the finalizer: idempotent, and a call under way keeps the pointer until it ends. */
-%typemap(in) sockref *closing, sockref_registry *closing {
+%typemap(in) sockref *closing, sockref_registry *closing, sockref_pool *closing {
     void *wrapped = nullptr;
 
     if (!SWIG_IsOK(SWIG_ConvertPtr($input, &wrapped, $1_descriptor, SWIG_POINTER_NO_NULL)))
@@ -213,6 +246,12 @@ static void close_reference(sockref *closing)
 }
 
 static void close_registry(sockref_registry *closing)
+{
+    if (closing)
+        sr::handle_of(closing)->close();
+}
+
+static void close_pool(sockref_pool *closing)
 {
     if (closing)
         sr::handle_of(closing)->close();

@@ -39,6 +39,7 @@ node_lib_js = \
 	bindings/node/lib/net.d.ts \
 	bindings/node/lib/net.js \
 	bindings/node/lib/net.mjs \
+	bindings/node/lib/pool.js \
 	bindings/node/lib/reference.js \
 	bindings/node/lib/registry.js
 node_modules_js = $(node_lib_js) $(node_net_js)

@@ -91,18 +91,27 @@ function isSignal(value) {
   return typeof value === 'object' && value !== null && 'aborted' in value && typeof value.addEventListener === 'function';
 }
 
+function checkSignal(value) {
+  if (!isSignal(value)) throw invalidType('signal', 'an AbortSignal', value);
+}
+
+/** Options are an object, or left out. */
+function checkObject(name, value) {
+  if (value !== undefined && (typeof value !== 'object' || value === null || Array.isArray(value))) {
+    throw invalidType(name, 'an object', value);
+  }
+}
+
 /** Options as the addon takes them, and the signal among them. What is undefined is left out. */
 function nativeOptions(given, place, { signal: mayHaveSignal = false } = {}) {
-  if (given !== undefined && (typeof given !== 'object' || given === null || Array.isArray(given))) {
-    throw invalidType('options', 'an object', given);
-  }
+  checkObject('options', given);
   const native = new low.sockref_options();
   let signal;
   for (const [name, value] of Object.entries(given ?? {})) {
     if (value === undefined) continue;
     if (name === 'signal') {
       if (!mayHaveSignal) throw invalidValue('option "signal" belongs to startListener');
-      if (!isSignal(value)) throw invalidType('signal', 'an AbortSignal', value);
+      checkSignal(value);
       signal = value;
     } else {
       setOption(native, name, value, place);
@@ -111,4 +120,4 @@ function nativeOptions(given, place, { signal: mayHaveSignal = false } = {}) {
   return { native, signal };
 }
 
-module.exports = { pathBytes, milliseconds, descriptor, nativeOptions };
+module.exports = { pathBytes, milliseconds, descriptor, checkObject, checkSignal, nativeOptions };

@@ -182,6 +182,37 @@ export class Registry {
   [Symbol.dispose](): void;
 }
 
+/** How a member is picked: one after the other, or the one with the fewest references in its registry. */
+export type PoolPolicy = 'round-robin' | 'least-references';
+
+export interface PoolOptions extends StartOptions {
+  /** Where the names are started. By default the default registry. */
+  registry?: Registry | undefined;
+}
+
+/**
+ * Several names, of which one is picked at a time. A pool holds a reference of its own to each of its members, and
+ * belongs to its thread, as references do.
+ */
+export class SocketPool {
+  constructor();
+  /**
+   * A pool of so many names, 1 to 1024, that are started side by side: all of them, or none. They are the path with
+   * .0, .1 and so on behind it; of tcp:HOST:PORT the ports from PORT on; without a path fresh names.
+   */
+  static start(path: PathLike | undefined, count: number, options?: PoolOptions): Promise<SocketPool>;
+  /** Makes a name a member, in the place of one of that name that was revoked; the reference stays the caller's. */
+  add(reference: SocketReference): void;
+  remove(reference: SocketReference): void;
+  /** A reference of the caller's own to a member that is active: close it when what it was for is over. */
+  pick(policy?: PoolPolicy): SocketReference;
+  /** Members, active or not. */
+  get size(): number;
+  /** Gives the references of the pool back at once; those that were picked stay as they are. */
+  close(): void;
+  [Symbol.dispose](): void;
+}
+
 export interface HistogramBucket {
   /** The bound, in nanoseconds. */
   readonly le: number;

@@ -6,11 +6,13 @@ const low = require('./low.js');
 const { SocketReference } = require('./reference.js');
 const { Connection } = require('./connection.js');
 const { Registry, calls } = require('./registry.js');
+const { SocketPool } = require('./pool.js');
 const { SockrefError } = require('./errors.js');
 
 module.exports = {
   SocketReference,
   Registry,
+  SocketPool,
   Connection,
   SockrefError,
   async startListener(path, options) { return calls.startListener(null, path, options); },

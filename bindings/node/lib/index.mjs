@@ -3,6 +3,7 @@ import sockref from './index.js';
 export const {
   SocketReference,
   Registry,
+  SocketPool,
   Connection,
   SockrefError,
   startListener,

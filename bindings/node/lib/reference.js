@@ -17,7 +17,7 @@ const held = new Set();
 const events = [undefined, 'lost', 'displaced', 'owner', 'shutdown'];
 
 let isTold = false;
-let nativeOf;
+let isReference, nativeOf, registryOf;
 
 /**
  * One counted reference to a name. Objects come from startListener(), getOrCreate() and the like.
@@ -44,11 +44,13 @@ class SocketReference extends EventEmitter {
   }
 
   static {
+    isReference = (value) => typeof value === 'object' && value !== null && #native in value;
+    registryOf = (reference) => reference.#registry;
     nativeOf = (reference) => SocketReference.#open(reference);
   }
 
   static #of(self) {
-    if (typeof self !== 'object' || self === null || !(#native in self)) throw invalidThis('SocketReference');
+    if (!isReference(self)) throw invalidThis('SocketReference');
     return self;
   }
 
@@ -221,4 +223,4 @@ function getExisting(nativeRegistry, path, registry) {
   }
 }
 
-module.exports = { SocketReference, wrap, getExisting, held, nativeOf };
+module.exports = { SocketReference, wrap, getExisting, held, isReference, nativeOf, registryOf };

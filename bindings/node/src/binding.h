@@ -5,6 +5,7 @@
 
 #include <node_api.h>
 #include <sockref/net.h>
+#include <sockref/pool.h>
 #include <sockref/sockref.h>
 
 #include <cstddef>
@@ -18,6 +19,7 @@ namespace sr
 
 void give_back(sockref *ref);
 void give_back(sockref_registry *registry);
+void give_back(sockref_pool *pool);
 
 struct Watcher;
 void end_watcher(Watcher *watcher);

@@ -165,4 +165,9 @@ void give_back(sockref_registry *registry)
     sockref_registry_free(registry);
 }
 
+void give_back(sockref_pool *pool)
+{
+    sockref_pool_free(pool);
+}
+
 } // namespace sr

@@ -49,7 +49,7 @@ function surface() {
     namesOf('m', 'net', { type: 'typeof net', object: net }),
   ];
   parts.push(namesOf('i', 'BoundSocket', { type: 'net.BoundSocket', object: net.BoundSocket.prototype }));
-  for (const name of ['SocketReference', 'Registry', 'Connection']) {
+  for (const name of ['SocketReference', 'Registry', 'SocketPool', 'Connection']) {
     parts.push(namesOf('i', name, { type: `sockref.${name}`, object: sockref[name].prototype }));
     parts.push(namesOf('s', name, { type: `typeof sockref.${name}`, object: sockref[name] }));
   }

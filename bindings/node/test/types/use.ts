@@ -1,8 +1,8 @@
 // Compiled, never run: what must and what must not type-check.
 
 import {
-  Connection, Handlers, Health, Histogram, ListenOptions, LiveCounts, LoopStats, PathLike,
-  ReferenceEvent, ReferenceStats, Registry, RegistryOptions, RegistryStats, SocketReference, SockrefError,
+  Connection, Handlers, Health, Histogram, ListenOptions, LiveCounts, LoopStats, PathLike, PoolOptions, PoolPolicy,
+  ReferenceEvent, ReferenceStats, Registry, RegistryOptions, RegistryStats, SocketPool, SocketReference, SockrefError,
   StartOptions, activeSocketCount, cleanup, cleanupAll, drain, guardStatus, isSocketActive, liveCounts, loopStats,
   metrics, registerNew, shutdown, startListener, startListenerSync, stats, sweep, version,
 } from 'sockref';
@@ -75,16 +75,29 @@ export async function use(): Promise<void> {
   const listen: ListenOptions = {};
   startListenerSync('/a', listen);
 
+  const poolOptions: PoolOptions = { registry, signal: AbortSignal.abort(), mode: 0o660 };
+  const pool: SocketPool = await SocketPool.start('/a', 3, poolOptions);
+  await SocketPool.start(undefined, 3);
+  const policy: PoolPolicy = 'least-references';
+  const picked: SocketReference = pool.pick();
+  pool.pick(policy).close();
+  pool.add(picked);
+  pool.remove(picked);
+  const size: number = pool.size;
+  pool.close();
+  pool[Symbol.dispose]();
+  new SocketPool().close();
+
   const counted: RegistryStats[] = [stats(), registry.stats()];
   const why: (string | null)[] = counted.map((one) => one.lastRemoveError);
-  const ofName: ReferenceStats = reference.stats();
+  const ofName: ReferenceStats = picked.stats();
   const loops: LoopStats = loopStats();
   const histogram: Histogram = loops.connect;
   const slow: number = histogram.buckets.filter(({ le }) => le > 1e6).reduce((all, { count }) => all + count, 0);
   const text: string = metrics() + registry.metrics();
-  const health: Health = reference.checkHealth();
+  const health: Health = picked.checkHealth();
   const isWell: boolean | null = health.isFileOurs && health.isReachable && health.isAccepting;
-  void [why, ofName.servedNs, loops.isStarving, slow, text, isWell];
+  void [size, why, ofName.servedNs, loops.isStarving, slow, text, isWell];
 
   const earlier: string = await compat.StartSocketConnection();
   const withReference: SocketReference = await compat.StartSocketConnectionWithReference('/a');
@@ -146,6 +159,12 @@ export async function misuse(reference: SocketReference, connection: Connection)
   connection.write(1);
   // @ts-expect-error a promise
   const now: number = sweep();
+  // @ts-expect-error a number is needed
+  await SocketPool.start('/a');
+  // @ts-expect-error no such policy
+  new SocketPool().pick('random');
+  // @ts-expect-error a path is no member
+  new SocketPool().add('/a');
   // @ts-expect-error read only
   stats().created = 0;
   // @ts-expect-error a descriptor is needed
