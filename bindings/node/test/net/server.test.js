@@ -224,6 +224,30 @@ both('J18 D46 getConnections', async ({ serve, dial }) => {
   for (const client of clients) client.destroy();
 });
 
+both('T14 who is served is decided later', async ({ serve, dial, peer }) => {
+  const waiting = [];
+  const server = await serve({ pauseOnConnect: true }, (socket) => {
+    socket.on('data', (data) => socket.end(data));
+    waiting.push(socket);
+  });
+  const clients = [await dial(server, {}, peer), await dial(server, {}, peer), await dial(server, {}, peer)];
+  clients.forEach((client, i) => client.write(`may I? ${i}`));
+  await until(() => waiting.length === 3, 'three connections');
+  const other = await serve(undefined, (one) => one.end('x'), { path: `${server.address()}.other` });
+  await closed((await dial(other, {}, peer)).resume()); // a whole life of another one comes first
+  assert.deepEqual(waiting.map((socket) => [socket.bytesRead, socket.isPaused(), socket.destroyed]), Array(3).fill([0, true, false]));
+  const answers = [0, 2].map((i) => received(clients[i]));
+  const refused = closed(clients[1]);
+  waiting[1].destroy();
+  await refused;
+  assert.deepEqual(clients.map((client) => client.bytesRead), [0, 0, 0]);
+  waiting[2].resume();
+  assert.equal(String(await answers[1]), 'may I? 2');
+  assert.equal(waiting[0].bytesRead, 0);
+  waiting[0].resume();
+  assert.equal(String(await answers[0]), 'may I? 0');
+});
+
 both('J39 maxConnections: what comes beyond is dropped, and told', async ({ serve, dial, net, placeOf }) => {
   const server = await serve({}, undefined, tcp);
   server.maxConnections = 1;
