@@ -15,7 +15,7 @@
  *   9. guard         (name/guard.c)    the names watched over; also held across fork(), and never
  *                                      while a guard is started
  *  10. log           (base/log.c)      who receives records
- * The mutexes of the poll backend and of a listener are leaves.
+ * The mutexes of the poll backend, of a listener and of a pool are leaves.
  * No callback of a user runs with any of them held.
  */
 #ifndef SR_BASE_MUTEX_H
