@@ -1,4 +1,4 @@
-/* Between java_handlers.c and what serves names, connects, and uses connections. */
+/* Between java_handlers.c and what serves names, connects, and uses connections, and what all of them ask with. */
 #ifndef SR_JAVA_HANDLERS_H
 #define SR_JAVA_HANDLERS_H
 
@@ -23,6 +23,14 @@ jbyteArray sr_java_address(JNIEnv *env, const sockref_address *address);
 
 /* The number in a java.io.FileDescriptor. */
 int sr_java_descriptor_number(JNIEnv *env, jobject descriptor);
+
+/* The reference of a number; NULL: it was closed, which is thrown. */
+static inline sockref *sr_java_open_reference(JNIEnv *env, jlong ref)
+{
+    if (!ref)
+        sr_java_throw_closed(env);
+    return (sockref *)(uintptr_t)ref;
+}
 
 /* What a call answered, which is thrown where it failed. */
 static inline jint sr_java_checked(JNIEnv *env, int status)

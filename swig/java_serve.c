@@ -3,20 +3,12 @@
 
 #include <fcntl.h>
 
-/* The reference of a number; NULL: it was closed, which is thrown. */
-static sockref *open_reference(JNIEnv *env, jlong ref)
-{
-    if (!ref)
-        sr_java_throw_closed(env);
-    return (sockref *)(uintptr_t)ref;
-}
-
 SHIM(void, serve)
 (JNIEnv *env, jclass self, jlong ref, jlong loop, jobject object, jlongArray numbers)
 {
     sockref_handlers handlers;
     sockref_conn_options options;
-    sockref *reference = open_reference(env, ref);
+    sockref *reference = sr_java_open_reference(env, ref);
     struct sr_java_service *service;
 
     (void)self;
@@ -31,7 +23,7 @@ SHIM(void, serve)
 
 SHIM(void, unserve)(JNIEnv *env, jclass self, jlong ref, jboolean destroy)
 {
-    sockref *reference = open_reference(env, ref);
+    sockref *reference = sr_java_open_reference(env, ref);
 
     (void)self;
     if (reference)
@@ -40,7 +32,7 @@ SHIM(void, unserve)(JNIEnv *env, jclass self, jlong ref, jboolean destroy)
 
 SHIM(void, setMaxConnections)(JNIEnv *env, jclass self, jlong ref, jlong most)
 {
-    sockref *reference = open_reference(env, ref);
+    sockref *reference = sr_java_open_reference(env, ref);
 
     (void)self;
     if (reference)
@@ -56,7 +48,7 @@ SHIM(jlong, connectionCount)(JNIEnv *env, jclass self, jlong ref)
 
 SHIM(jbyteArray, localAddress)(JNIEnv *env, jclass self, jlong ref)
 {
-    sockref *reference = open_reference(env, ref);
+    sockref *reference = sr_java_open_reference(env, ref);
     sockref_address address = {.size = sizeof address};
 
     (void)self;
@@ -67,7 +59,7 @@ SHIM(jbyteArray, localAddress)(JNIEnv *env, jclass self, jlong ref)
 
 SHIM(void, serveEcho)(JNIEnv *env, jclass self, jlong ref)
 {
-    sockref *reference = open_reference(env, ref);
+    sockref *reference = sr_java_open_reference(env, ref);
 
     (void)self;
     if (reference)
@@ -76,7 +68,7 @@ SHIM(void, serveEcho)(JNIEnv *env, jclass self, jlong ref)
 
 SHIM(jint, duplicateFd)(JNIEnv *env, jclass self, jlong ref)
 {
-    sockref *reference = open_reference(env, ref);
+    sockref *reference = sr_java_open_reference(env, ref);
     int fd;
 
     (void)self;

@@ -14,7 +14,8 @@ java_shim_sources = \
 	swig/java_connect.c \
 	swig/java_handlers.c \
 	swig/java_serve.c \
-	swig/java_shim.c
+	swig/java_shim.c \
+	swig/java_stats.c
 java_shim = $(java_shim_sources) swig/java_handlers.h swig/java_shim.h
 java_generated_classes = \
 	$(java_generated)/NativeOptions.java \
@@ -38,7 +39,10 @@ java_classes = \
 	$(java_sources)/org/sockref/EventLoop.java \
 	$(java_sources)/org/sockref/Handle.java \
 	$(java_sources)/org/sockref/Handlers.java \
+	$(java_sources)/org/sockref/Health.java \
+	$(java_sources)/org/sockref/Histogram.java \
 	$(java_sources)/org/sockref/LiveCounts.java \
+	$(java_sources)/org/sockref/LoopStats.java \
 	$(java_sources)/org/sockref/NativeCopies.java \
 	$(java_sources)/org/sockref/NativeLoader.java \
 	$(java_sources)/org/sockref/Numbers.java \
@@ -50,12 +54,14 @@ java_classes = \
 	$(java_sources)/org/sockref/ReadOperation.java \
 	$(java_sources)/org/sockref/Readiness.java \
 	$(java_sources)/org/sockref/Registry.java \
+	$(java_sources)/org/sockref/RegistryStats.java \
 	$(java_sources)/org/sockref/Service.java \
 	$(java_sources)/org/sockref/Shim.java \
 	$(java_sources)/org/sockref/Side.java \
 	$(java_sources)/org/sockref/SocketEvent.java \
 	$(java_sources)/org/sockref/SocketOptions.java \
 	$(java_sources)/org/sockref/SocketReference.java \
+	$(java_sources)/org/sockref/SocketStats.java \
 	$(java_sources)/org/sockref/Sockets.java \
 	$(java_sources)/org/sockref/Sockref.java \
 	$(java_sources)/org/sockref/SockrefChannel.java \

@@ -478,6 +478,37 @@ public final class Registry implements AutoCloseable {
     }
 
     /**
+     * Tell what the registry has counted.
+     *
+     * @return the numbers
+     * @throws SockrefException ESOCKREF_SHUTDOWN if it is closed
+     */
+    public RegistryStats stats() throws SockrefException {
+        long pointer = enter(self);
+        try {
+            return RegistryStats.of(Shim.registryStats(pointer));
+        } finally {
+            exit(self, pointer);
+        }
+    }
+
+    /**
+     * Tell all that is counted as OpenMetrics text: the registry, each of its names by path, and all loops of the
+     * process.
+     *
+     * @return the text
+     * @throws SockrefException ESOCKREF_SHUTDOWN if it is closed; ENOMEM
+     */
+    public String metrics() throws SockrefException {
+        long pointer = enter(self);
+        try {
+            return PathBytes.text(Shim.metrics(pointer));
+        } finally {
+            exit(self, pointer);
+        }
+    }
+
+    /**
      * Tell how the guard is: the helper process that removes what this process leaves when it is killed. There is one
      * for the process, from its first name that asks for one; no child of it.
      *

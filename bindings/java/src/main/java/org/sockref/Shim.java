@@ -3,7 +3,7 @@ package org.sockref;
 import java.io.FileDescriptor;
 import java.nio.ByteBuffer;
 
-/** What java_shim.c, java_serve.c and java_conn.c offer: loops, starts, watches, served names, connections. */
+/** What swig/java_*.c offer: loops, starts, watches, served names, connections, counters. */
 final class Shim {
     static {
         NativeLoader.load();
@@ -57,6 +57,20 @@ final class Shim {
     static native void serveEcho(long reference) throws SockrefException;
 
     static native int duplicateFd(long reference) throws SockrefException;
+
+    /** Numbers in the order of RegistryStats, the status of the last refusal, and the histogram. */
+    static native long[] registryStats(long registry) throws SockrefException;
+
+    /** Numbers in the order of SocketStats. */
+    static native long[] socketStats(long reference) throws SockrefException;
+
+    /** Numbers in the order of LoopStats, of all loops together. */
+    static native long[] loopStats() throws SockrefException;
+
+    /** Numbers in the order of Health. */
+    static native long[] checkHealth(long reference) throws SockrefException;
+
+    static native byte[] metrics(long registry) throws SockrefException;
 
     static native int connSendDescriptor(long connection, FileDescriptor descriptor, byte[] data)
             throws SockrefException;

@@ -553,6 +553,40 @@ public final class SocketReference implements AutoCloseable {
     }
 
     /**
+     * Tell what is counted of the name, while it is served here.
+     *
+     * @return the numbers; a revoked name still tells its references
+     * @throws SockrefException ESOCKREF_CLOSED if this is closed
+     */
+    public SocketStats stats() throws SockrefException {
+        Handle handle = self.handle();
+        long pointer = handle.enter();
+        try {
+            return SocketStats.of(Shim.socketStats(pointer));
+        } finally {
+            handle.exit(pointer);
+        }
+    }
+
+    /**
+     * Look whether the name is well: its file, whether it can be connected to, whether its service accepts. It makes
+     * system calls and waits for nobody; no connection is made, so the service notices nothing.
+     *
+     * @return what was found
+     * @throws SockrefException ESOCKREF_CLOSED if this is closed, nothing was started, or the name was revoked; EACCES,
+     *     ... if the system does not let it look
+     */
+    public Health checkHealth() throws SockrefException {
+        Handle handle = self.handle();
+        long pointer = handle.enter();
+        try {
+            return Health.of(Shim.checkHealth(pointer));
+        } finally {
+            handle.exit(pointer);
+        }
+    }
+
+    /**
      * Tell the address that is listened on: a UnixDomainSocketAddress, with '@' and the name of an abstract one, or an
      * InetSocketAddress.
      *

@@ -69,6 +69,37 @@ public final class Sockref {
     }
 
     /**
+     * Tell what the default registry has counted.
+     *
+     * @return the numbers
+     * @throws SockrefException ESOCKREF_SHUTDOWN when the process is ending
+     */
+    public static RegistryStats stats() throws SockrefException {
+        return Registry.DEFAULT.stats();
+    }
+
+    /**
+     * Tell what the loops of this process have counted, all together.
+     *
+     * @return the numbers
+     * @throws SockrefException ENOMEM
+     */
+    public static LoopStats loopStats() throws SockrefException {
+        return LoopStats.of(Shim.loopStats());
+    }
+
+    /**
+     * Tell all that is counted as OpenMetrics text: the default registry, each of its names by path, and all loops of
+     * the process.
+     *
+     * @return the text
+     * @throws SockrefException ENOMEM; ESOCKREF_SHUTDOWN when the process is ending
+     */
+    public static String metrics() throws SockrefException {
+        return Registry.DEFAULT.metrics();
+    }
+
+    /**
      * Tell how the guard is: the helper process that removes what this process leaves when it is killed. There is one
      * for the process, from its first name that asks for one; no child of it.
      *
