@@ -1,7 +1,7 @@
 /*
  * The Java binding's hand-written part: loading, exceptions, bytes, loops, starts and watches.
  * Served names are in java_serve.c, what handlers are told in java_handlers.c, connections in java_conn.c,
- * java_connect.c and java_channel.c, counters in java_stats.c.
+ * java_connect.c and java_channel.c, counters in java_stats.c, pools in java_pool.c.
  *
  * No thread of the library enters the VM: the Java thread that calls loopDispatch() runs every
  * callback, with its own JNIEnv. What a watch is told on the service thread waits in a queue. An

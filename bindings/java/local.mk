@@ -13,6 +13,7 @@ java_shim_sources = \
 	swig/java_conn.c \
 	swig/java_connect.c \
 	swig/java_handlers.c \
+	swig/java_pool.c \
 	swig/java_serve.c \
 	swig/java_shim.c \
 	swig/java_stats.c
@@ -51,6 +52,7 @@ java_classes = \
 	$(java_sources)/org/sockref/PathBytes.java \
 	$(java_sources)/org/sockref/PeerCredentials.java \
 	$(java_sources)/org/sockref/Poller.java \
+	$(java_sources)/org/sockref/PoolOperation.java \
 	$(java_sources)/org/sockref/ReadOperation.java \
 	$(java_sources)/org/sockref/Readiness.java \
 	$(java_sources)/org/sockref/Registry.java \
@@ -60,6 +62,7 @@ java_classes = \
 	$(java_sources)/org/sockref/Side.java \
 	$(java_sources)/org/sockref/SocketEvent.java \
 	$(java_sources)/org/sockref/SocketOptions.java \
+	$(java_sources)/org/sockref/SocketPool.java \
 	$(java_sources)/org/sockref/SocketReference.java \
 	$(java_sources)/org/sockref/SocketStats.java \
 	$(java_sources)/org/sockref/Sockets.java \

@@ -48,6 +48,15 @@ public final class Options {
         return numbers.getOrDefault(MAX_CONNECTIONS, 0L);
     }
 
+    /** The same, of which a name without a path is fresh. */
+    Options unique() {
+        Builder builder = new Builder();
+        builder.numbers.putAll(numbers);
+        builder.directory = directory;
+        builder.executor = executor;
+        return builder.unique(true).build();
+    }
+
     /** A set of C's for one call. */
     static NativeOptions toNative(Options options) throws SockrefException {
         NativeOptions set = SockrefNative.sockref_options_new();

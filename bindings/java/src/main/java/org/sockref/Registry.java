@@ -89,7 +89,7 @@ public final class Registry implements AutoCloseable {
         }
     }
 
-    private CompletableFuture<SocketReference> startListener(PathBytes path, Options options) {
+    CompletableFuture<SocketReference> startListener(PathBytes path, Options options) {
         boolean own = options != null && options.executor() != null;
         return StartOperation.begin(self, path, options, own ? options.executor() : executor);
     }
@@ -432,6 +432,132 @@ public final class Registry implements AutoCloseable {
      */
     public CompletableFuture<SocketReference> startListener(byte[] path, Options options) {
         return startListener(PathBytes.of(path), options);
+    }
+
+    /**
+     * Start or join several names, one after the other, and make a pool of them: of all, or of none.
+     *
+     * <p>They are the path with ".0", ".1" and so on behind it; of {@code tcp:HOST:PORT} the ports from PORT on, and of
+     * port 0 ports that the system chooses. It waits as {@link #listen(String, Options)} does.
+     *
+     * @param path the name that they have in common
+     * @param count how many, 1 to 1024
+     * @param options options of each start
+     * @return the pool
+     * @throws SockrefException of the first that could not be started: ESOCKREF_PATH, ESOCKREF_FOREIGN, EACCES, ...
+     */
+    public SocketPool listenPool(String path, int count, Options options) throws SockrefException {
+        return SocketPool.listen(self, PathBytes.of(path), count, options);
+    }
+
+    /**
+     * Start or join several names, one after the other, and make a pool of them: of all, or of none.
+     *
+     * <p>They are the path with ".0", ".1" and so on behind it. It waits as {@link #listen(Path, Options)} does.
+     *
+     * @param path the path that they have in common
+     * @param count how many, 1 to 1024
+     * @param options options of each start
+     * @return the pool
+     * @throws SockrefException of the first that could not be started: ESOCKREF_PATH, ESOCKREF_FOREIGN, EACCES, ...
+     */
+    public SocketPool listenPool(Path path, int count, Options options) throws SockrefException {
+        return SocketPool.listen(self, PathBytes.of(path), count, options);
+    }
+
+    /**
+     * Start or join several names, one after the other, and make a pool of them: of all, or of none.
+     *
+     * <p>They are the path with ".0", ".1" and so on behind it; of {@code tcp:HOST:PORT} the ports from PORT on, and of
+     * port 0 ports that the system chooses. It waits as {@link #listen(byte[], Options)} does.
+     *
+     * @param path the bytes of the name that they have in common
+     * @param count how many, 1 to 1024
+     * @param options options of each start
+     * @return the pool
+     * @throws SockrefException of the first that could not be started: ESOCKREF_PATH, ESOCKREF_FOREIGN, EACCES, ...
+     */
+    public SocketPool listenPool(byte[] path, int count, Options options) throws SockrefException {
+        return SocketPool.listen(self, PathBytes.of(path), count, options);
+    }
+
+    /**
+     * Start or join several names, one after the other, and make a pool of them: of all, or of none.
+     *
+     * <p>They have fresh default names. It waits as {@link #listen(Options)} does.
+     *
+     * @param count how many, 1 to 1024
+     * @param options options of each start
+     * @return the pool
+     * @throws SockrefException of the first that could not be started: ESOCKREF_PATH, ESOCKREF_FOREIGN, EACCES, ...
+     */
+    public SocketPool listenPool(int count, Options options) throws SockrefException {
+        return SocketPool.listen(self, PathBytes.DEFAULT, count, options);
+    }
+
+    /**
+     * Start or join several names, side by side, and make a pool of them: of all, or of none.
+     *
+     * <p>They are the path with ".0", ".1" and so on behind it; of {@code tcp:HOST:PORT} the ports from PORT on, and of
+     * port 0 ports that the system chooses. It does not block, and everything that goes wrong is reported by the
+     * future. Completing or cancelling the future cancels the starts; what was started all the same is released at
+     * once. The future is completed on the executor of the options.
+     *
+     * @param path the name that they have in common
+     * @param count how many, 1 to 1024
+     * @param options options of each start
+     * @return a future of the pool
+     */
+    public CompletableFuture<SocketPool> startPool(String path, int count, Options options) {
+        return PoolOperation.begin(this, PathBytes.of(path), count, options);
+    }
+
+    /**
+     * Start or join several names, side by side, and make a pool of them: of all, or of none.
+     *
+     * <p>They are the path with ".0", ".1" and so on behind it. It does not block, and everything that goes wrong is
+     * reported by the future. Completing or cancelling the future cancels the starts; what was started all the same is
+     * released at once. The future is completed on the executor of the options.
+     *
+     * @param path the path that they have in common
+     * @param count how many, 1 to 1024
+     * @param options options of each start
+     * @return a future of the pool
+     */
+    public CompletableFuture<SocketPool> startPool(Path path, int count, Options options) {
+        return PoolOperation.begin(this, PathBytes.of(path), count, options);
+    }
+
+    /**
+     * Start or join several names, side by side, and make a pool of them: of all, or of none.
+     *
+     * <p>They are the path with ".0", ".1" and so on behind it; of {@code tcp:HOST:PORT} the ports from PORT on, and of
+     * port 0 ports that the system chooses. It does not block, and everything that goes wrong is reported by the
+     * future. Completing or cancelling the future cancels the starts; what was started all the same is released at
+     * once. The future is completed on the executor of the options.
+     *
+     * @param path the bytes of the name that they have in common
+     * @param count how many, 1 to 1024
+     * @param options options of each start
+     * @return a future of the pool
+     */
+    public CompletableFuture<SocketPool> startPool(byte[] path, int count, Options options) {
+        return PoolOperation.begin(this, PathBytes.of(path), count, options);
+    }
+
+    /**
+     * Start or join several names, side by side, and make a pool of them: of all, or of none.
+     *
+     * <p>They have fresh default names. It does not block, and everything that goes wrong is reported by the future.
+     * Completing or cancelling the future cancels the starts; what was started all the same is released at once. The
+     * future is completed on the executor of the options.
+     *
+     * @param count how many, 1 to 1024
+     * @param options options of each start
+     * @return a future of the pool
+     */
+    public CompletableFuture<SocketPool> startPool(int count, Options options) {
+        return PoolOperation.begin(this, PathBytes.DEFAULT, count, options);
     }
 
     /**

@@ -3,7 +3,7 @@ package org.sockref;
 import java.io.FileDescriptor;
 import java.nio.ByteBuffer;
 
-/** What swig/java_*.c offer: loops, starts, watches, served names, connections, counters. */
+/** What swig/java_*.c offer: loops, starts, watches, served names, connections, counters, pools. */
 final class Shim {
     static {
         NativeLoader.load();
@@ -71,6 +71,22 @@ final class Shim {
     static native long[] checkHealth(long reference) throws SockrefException;
 
     static native byte[] metrics(long registry) throws SockrefException;
+
+    static native long poolNew() throws SockrefException;
+
+    static native void poolFree(long pool);
+
+    static native int poolAdd(long pool, long reference) throws SockrefException;
+
+    static native int poolRemove(long pool, long reference) throws SockrefException;
+
+    static native int poolListen(long pool, long registry, byte[] path, int count, long options)
+            throws SockrefException;
+
+    /** The pointer of a reference that is the caller's. */
+    static native long poolPick(long pool, int policy) throws SockrefException;
+
+    static native long poolSize(long pool);
 
     static native int connSendDescriptor(long connection, FileDescriptor descriptor, byte[] data)
             throws SockrefException;

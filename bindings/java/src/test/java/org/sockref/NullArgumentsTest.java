@@ -58,6 +58,7 @@ class NullArgumentsTest extends ChannelScene {
         samples.put(Runnable.class, (Runnable) () -> { });
         samples.put(Duration.class, Duration.ZERO);
         samples.put(SocketEvent.Listener.class, (SocketEvent.Listener) event -> { });
+        samples.put(SocketPool.Policy.class, SocketPool.Policy.ROUND_ROBIN);
         samples.put(ByteBuffer.class, ByteBuffer.allocateDirect(0));
         samples.put(ByteBuffer[].class, new ByteBuffer[0]);
         samples.put(FileDescriptor.class, FileDescriptor.in);
@@ -109,12 +110,13 @@ class NullArgumentsTest extends ChannelScene {
         look(Sockref.class, null);
         look(Options.Builder.class, Options.builder());
         look(ConnectionOptions.Builder.class, ConnectionOptions.builder());
-        try (Registry registry = new Registry(); Pair pair = new Pair();
+        try (Registry registry = new Registry(); Pair pair = new Pair(); SocketPool pool = new SocketPool();
                 SocketReference reference = SocketReference.listen(path("s"))) {
             samples.put(SocketReference.class, reference);
             look(ConnectOptions.Builder.class, ConnectOptions.builder());
             look(Registry.class, registry);
             look(SocketReference.class, reference);
+            look(SocketPool.class, pool);
             look(SockrefChannel.class, pair.channel);
             look(SockrefServerChannel.class, pair.server);
             reference.serve(new Handlers() {
