@@ -23,7 +23,7 @@
 #define UNCONNECTED 1 /* SS_UNCONNECTED: bound only, or listening */
 
 /* Returns 0 where it was connected, why it was refused, or -errno where there is no descriptor. */
-static int ask(int inode)
+static int connect_inode(int inode)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int reason = 0, fd = sr_fd_socket(AF_UNIX, SOCK_DGRAM);
@@ -39,7 +39,7 @@ static int ask(int inode)
 
 int sr_probe_inode(int inode)
 {
-    int reason = ask(inode);
+    int reason = connect_inode(inode);
 
     if (reason < 0)
         return reason;
@@ -50,7 +50,7 @@ int sr_probe_inode(int inode)
 
 int sr_probe_stream(int inode, int *out_answer)
 {
-    int reason = ask(inode);
+    int reason = connect_inode(inode);
 
     if (reason < 0)
         return reason;

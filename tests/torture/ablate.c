@@ -106,7 +106,7 @@ static int fstatat_as_opened(int dir, const char *path, struct stat *out, int fl
 
 static int connect_refused(int fd, const struct sockaddr *address, socklen_t length)
 {
-    if (!crash_is_in(FUNCTION_sr_probe_inode))
+    if (!crash_is_in(FUNCTION_connect_inode))
         return base.connect(fd, address, length);
     errno = ECONNREFUSED;
     return -1;

@@ -57,7 +57,7 @@ extern const char *const crash_counter_names[CRASH_COUNTS];
 #define CRASH_FUNCTIONS(X)                                                                         \
     X(leads_here)                                                                                  \
     X(check_opened)                                                                                \
-    X(sr_probe_inode)                                                                              \
+    X(connect_inode)                                                                               \
     X(rename_aside) X(remove_aside_once) X(remove_target) X(sr_control_connect) X(succeed)
 
 enum crash_function {
