@@ -14,6 +14,7 @@ const step = (name) => parentPort.postMessage(name);
     step('start');
     const started = [sockref.startListener(place), sockref.startListener(own), sockref.startListener(`${own}.echo`)];
     if (round === 2 && number % 5 === 0) sockref.startListener(`${own}.left`);
+    if (number % 6 === 1) kept.push(await sockref.SocketPool.start(`${own}.pool`, 3));
     const [shared, mine, echo] = await Promise.all(started);
     step('hold');
     kept.push(shared.clone());
