@@ -189,3 +189,14 @@ src_guard_sockref_guard_SOURCES = \
 	src/guard/watched.h
 src_guard_sockref_guard_LDADD = libsockref_internal.la
 src_guard_sockref_guard_LDFLAGS = $(AM_LDFLAGS) $(GUARD_LDFLAGS)
+
+# The command for people and scripts. It has its own copy of the code, as the guard has.
+sockref_command = src/cli/sockref$(EXEEXT)
+bin_PROGRAMS = src/cli/sockref
+src_cli_sockref_SOURCES = \
+	src/cli/main.c \
+	src/cli/report.c \
+	src/cli/report.h \
+	src/cli/text.c \
+	src/cli/text.h
+src_cli_sockref_LDADD = libsockref_internal.la

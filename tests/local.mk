@@ -81,6 +81,7 @@ loop_suites = \
 	tests/unit/test-written
 unit_suites = $(single_suites) $(threads_suites) $(loop_suites)
 integration_suites = \
+	tests/integration/test-command \
 	tests/integration/test-decisions \
 	tests/integration/test-defects-calls \
 	tests/integration/test-defects-connections \
@@ -176,6 +177,10 @@ LDADD = tests/libharness.la libsockref_internal.la $(CHECK_LIBS)
 # These use nothing but the public interface.
 $(integration_suites) $(long_integration_suites): LDADD = libsockref.la $(CHECK_LIBS)
 $(integration_suites) $(long_integration_suites): libsockref.la
+
+# It runs the program as it was built.
+command_suites = tests/integration/test-command
+$(command_suites): $(sockref_command)
 
 # Owner and joiner in two languages; tests/pairs/agent.c has the protocol.
 check_PROGRAMS += tests/pairs/agent
