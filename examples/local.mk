@@ -1,7 +1,8 @@
 # Examples: the same ones in each language. Built with everything, run by scripts/demo, installed as documentation.
-noinst_PROGRAMS += examples/dial examples/echo examples/pool examples/share
+noinst_PROGRAMS += examples/dial examples/echo examples/metrics examples/pool examples/share
 examples_dial_LDADD = libsockref.la
 examples_echo_LDADD = libsockref.la
+examples_metrics_LDADD = libsockref.la
 examples_pool_LDADD = libsockref.la
 examples_share_LDADD = libsockref.la
 
@@ -13,6 +14,7 @@ dist_example_DATA = \
 	examples/echo.c \
 	examples/echo.js \
 	examples/echo.py \
+	examples/metrics.c \
 	examples/pool.c \
 	examples/share.c \
 	examples/share.js \
