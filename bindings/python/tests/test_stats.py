@@ -113,7 +113,7 @@ def test_g39_metrics_are_openmetrics(path: Path) -> None:
         for family in families.values()
         for sample in family.samples
     }
-    assert values["sockref_names_created_total", None, None] == stats.created == 2
+    assert values["sockref_names_bound_total", None, None] == stats.created == 2
     assert values["sockref_names_closed_total", None, None] == stats.closed == 1
     assert values["sockref_name_accepted_total", str(path), None] == of_name.accepted == 1
     assert values["sockref_name_read_bytes_total", str(path), None] == of_name.bytes_read == 5
