@@ -24,8 +24,10 @@ static sockref_loop *loop;
 static int connections;
 static sockref_conn *last;
 
+/* No thread of the library runs yet, whose calls would be replaced under it. */
 static void setup(void)
 {
+    faults_install();
     registry = harness_registry(0);
     harness_assert_ok(sockref_loop_new(&loop));
     connections = 0;
@@ -166,7 +168,6 @@ START_TEST(g40_without_descriptors_it_does_not_accept)
     sockref *ref;
     int peer;
 
-    faults_install();
     ref = serve(harness_at("a"));
     faults_arm(FAULTS_BIT(FAULTS_accept4), 1, ENOMEM);
     peer = harness_dial(harness_at("a"));
@@ -500,7 +501,6 @@ START_TEST(g40_what_was_handed_over_is_well)
 
     wait_init(&heard);
     harness_assert_ok(sockref_set_watch(heir, hear, NULL, NULL));
-    faults_install();
     faults_hold(FAULTS_recvmsg, &gate); /* the next is the heir's, who hears of the offer */
     sockref_release(owner);
     faults_wait_held(&gate);
@@ -520,7 +520,6 @@ START_TEST(g40_a_file_that_is_made_again_is_ours)
     struct faults_gate gate;
     sockref *ref;
 
-    faults_install();
     wait_init(&heard);
     ref = serve(path);
     harness_assert_ok(sockref_set_watch(ref, hear, NULL, NULL));
@@ -671,7 +670,6 @@ START_TEST(g40_what_the_system_refuses_is_told)
     sockref *ref = harness_listen(registry, harness_at("a"));
     unsigned descriptors = harness_descriptors();
 
-    faults_install();
     faults_arm(FAULTS_BIT(refusals[_i].kind), 1, EACCES);
     harness_assert_fails(sockref_check_health(ref, &health), -EACCES);
     ck_assert_str_eq(sockref_last_error()->syscall, refusals[_i].syscall);
@@ -687,7 +685,6 @@ START_TEST(g40_where_connecting_is_denied_it_cant_be_told)
 {
     sockref *ref = harness_listen(registry, harness_at("a"));
 
-    faults_install();
     faults_arm(FAULTS_BIT(FAULTS_connect), 1, EACCES);
     assert_health(ref, "1 -1 0");
     sockref_release(ref);
