@@ -245,7 +245,7 @@ export interface RegistryStats {
   readonly removed: number;
   /** Those where the system refused that. */
   readonly removeFailed: number;
-  /** Ends that had to wait, and were left to the worker. */
+  /** Ends that had to wait for another process, and were left to the worker. */
   readonly deferred: number;
   /** Why the system refused last, such as 'EACCES'; null: it never did. */
   readonly lastRemoveError: string | null;

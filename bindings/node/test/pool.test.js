@@ -97,7 +97,9 @@ scenario('G42 a start that fails ends those that wait', async ({ directory, file
   class Waiting extends Registry {
     startListener(name, options) {
       if (String(name) !== file('a.sock.0')) return super.startListener(name, options);
-      return new Promise((_, reject) => { options.signal.addEventListener('abort', () => reject(new Error('cancelled'))); });
+      return new Promise((_, reject) => {
+        options.signal.addEventListener('abort', () => reject(new Error('cancelled')));
+      });
     }
   }
   const registry = new Waiting();
