@@ -229,7 +229,7 @@ PyObject *metrics(sockref_registry *self);
 PyObject *reference_stats(struct pin *ref);
 PyObject *check_health(struct pin *ref);
 void close_pool(struct pin *pool);
-PyObject *pool_add(struct pin *pool, PyObject *handles);
+PyObject *pool_add(struct pin *pool, struct pin *ref);
 PyObject *pool_remove(struct pin *pool, struct pin *ref);
 PyObject *pool_listen(struct pin *pool, sockref_registry *self, const char *path, unsigned count,
                       const sockref_options *options);

@@ -31,48 +31,18 @@ static void close_pool(struct pin *pin)
     pin->closed = true;
 }
 
-/* Returns whether it is a member now; else there is an exception. */
-static bool add_member(sockref_pool *pool, PyObject *handle)
-{
-    struct pin *pin = pin_enter(handle, SWIGTYPE_p_sockref, 0);
-    sockref *ref = pin ? open_reference(pin) : NULL;
-    int status = 0;
-
-    if (ref)
-        status = sockref_pool_add(pool, ref);
-    if (status < 0)
-        raise_status(status);
-    pin_leave(pin);
-    return ref && status == 0;
-}
-
-/* The caller holds a reference, so the pool's is not the last. */
-static void remove_member(sockref_pool *pool, PyObject *handle)
-{
-    struct pin *pin = pin_enter(handle, SWIGTYPE_p_sockref, 0);
-
-    sockref_pool_remove(pool, pin_target(pin));
-    pin_leave(pin);
-}
-
-/* Make members of a list of references, of all or of none. */
-static PyObject *pool_add(struct pin *pin, PyObject *handles)
+static PyObject *pool_add(struct pin *pin, struct pin *ref_pin)
 {
     sockref_pool *pool = open_pool(pin);
-    Py_ssize_t count = pool ? PyList_Size(handles) : -1, added = 0;
-    PyObject *kind, *value, *trace;
+    sockref *ref = pool ? open_reference(ref_pin) : NULL;
+    int status;
 
-    if (count < 0)
+    if (!ref)
         return NULL;
-    while (added < count && add_member(pool, PyList_GetItem(handles, added)))
-        added++;
-    if (added == count)
-        Py_RETURN_NONE;
-    PyErr_Fetch(&kind, &value, &trace);
-    while (added-- > 0)
-        remove_member(pool, PyList_GetItem(handles, added));
-    PyErr_Restore(kind, value, trace);
-    return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    status = sockref_pool_add(pool, ref);
+    Py_END_ALLOW_THREADS
+    return answer(status);
 }
 
 static PyObject *pool_remove(struct pin *pin, struct pin *ref_pin)

@@ -43,7 +43,7 @@ def listen_all(
     names: Sequence[bytes | None],
     options: Mapping[str, object],
 ) -> None:
-    """Start what a path stands for in a pool, and block, in the same way."""
+    """Start what a path stands for in a pool, and block, in the same way; who fails may leave a part in the pool."""
     built = call_options(options)
     if not _sees_signals():
         _lowlevel.pool_listen(pool, registry, path, len(names), built)
@@ -55,13 +55,11 @@ def listen_all(
     except SockrefError as error:
         if error.status not in (ETIMEOUT, EBUSY, EFOREIGN):
             raise
-    handles: list[sockref] = []
-    try:
-        for name in names:
-            handles.append(_loops.start_and_wait(registry, name, built))
-        _lowlevel.pool_add(pool, handles)
-    finally:
-        for handle in handles:
+    for name in names:
+        handle = _loops.start_and_wait(registry, name, built)
+        try:
+            _lowlevel.pool_add(pool, handle)
+        finally:
             _lowlevel.close_reference(handle)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import operator
 from types import TracebackType
-from typing import Literal, NoReturn, SupportsIndex, Unpack
+from typing import Literal, NoReturn, Self, SupportsIndex, Unpack
 
 from . import _blocking, _lowlevel
 from ._errors import ECLOSED, make_error
@@ -29,8 +29,8 @@ class SocketPool:
     other name.
 
     Every method may be called on any thread; a close() that races another call is safe. close(), the end of a
-    ``with`` block, or, as a safety net, the collection of the pool release the members. In a forked child its
-    references are inert as all others.
+    ``with`` block, or, as a safety net, the collection of the pool release the members. After that the pool has none,
+    and its other methods raise ESOCKREF_CLOSED; in a forked child they raise ESOCKREF_FORKED.
     """
 
     __slots__ = ("_handle", "_closed", "__weakref__")
@@ -41,66 +41,75 @@ class SocketPool:
         self._closed = False
         self._handle = _lowlevel.pool_new()
 
+    @classmethod
     async def start(
-        self,
+        cls,
         path: Path | None = None,
         count: int = 1,
         *,
         registry: Registry | None = None,
         **options: Unpack[ListenOptions],
-    ) -> None:
-        """Start or join several names, side by side, and make them members: all of them, or none.
+    ) -> Self:
+        """Start or join several names, side by side, and make a pool of them: of all, or of none.
 
         They are path with ".0", ".1" and so on behind it; of "tcp:HOST:PORT" the ports from PORT on, and of port 0
         ports that the system chooses; of None fresh names. Each is started as by start_listener(), on the default
-        registry if none is given. Raises what the first of them raises, and ESOCKREF_EXISTS where one is a member
-        already; cancelled, it leaves nothing behind as well.
+        registry if none is given. Raises what the first of them raises that fails; then, and where it is cancelled,
+        nothing is left behind.
         """
-        self._check_open()
         names = _names(path, count)
+        using = registry or default
         if path is None:
             options["unique"] = True
-        using = registry or default
-        if path is not None:
+        else:
             _check(using, path)
+        pool = cls()
         tasks = [asyncio.ensure_future(using.start_listener(name, **options)) for name in names]
         try:
-            references = await asyncio.gather(*tasks)
-            _lowlevel.pool_add(self._handle, [reference._handle for reference in references])
+            for reference in await asyncio.gather(*tasks):
+                pool.add(reference)
+                reference.close()
         except BaseException:
+            pool.close()
             for task in tasks:
                 _abandon(task)
             await asyncio.wait(tasks)
             raise
-        for reference in references:
-            reference.close()
+        return pool
 
+    @classmethod
     def listen(
-        self,
+        cls,
         path: Path | None = None,
         count: int = 1,
         *,
         registry: Registry | None = None,
         **options: Unpack[ListenOptions],
-    ) -> None:
+    ) -> Self:
         """Start or join several names as start() does, one after the other, but block: not on the thread of an
         asyncio loop.
 
         A handler of a signal that raises ends the wait, and leaves nothing behind.
         """
-        self._check_open()
         names = _names(path, count)
         if path is None:
             options["unique"] = True
-        handle = (registry or default)._handle
-        _blocking.listen_all(self._handle, handle, encode_optional(path), names, options)
+        pool = cls()
+        try:
+            _blocking.listen_all(
+                pool._handle, (registry or default)._handle, encode_optional(path), names, options
+            )
+        except BaseException:
+            pool.close()
+            raise
+        return pool
 
     def add(self, ref: SocketReference) -> None:
-        """Make a name a member; the pool counts a reference of its own.
+        """Make a name a member; the pool counts a reference of its own. One that was revoked gives its place to it.
 
         Raises ESOCKREF_EXISTS where it is a member already, ESOCKREF_CLOSED where it is revoked.
         """
-        _lowlevel.pool_add(self._handle, [_handle_of(ref)])
+        _lowlevel.pool_add(self._handle, _handle_of(ref))
 
     def remove(self, ref: SocketReference) -> None:
         """Make a name no member any more; ref is any reference to it. Raises ESOCKREF_NOTFOUND where it is none."""
@@ -128,12 +137,9 @@ class SocketPool:
         self._closed = True
         _lowlevel.close_pool(self._handle)
 
-    def _check_open(self) -> None:
+    def __enter__(self) -> Self:
         if self._closed:
             raise make_error(ECLOSED)
-
-    def __enter__(self) -> SocketPool:
-        self._check_open()
         return self
 
     def __exit__(

@@ -10,6 +10,7 @@ import pickle
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,38 +29,26 @@ def members(pool: SocketPool) -> list[str]:
     return paths
 
 
-def by_listen(pool: SocketPool, path: Path | str | None, count: int, registry: Registry) -> None:
-    pool.listen(path, count, registry=registry)
+def by_listen(path: Path | str | None, count: int, registry: Registry) -> SocketPool:
+    return SocketPool.listen(path, count, registry=registry)
 
 
-def by_start(pool: SocketPool, path: Path | str | None, count: int, registry: Registry) -> None:
-    run(pool.start(path, count, registry=registry))
+def by_start(path: Path | str | None, count: int, registry: Registry) -> SocketPool:
+    return run(SocketPool.start(path, count, registry=registry))
 
 
-def on_a_thread(pool: SocketPool, path: Path | str | None, count: int, registry: Registry) -> None:
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            pool.listen(path, count, registry=registry)
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
+def on_a_thread(path: Path | str | None, count: int, registry: Registry) -> SocketPool:
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(by_listen, path, count, registry).result()
 
 
-Begin = Callable[[SocketPool, "Path | str | None", int, Registry], None]
+Begin = Callable[["Path | str | None", int, Registry], SocketPool]
 ways = pytest.mark.parametrize("begin", [by_listen, by_start, on_a_thread], ids=lambda way: way.__name__)
 
 
 @ways
 def test_g42_several_names_behind_one(begin: Begin, path: Path, directory: Path) -> None:
-    with Registry() as registry, SocketPool() as pool:
-        begin(pool, path, 3, registry)
+    with Registry() as registry, begin(path, 3, registry) as pool:
         names = [f"{path}.{i}" for i in range(3)]
         assert len(pool) == 3 and members(pool) == names == sockets_in(directory)
         for _ in names:
@@ -73,10 +62,9 @@ def test_g42_several_names_behind_one(begin: Begin, path: Path, directory: Path)
 
 @ways
 def test_g42_ports(begin: Begin) -> None:
-    with Registry() as registry, SocketPool() as pool:
-        begin(pool, "tcp:127.0.0.1:0", 3, registry)
+    with Registry() as registry, begin("tcp:127.0.0.1:0", 3, registry) as pool:
         ports = [int(name.rpartition(":")[2]) for name in members(pool)]
-        assert len(set(ports)) == 3 and 0 not in ports
+        assert len(set(ports)) == 3 and min(ports) >= 1024
 
 
 @ways
@@ -85,80 +73,87 @@ def test_g42_ports_in_a_row(begin: Begin) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             first = probe.getsockname()[1]
-        with Registry() as registry, SocketPool() as pool:
+        with Registry() as registry:
             try:
-                begin(pool, f"tcp:127.0.0.1:{first}", 2, registry)
+                pool = begin(f"tcp:127.0.0.1:{first}", 2, registry)
             except OSError:
                 continue
-            assert members(pool) == [f"tcp:127.0.0.1:{first}", f"tcp:127.0.0.1:{first + 1}"]
+            with pool:
+                assert members(pool) == [f"tcp:127.0.0.1:{first}", f"tcp:127.0.0.1:{first + 1}"]
             return
     pytest.fail("no two free ports were found")
 
 
 @ways
 def test_g42_ports_end(begin: Begin) -> None:
-    with Registry() as registry, SocketPool() as pool:
-        assert code_of(begin, pool, "tcp:127.0.0.1:65535", 2, registry) == "ESOCKREF_PATH"
-        assert len(pool) == registry.active_socket_count() == 0
+    with Registry() as registry:
+        assert code_of(begin, "tcp:127.0.0.1:65535", 2, registry) == "ESOCKREF_PATH"
+        assert registry.active_socket_count() == 0
 
 
 @ways
 def test_g42_fresh_names(begin: Begin, directory: Path) -> None:
-    with Registry(directory=directory) as registry, SocketPool() as pool:
-        begin(pool, None, 3, registry)
-        begin(pool, None, 1, registry)
-        assert sorted(members(pool)) == sockets_in(directory) and len(pool) == 4
+    with Registry(directory=directory) as registry:
+        with begin(None, 3, registry) as pool, begin(None, 1, registry) as other:
+            assert sorted(members(pool) + members(other)) == sockets_in(directory)
+            assert (len(pool), len(other)) == (3, 1)
 
 
 @ways
 def test_g42_all_or_none(begin: Begin, path: Path, directory: Path) -> None:
     taken = Path(f"{path}.2")
     taken.write_text("mine")
-    with Registry() as registry, SocketPool() as pool:
-        assert code_of(begin, pool, path, 4, registry) == "ESOCKREF_FOREIGN"
-        assert len(pool) == 0
+    with Registry() as registry:
+        assert code_of(begin, path, 4, registry) == "ESOCKREF_FOREIGN"
         until(lambda: registry.active_socket_count() == 0)
         registry.drain(LIMIT)
         assert left_in(directory) == [] and taken.read_text() == "mine"
         taken.unlink()
-        begin(pool, path, 3, registry)
-        assert code_of(begin, pool, path, 4, registry) == "ESOCKREF_EXISTS"
-        assert len(pool) == registry.active_socket_count() == 3
+        with begin(path, 4, registry) as pool:
+            assert len(pool) == registry.active_socket_count() == 4
+
+
+@ways
+def test_g42_names_that_are_started_are_shared(begin: Begin, path: Path) -> None:
+    with Registry() as registry, registry.listen(f"{path}.1") as reference:
+        with begin(path, 2, registry), begin(path, 2, registry):
+            assert reference.reference_count == 3
+        assert reference.reference_count == registry.active_socket_count() == 1
 
 
 @ways
 def test_g42_no_such_number(begin: Begin, path: Path) -> None:
-    with Registry() as registry, SocketPool() as pool:
+    with Registry() as registry:
         for wrong in (0, -1, 1025, 1 << 40):
-            assert code_of(begin, pool, path, wrong, registry) == "EINVAL"
+            assert code_of(begin, path, wrong, registry) == "EINVAL"
         with pytest.raises(TypeError):
-            begin(pool, path, "2", registry)  # type: ignore[arg-type]
+            begin(path, "2", registry)  # type: ignore[arg-type]
         with pytest.raises(TypeError):
-            begin(pool, 3, 2, registry)  # type: ignore[arg-type]
-        assert len(pool) == registry.active_socket_count() == 0
+            begin(3, 2, registry)  # type: ignore[arg-type]
+        assert registry.active_socket_count() == 0
 
 
 @ways
 def test_g42_what_names_are_made_of_is_a_name(begin: Begin, directory: Path) -> None:
-    with Registry() as registry, SocketPool() as pool:
+    with Registry() as registry:
         for wrong in ("", "relative", "@", f"{directory}/", f"{directory}/..", "tcp:127.0.0.1", "tcp:127.0.0.1:http"):
-            assert code_of(begin, pool, wrong, 2, registry) == "ESOCKREF_PATH"
-        assert len(pool) == 0 and os.listdir(directory) == []
+            assert code_of(begin, wrong, 2, registry) == "ESOCKREF_PATH"
+        assert os.listdir(directory) == []
 
 
 def test_g42_options_are_those_of_a_start(path: Path) -> None:
-    with SocketPool() as pool:
-        with pytest.raises(TypeError):
-            pool.listen(path, 2, max_sockets=3)  # type: ignore[call-arg]
-        with pytest.raises(TypeError):
-            run(pool.start(path, 2, whatever=3))  # type: ignore[call-arg]
-        run(pool.start(path, 2, mode=0o640))
-        assert {os.stat(name).st_mode & 0o777 for name in members(pool)} == {0o640}
+    with pytest.raises(TypeError):
+        SocketPool.listen(path, 2, max_sockets=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        run(SocketPool.start(path, 2, whatever=3))  # type: ignore[call-arg]
+    for pool in (run(SocketPool.start(path, 2, mode=0o640)), SocketPool.listen(path, 2, mode=0o640)):
+        with pool:
+            assert {os.stat(name).st_mode & 0o777 for name in members(pool)} == {0o640}
 
 
 def test_g42_starts_go_side_by_side_and_are_cancelled_together() -> None:
     async def main() -> None:
-        task = asyncio.create_task(pool.start(name, 3, registry=registry, start_timeout_ms=int(LIMIT * 1000)))
+        task = asyncio.create_task(SocketPool.start(name, 3, registry=registry, start_timeout_ms=int(LIMIT * 1000)))
         while registry.active_socket_count() < 2:  # while the first one waits
             assert not task.done()
             await asyncio.sleep(0.002)
@@ -167,28 +162,24 @@ def test_g42_starts_go_side_by_side_and_are_cancelled_together() -> None:
             await task
 
     name = f"@sockref-test-{os.getpid()}"
-    with name_that_tells_nothing(name + ".0"), Registry() as registry, SocketPool() as pool:
+    with name_that_tells_nothing(name + ".0"), Registry() as registry:
         run(main())
-        assert len(pool) == 0
         registry.drain(LIMIT)
         assert registry.active_socket_count() == 0
 
 
 def test_g42_listen_lets_go_of_the_gil() -> None:
-    """On another thread, where it waits in the library; the pool can be used meanwhile."""
+    """On another thread, where it waits in the library."""
     name = f"@sockref-test-{os.getpid()}"
-    with Registry() as registry, SocketPool() as pool:
-
-        def work() -> None:
-            pool.listen(name, 2, registry=registry, start_timeout_ms=int(LIMIT * 1000))
-
-        thread = threading.Thread(target=work)
+    with Registry() as registry, ThreadPoolExecutor(1) as executor:
         with name_that_tells_nothing(name + ".1"):
-            thread.start()
+            told = executor.submit(
+                SocketPool.listen, name, 2, registry=registry, start_timeout_ms=int(LIMIT * 1000)
+            )
             until(registry.active_socket_count)
-            assert len(pool) == 0 and code_of(pool.pick) == "ESOCKREF_NOTFOUND"
-        thread.join()
-        assert members(pool) == [name + ".0", name + ".1"]
+            assert not told.done()
+        with told.result() as pool:
+            assert members(pool) == [name + ".0", name + ".1"]
 
 
 def test_g42_add_and_remove(path: Path, directory: Path) -> None:
@@ -211,9 +202,18 @@ def test_g42_add_and_remove(path: Path, directory: Path) -> None:
         assert members(pool) == [str(directory / "b")]
 
 
-def test_g43_in_turn(path: Path, directory: Path) -> None:
-    with SocketPool() as pool:
-        pool.listen(path, 3)
+def test_g42_a_revoked_member_gives_its_place_to_the_next_life(path: Path) -> None:
+    with SocketPool.listen(path, 2) as pool:
+        names = members(pool)
+        sockref.cleanup(names[0])
+        with sockref.listen(names[0]) as again:
+            pool.add(again)
+            assert len(pool) == again.reference_count == 2
+            assert sorted(members(pool)) == names
+
+
+def test_g43_in_turn(path: Path) -> None:
+    with SocketPool.listen(path, 3) as pool:
         names = [f"{path}.{i}" for i in range(3)]
         assert members(pool) + members(pool) == names * 2
         picked = pool.pick(policy="round-robin")
@@ -229,8 +229,7 @@ def test_g43_in_turn(path: Path, directory: Path) -> None:
 
 
 def test_g43_least_references(path: Path) -> None:
-    with SocketPool() as pool:
-        pool.listen(path, 3)
+    with SocketPool.listen(path, 3) as pool:
         held = [pool.pick("least-references") for _ in range(6)]
         assert {reference.reference_count for reference in held} == {3}
         free = held.pop(4)
@@ -242,8 +241,7 @@ def test_g43_least_references(path: Path) -> None:
 
 
 def test_g43_as_many_references_as_there_may_be(path: Path) -> None:
-    with Registry(max_references=2) as registry, SocketPool() as pool:
-        pool.listen(path, 2, registry=registry)
+    with Registry(max_references=2) as registry, SocketPool.listen(path, 2, registry=registry) as pool:
         held = [pool.pick(), pool.pick()]
         assert {code_of(pool.pick), code_of(pool.pick, "least-references")} == {"ESOCKREF_LIMIT"}
         held.pop().close()
@@ -269,8 +267,7 @@ def test_wrong_arguments(path: Path) -> None:
 
 
 def test_closed_pool(path: Path) -> None:
-    pool = SocketPool()
-    pool.listen(path, 2)
+    pool = SocketPool.listen(path, 2)
     assert repr(pool) == "<sockref.SocketPool open members=2>"
     picked = pool.pick()
     with pool:
@@ -279,18 +276,22 @@ def test_closed_pool(path: Path) -> None:
     assert len(pool) == 0 and repr(pool) == "<sockref.SocketPool closed members=0>"
     for call in (lambda: pool.add(picked), lambda: pool.remove(picked), pool.pick, pool.__enter__):
         assert code_of(call) == "ESOCKREF_CLOSED"
-    assert code_of(pool.listen, path, 2) == code_of(lambda: run(pool.start(path, 2))) == "ESOCKREF_CLOSED"
     assert picked.is_active and picked.reference_count == 1
     picked.close()
 
 
-def test_close_while_names_start(path: Path, directory: Path) -> None:
+def test_closed_registry_starts_no_pool(path: Path, directory: Path) -> None:
+    registry = Registry()
+    registry.close()
+    for begin in (by_listen, by_start):
+        assert code_of(begin, path, 2, registry) == "ESOCKREF_CLOSED"
+
     async def main() -> None:
-        pool = SocketPool()
-        task = asyncio.create_task(pool.start(path, 3))
+        registry = Registry()
+        task = asyncio.create_task(SocketPool.start(path, 3, registry=registry))
         await asyncio.sleep(0)
-        pool.close()
-        with pytest.raises(SockrefError, match="closed"):
+        registry.close()
+        with pytest.raises(SockrefError):
             await task
 
     run(main())
@@ -299,8 +300,7 @@ def test_close_while_names_start(path: Path, directory: Path) -> None:
 
 
 def test_forgotten_pool(path: Path, directory: Path) -> None:
-    pool = SocketPool()
-    pool.listen(path, 2)
+    pool = SocketPool.listen(path, 2)
     del pool
     gc.collect()
     assert left_in(directory) == []
@@ -316,8 +316,7 @@ def test_nothing_is_copied_or_pickled() -> None:
 
 def test_many_threads_use_one_pool(path: Path) -> None:
     failures: list[BaseException] = []
-    with SocketPool() as pool, sockref.listen(path) as extra:
-        pool.listen(path, 3)
+    with SocketPool.listen(path, 3) as pool, sockref.listen(path) as extra:
 
         def work(number: int) -> None:
             try:
@@ -373,11 +372,11 @@ def test_fork_with_a_pool(path: Path, directory: Path) -> None:
     script(
         """
         import os, sys, sockref
-        pool = sockref.SocketPool()
-        pool.listen(sys.argv[1], 2)
+        pool = sockref.SocketPool.listen(sys.argv[1], 2)
+        extra = sockref.listen(sys.argv[1])
         pid = os.fork()
         if pid == 0:
-            for call in (pool.pick, lambda: pool.listen(sys.argv[1] + "x", 2)):
+            for call in (pool.pick, lambda: pool.add(extra), lambda: pool.remove(extra)):
                 try:
                     call()
                 except sockref.SockrefError as error:
@@ -385,8 +384,7 @@ def test_fork_with_a_pool(path: Path, directory: Path) -> None:
                 else:
                     raise AssertionError("not forked")
             pool.close()
-            own = sockref.SocketPool()
-            own.listen(sys.argv[1], 2)
+            own = sockref.SocketPool.listen(sys.argv[1], 2)
             with own.pick() as member:
                 assert member.is_active and not member.is_owner
             own.close()
@@ -402,8 +400,7 @@ def test_fork_with_a_pool(path: Path, directory: Path) -> None:
 
 def test_picked_reference_is_one_as_any_other(path: Path) -> None:
     async def main() -> None:
-        with SocketPool() as pool:
-            await pool.start(path, 2)
+        with await SocketPool.start(path, 2) as pool:
             first = pool.pick()
             assert isinstance(first, SocketReference)
             first.serve_echo()

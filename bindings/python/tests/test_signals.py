@@ -84,28 +84,27 @@ def test_listen_waits_for_the_name() -> None:
 def test_listen_of_a_pool_is_interrupted() -> None:
     """G42: all of its names, or none."""
     name = f"@sockref-test-{os.getpid()}"
-    with name_that_tells_nothing(name + ".1"), sockref.Registry() as registry, sockref.SocketPool() as pool:
+    with name_that_tells_nothing(name + ".1"), sockref.Registry() as registry:
         with signalled_soon():
-            pool.listen(name, 2, registry=registry, start_timeout_ms=int(LIMIT * 1000))
-        assert len(pool) == 0
+            sockref.SocketPool.listen(name, 2, registry=registry, start_timeout_ms=int(LIMIT * 1000))
         registry.drain(LIMIT)
         assert registry.active_socket_count() == 0
-        assert code_of(pool.listen, name, 2, registry=registry, start_timeout_ms=20) == "ESOCKREF_BUSY"
-        assert len(pool) == registry.active_socket_count() == 0
+        assert code_of(sockref.SocketPool.listen, name, 2, registry=registry, start_timeout_ms=20) == "ESOCKREF_BUSY"
+        assert registry.active_socket_count() == 0
 
 
 def test_listen_of_a_pool_waits_for_its_names() -> None:
     """G42: where it has to wait, the names are started one by one."""
     name = f"@sockref-test-{os.getpid()}"
-    with name_that_tells_nothing(name + ".1") as (_, owner), sockref.Registry() as registry, sockref.SocketPool() as pool:
+    with name_that_tells_nothing(name + ".1") as (_, owner), sockref.Registry() as registry:
         end = threading.Timer(0.05, owner.close)
         end.start()
-        pool.listen(name, 2, registry=registry, start_timeout_ms=int(LIMIT * 1000))
-        end.join()
-        assert len(pool) == registry.active_socket_count() == 2
-        for i in range(2):
-            with pool.pick() as member:
-                assert (member.path, member.reference_count) == (f"{name}.{i}", 2)
+        with sockref.SocketPool.listen(name, 2, registry=registry, start_timeout_ms=int(LIMIT * 1000)) as pool:
+            end.join()
+            assert len(pool) == registry.active_socket_count() == 2
+            for i in range(2):
+                with pool.pick() as member:
+                    assert (member.path, member.reference_count) == (f"{name}.{i}", 2)
 
 
 def test_drain_is_interrupted(path: Path) -> None:

@@ -86,13 +86,12 @@ async def main() -> None:
     assert_type(sockref.loop_stats().is_starving, bool)
     assert_type(reference.stats().accepted, int)
     assert_type(reference.check_health().is_accepting, bool | None)
-    with sockref.SocketPool() as pool:
-        await pool.start("/run/b.sock", 3, registry=registry, mode=0o600)
-        pool.listen(count=2)
+    assert_type(sockref.SocketPool.listen(count=2), sockref.SocketPool)
+    with await sockref.SocketPool.start("/run/b.sock", 3, registry=registry, mode=0o600) as pool:
         pool.add(reference)
         assert_type(pool.pick("least-references"), sockref.SocketReference)
         assert_type(len(pool), int)
         pool.pick("random")  # type: ignore[arg-type]
-        pool.listen("/run/b.sock", 2, max_sockets=3)  # type: ignore[call-arg]
+    sockref.SocketPool.listen("/run/b.sock", 2, max_sockets=3)  # type: ignore[call-arg]
     sockref.listen("/run/a.sock", max_sockets=3)  # type: ignore[call-arg]
     sockref.listen(3)  # type: ignore[arg-type]
