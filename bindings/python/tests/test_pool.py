@@ -345,7 +345,9 @@ def test_close_races_calls(path: Path) -> None:
             failures: list[BaseException] = []
             go = threading.Barrier(4)
 
-            def call(pool: SocketPool = pool, go: threading.Barrier = go, failures: list[BaseException] = failures) -> None:
+            def call(
+                pool: SocketPool = pool, go: threading.Barrier = go, failures: list[BaseException] = failures
+            ) -> None:
                 go.wait()
                 for _ in range(50):
                     try:
