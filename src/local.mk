@@ -7,6 +7,8 @@ libsockref_internal_la_SOURCES = \
 	src/base/attr.h \
 	src/base/clock.c \
 	src/base/clock.h \
+	src/base/errno_name.c \
+	src/base/errno_name.h \
 	src/base/error.c \
 	src/base/error.h \
 	src/base/fd.c \

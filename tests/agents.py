@@ -32,6 +32,16 @@ def c_command(kind: str, scratch: pathlib.Path) -> list[str] | None:
     return [str(program)] if os.access(program, os.X_OK) else None
 
 
+def musl_command(kind: str, scratch: pathlib.Path) -> list[str] | None:
+    """SOCKREF_MUSL is where the library is built with another C library, see scripts/musl."""
+    build = pathlib.Path(os.environ.get("SOCKREF_MUSL") or "nowhere")
+    program = build / "tests" / kind / "agent"
+    found = {"LD_LIBRARY_PATH": build / ".libs", "SOCKREF_GUARD": build / "src/guard/sockref-guard"}
+    if not os.access(program, os.X_OK):
+        return None
+    return ["env", *(f"{name}={place}" for name, place in found.items()), str(program)]
+
+
 def node_command(kind: str, scratch: pathlib.Path) -> list[str] | None:
     built = (DIST / "node/sockref/build/Release/sockref_low.node").exists() and shutil.which("node")
     return ["node", str(TESTS / kind / "agent.js")] if built else None
@@ -54,10 +64,12 @@ def java_command(kind: str, scratch: pathlib.Path) -> list[str] | None:
 
 LANGUAGES: dict[str, tuple[str, Find]] = {
     "c": ("C", c_command),
+    "musl": ("C with musl", musl_command),
     "node": ("Node", node_command),
     "python": ("Python", python_command),
     "java": ("Java", java_command),
 }
+USUAL = ["c", "node", "python", "java"]
 
 
 def environment() -> dict[str, str]:

@@ -1,4 +1,6 @@
 /* Statuses: their names, as programs compare them, and what they mean. */
+#include "base/errno_name.h"
+
 #include <errno.h>
 #include <sockref/sockref.h>
 #include <stddef.h>
@@ -47,8 +49,18 @@ const char *sockref_status_name(int status)
         return "OK";
     if (status < -4095 || status > 4095)
         return "EUNKNOWN";
-    name = strerrorname_np(status < 0 ? -status : status);
+    name = sr_errno_name(status < 0 ? -status : status);
     return name ? name : "EUNKNOWN";
+}
+
+/* NULL where the number is unknown. */
+static const char *describe(int number)
+{
+#ifdef __GLIBC__
+    return strerrordesc_np(number);
+#else
+    return sr_errno_name(number) ? strerror(number) : NULL;
+#endif
 }
 
 const char *sockref_status_message(int status)
@@ -62,6 +74,6 @@ const char *sockref_status_message(int status)
         return "success";
     if (status < -4095 || status > 4095)
         return "unknown status";
-    message = strerrordesc_np(status < 0 ? -status : status);
+    message = describe(status < 0 ? -status : status);
     return message ? message : "unknown status";
 }

@@ -14,6 +14,15 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+/* C libraries got it late. */
+#ifndef STATX_BTIME
+#include <linux/stat.h>
+static int statx(int dir, const char *path, int flags, unsigned mask, struct statx *out)
+{
+    return (int)syscall(SYS_statx, dir, path, flags, mask, out);
+}
+#endif
+
 static void *map(size_t size)
 {
     return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

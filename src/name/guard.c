@@ -68,7 +68,8 @@ struct attached {
 
 static void attach(struct attached *out, int type, const void *data, size_t size)
 {
-    const struct cmsghdr header = {CMSG_LEN(size), SOL_SOCKET, type};
+    const struct cmsghdr header = {
+        .cmsg_len = CMSG_LEN(size), .cmsg_level = SOL_SOCKET, .cmsg_type = type};
     char *at = out->room + out->length;
 
     memcpy(at, &header, sizeof header);

@@ -59,6 +59,17 @@ START_TEST(errno_values_have_their_names)
 }
 END_TEST
 
+/* U13: the names are written down, for not every C library has them. */
+START_TEST(every_errno_value_has_the_name_that_the_system_knows)
+{
+    for (int number = 1; number <= 4095; number++) {
+        const char *name = strerrorname_np(number);
+
+        ck_assert_str_eq(sockref_status_name(-number), name ? name : "EUNKNOWN");
+    }
+}
+END_TEST
+
 START_TEST(positive_errno_values_are_understood)
 {
     ck_assert_str_eq(sockref_status_name(EPERM), "EPERM");
@@ -92,6 +103,7 @@ int main(void)
     tcase_add_loop_test(tcase, own_statuses_have_their_names_and_a_sentence, 0, OWN);
     tcase_add_test(tcase, the_numbers_are_fixed);
     tcase_add_test(tcase, errno_values_have_their_names);
+    tcase_add_test(tcase, every_errno_value_has_the_name_that_the_system_knows);
     tcase_add_test(tcase, positive_errno_values_are_understood);
     tcase_add_loop_test(tcase, nobody_knows_other_numbers, 0, 14);
     tcase_add_test(tcase, the_version_is_the_one_of_the_header);
