@@ -243,22 +243,38 @@ END_TEST
 
 START_TEST(g39_a_cleanup_delay_ends_a_name_once)
 {
-    sockref_options *options;
+    sockref_options *options = harness_options(SOCKREF_OPT_CLEANUP_DELAY_MS, 3600000, 0);
+    uint64_t before;
     sockref *ref;
 
-    options = harness_options(0);
-    harness_assert_ok(sockref_options_set_int(options, SOCKREF_OPT_CLEANUP_DELAY_MS, 3600000));
     harness_assert_ok(sockref_registry_listen(registry, path, options, &ref));
     sockref_release(ref);
     ck_assert_str_eq(counts_of(registry), "1 0 0 0 | 0 0 | 0 0 0");
     ref = listen_in(registry);
     ck_assert_str_eq(counts_of(registry), "1 0 1 0 | 0 0 | 0 0 0");
     sockref_release(ref);
+    before = sr_clock_ns();
     harness_assert_ok(sockref_registry_cleanup(registry, path));
     ck_assert_str_eq(counts_of(registry), "1 0 1 0 | 1 0 | 1 0 0");
+    ck_assert_uint_le(counted(registry).removal.sum_ns, sr_clock_ns() - before);
     sockref_options_free(options);
 }
 END_TEST
+
+#define HOUR_NS 3600000000000u
+
+/* As if the last release had come an hour before. Returns false while the name is looked at. */
+static bool age_release(sockref *entry)
+{
+    bool lingers;
+
+    sr_mutex_lock(&registry->mutex);
+    lingers = sr_word_state(atomic_load(&entry->word)) == SR_LINGER;
+    if (lingers)
+        entry->rest->life->ending_ns -= HOUR_NS;
+    sr_mutex_unlock(&registry->mutex);
+    return lingers;
+}
 
 START_TEST(g39_a_name_that_goes_on_for_others_ends_once)
 {
@@ -268,8 +284,10 @@ START_TEST(g39_a_name_that_goes_on_for_others_ends_once)
     joiner = listen_in(other);
     sockref_release(owner);
     ck_assert_str_eq(counts_of(registry), "1 0 0 0 | 0 0 | 0 0 0");
+    WAIT_UNTIL(age_release(owner));
     sockref_release(joiner);
     WAIT_UNTIL(counted(registry).closed == 1);
+    ck_assert_uint_lt(counted(registry).removal.sum_ns, HOUR_NS);
     harness_assert_ok(sockref_registry_drain(registry, PATIENCE_MS));
     ck_assert_str_eq(counts_of(registry), "1 0 0 0 | 1 0 | 1 0 0");
 }
@@ -503,8 +521,7 @@ START_TEST(g41_connections_beyond_the_limit_are_counted_as_refused)
     int fds[3];
 
     handlers.on_drop = note_drop;
-    options = harness_options(0);
-    harness_assert_ok(sockref_options_set_int(options, SOCKREF_OPT_MAX_CONNECTIONS, 1));
+    options = harness_options(SOCKREF_OPT_MAX_CONNECTIONS, 1, 0);
     ref = serve_here(options, &handlers, &record);
     for (int i = 0; i < 3; i++)
         fds[i] = dial();
@@ -693,6 +710,39 @@ START_TEST(t15_results_of_starts_wait_and_mere_steps_do_not)
 }
 END_TEST
 
+static void *listen_elsewhere(void *unused)
+{
+    (void)unused;
+    return listen_in(registry);
+}
+
+/* It is parked, and its loop has steps to make for it. */
+START_TEST(t15_a_start_that_waits_itself_keeps_nobody_waiting)
+{
+    sockref_options *options = on_the_loop();
+    struct faults_gate gate;
+    pthread_t thread;
+    void *ref;
+
+    faults_install();
+    faults_hold(FAULTS_bind, &gate);
+    ck_assert_int_eq(pthread_create(&thread, NULL, listen_elsewhere, NULL), 0);
+    faults_wait_held(&gate);
+    harness_assert_ok(sockref_registry_start_listener(registry, path, options, note_start, NULL));
+    ck_assert_uint_eq(counted_in(loop).pending, 0);
+    drive_all();
+    ck_assert_int_eq(outcomes, 0);
+    faults_let_go(&gate);
+    ck_assert_int_eq(pthread_join(thread, &ref), 0);
+    DRIVE_UNTIL(outcomes == 1);
+    faults_clear();
+    ck_assert_int_eq(outcome, 0);
+    ck_assert_str_eq(counts_of(registry), "1 0 1 0 | 0 0 | 0 0 0");
+    sockref_options_free(options);
+    sockref_release(ref);
+}
+END_TEST
+
 static atomic_int held, let_go, watched;
 
 static void hold(int status, void *user)
@@ -807,7 +857,9 @@ START_TEST(g39_a_forked_child_counts_its_own)
     harness_assert_ok(
         sockref_registry_listen(registry, harness_text("%s/parent", directory), NULL, &ref));
     harness_assert_ok(sockref_loop_post(loop, run, NULL));
-    DRIVE_UNTIL(ran == 1);
+    sockref_loop_free(loop); /* what it counted is kept, here */
+    ck_assert_int_eq(ran, 1);
+    harness_assert_ok(sockref_loop_new(&loop));
     harness_assert_ok(sockref_loop_post(loop, run, NULL));
     ck_assert_int_eq(harness_in_child(count_in_child, ref), 0);
     ck_assert_uint_eq(counted_in(loop).pending, 1);
@@ -908,6 +960,7 @@ int main(void)
     tcase_add_test(tcase, t15_callbacks_are_counted_also_those_of_the_end);
     tcase_add_test(tcase, t15_what_waits_is_told_with_its_age);
     tcase_add_test(tcase, t15_results_of_starts_wait_and_mere_steps_do_not);
+    tcase_add_test(tcase, t15_a_start_that_waits_itself_keeps_nobody_waiting);
     tcase_add_test(tcase, t15_calls_of_watches_wait_too);
     tcase_add_test(tcase, t15_a_loop_that_is_not_dispatched_is_starving);
     tcase_add_test(tcase, t15_what_stands_behind_a_call_that_runs_waits);
