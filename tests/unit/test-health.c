@@ -446,6 +446,9 @@ START_TEST(g40_a_directory_that_was_replaced)
     assert_health(ref, "1 1 1");
     ck_assert_int_eq(rename(directory, aside), 0);
     assert_health(ref, "0 0 1");
+    harness_write(directory, "");
+    assert_health(ref, "0 0 1");
+    ck_assert_int_eq(unlink(directory), 0);
     ck_assert_int_eq(mkdir(directory, 0700), 0);
     fd = harness_bind(path);
     assert_health(ref, "0 1 1");
