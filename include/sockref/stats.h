@@ -98,12 +98,18 @@ typedef struct sockref_loop_stats {
     uint64_t starved;
     /** 1: one of them has waited for longer than a second now. */
     int is_starving;
-    /** Connections accepted by its services, and closed at once for there were too many. */
-    uint64_t accepted, refused;
-    /** Connections of sockref_connect() that succeeded and that failed. */
-    uint64_t connected, connect_failed;
-    /** Bytes that its connections received, and gave to the system. */
-    uint64_t bytes_read, bytes_written;
+    /** Connections that its services accepted. */
+    uint64_t accepted;
+    /** Connections that were closed at once, for there were too many. */
+    uint64_t refused;
+    /** Connections of sockref_connect() that succeeded. */
+    uint64_t connected;
+    /** Those that failed. */
+    uint64_t connect_failed;
+    /** Bytes that its connections received. */
+    uint64_t bytes_read;
+    /** Bytes that its connections gave to the system. */
+    uint64_t bytes_written;
     /** From sockref_connect() until on_connect, of those that succeeded. */
     sockref_histogram connect;
 } sockref_loop_stats;
