@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 from helpers import LIMIT, code_of, left_in, name_that_tells_nothing, round_trip, run, script, sockets_in, until
@@ -166,6 +167,27 @@ def test_g42_starts_go_side_by_side_and_are_cancelled_together() -> None:
         run(main())
         registry.drain(LIMIT)
         assert registry.active_socket_count() == 0
+
+
+class WithAStartThatWaits(Registry):
+    """Of the first name of a pool nothing is ever heard."""
+
+    async def start_listener(
+        self, path: sockref.Path | None = None, **options: Unpack[sockref.ListenOptions]
+    ) -> SocketReference:
+        if os.fsdecode(path or "").endswith(".0"):
+            await asyncio.Event().wait()
+        return await super().start_listener(path, **options)
+
+
+def test_g42_a_start_that_fails_ends_those_that_wait(path: Path, directory: Path) -> None:
+    taken = Path(f"{path}.2")
+    taken.write_text("mine")
+    with WithAStartThatWaits() as registry:
+        assert code_of(by_start, path, 3, registry) == "ESOCKREF_FOREIGN"
+        registry.drain(LIMIT)
+        assert left_in(directory) == []
+    taken.unlink()
 
 
 def test_g42_listen_lets_go_of_the_gil() -> None:
