@@ -197,6 +197,25 @@ START_TEST(g40_a_loop_that_leaves_a_peer_waiting_does_not_accept)
 }
 END_TEST
 
+/* However long ago the look before was: the peer that waited then was taken. */
+START_TEST(g40_a_loop_that_had_its_turn_accepts)
+{
+    sockref *ref = serve(harness_at("a"));
+    int peers[2] = {harness_dial(harness_at("a")), -1};
+    uint64_t seen_ns = sr_clock_ns();
+
+    assert_health(ref, "1 1 1");
+    DRIVE_UNTIL(connections == 1);
+    peers[1] = harness_dial(harness_at("a"));
+    WAIT_UNTIL(sr_clock_ns() - seen_ns > 1100000000u);
+    assert_health(ref, "1 1 1");
+    DRIVE_UNTIL(connections == 2);
+    close(peers[0]);
+    close(peers[1]);
+    sockref_release(ref);
+}
+END_TEST
+
 static void do_nothing(int status, void *user)
 {
     (void)status;
@@ -731,6 +750,7 @@ int main(void)
     tcase_add_test(tcase, g40_at_its_limit_it_does_not_accept);
     tcase_add_test(tcase, g40_without_descriptors_it_does_not_accept);
     tcase_add_test(tcase, g40_a_loop_that_leaves_a_peer_waiting_does_not_accept);
+    tcase_add_test(tcase, g40_a_loop_that_had_its_turn_accepts);
     tcase_add_test(tcase, g40_a_loop_that_leaves_a_function_waiting_does_not_accept);
     tcase_add_test(tcase, g40_a_callback_that_does_not_return_holds_its_loop_back);
     tcase_add_test(tcase, g40_a_full_queue_is_reachable);
