@@ -1,6 +1,5 @@
 package org.sockref;
 
-import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -47,7 +46,9 @@ class StatsTest extends ChannelScene {
             RegistryStats none = registry.stats();
             assertEquals(0, none.created() + none.closed() + none.removal().count() + none.removal().sumNanos());
             SocketReference first = registry.listen(path("s"));
-            registry.listen(path("s")).close();
+            for (int i = 0; i < 3; i++) {
+                registry.listen(path("s")).close();
+            }
             SocketReference revoked = registry.listen(path("t"));
             SocketReference theirs = other.listen(path("u"));
             SocketReference joined = registry.listen(path("u"));
@@ -59,7 +60,7 @@ class StatsTest extends ChannelScene {
             registry.drain(LONG);
 
             RegistryStats stats = registry.stats();
-            assertEquals(List.of(2L, 1L, 1L, 1L, 2L, 1L, 3L, 0L), List.of(stats.created(), stats.joined(),
+            assertEquals(List.of(2L, 1L, 3L, 1L, 2L, 1L, 3L, 0L), List.of(stats.created(), stats.joined(),
                     stats.reused(), stats.failed(), stats.closed(), stats.revoked(), stats.removed(),
                     stats.removeFailed()));
             assertEquals(Optional.empty(), stats.lastRemoveError());
@@ -159,22 +160,25 @@ class StatsTest extends ChannelScene {
                 @Override
                 public void onData(Connection peer, byte[] data) throws Exception {
                     peer.write(data);
+                    peer.write(data);
                 }
             }, ConnectionOptions.builder().dropExcess(true).build());
             reference.setMaxConnections(1);
             try (SocketChannel peer = dial(path("s"))) {
                 send(peer, random(1000));
-                assertArrayEquals(random(1000), receive(peer, 1000));
-                try (SocketChannel tooMany = dial(path("s"))) {
-                    assertEquals(0, receive(tooMany, 1).length);
+                assertEquals(2000, receive(peer, 2000).length);
+                for (int i = 0; i < 3; i++) {
+                    try (SocketChannel tooMany = dial(path("s"))) {
+                        assertEquals(0, receive(tooMany, 1).length);
+                    }
                 }
-                awaitSeen(new SocketStats(1, 1, 1, 1, 1000, 1000, 0), () -> timeless(reference.stats()));
+                awaitSeen(new SocketStats(1, 1, 1, 3, 1000, 2000, 0), () -> timeless(reference.stats()));
                 long served = reference.stats().servedNanos();
                 assertTrue(served > 0 && reference.stats().servedNanos() > served);
             }
-            awaitSeen(new SocketStats(1, 0, 1, 1, 1000, 1000, 0), () -> timeless(reference.stats()));
+            awaitSeen(new SocketStats(1, 0, 1, 3, 1000, 2000, 0), () -> timeless(reference.stats()));
         }
-        awaitSeen(List.of(1L, 1L, 1000L, 1000L), () -> traffic(before));
+        awaitSeen(List.of(1L, 3L, 1000L, 2000L), () -> traffic(before));
     }
 
     private static List<Long> connects(LoopStats from) throws SockrefException {
@@ -189,8 +193,10 @@ class StatsTest extends ChannelScene {
         try (SocketReference reference = SocketReference.listen(path("s"))) {
             SockrefChannel.connect(reference.path()).close();
         }
-        refused("ENOENT", () -> SockrefChannel.connect(path("nobody").toString()));
-        awaitSeen(List.of(1L, 1L, 1L, 1L), () -> connects(before));
+        for (int i = 0; i < 2; i++) {
+            refused("ENOENT", () -> SockrefChannel.connect(path("nobody").toString()));
+        }
+        awaitSeen(List.of(1L, 2L, 1L, 1L), () -> connects(before));
         assertTrue(Sockref.loopStats().connect().sumNanos() > before.connect().sumNanos());
     }
 
