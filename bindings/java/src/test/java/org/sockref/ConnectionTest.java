@@ -496,6 +496,67 @@ class ConnectionTest extends ChannelScene {
     }
 
     @Test
+    void t14WhoIsServedIsDecidedLater() throws Exception {
+        BlockingQueue<Connection> waiting = new LinkedBlockingQueue<>();
+        Handlers handlers = new Handlers() {
+            @Override
+            public void onConnection(Connection peer) throws Exception {
+                waiting.add(peer);
+            }
+
+            @Override
+            public void onData(Connection peer, ByteBuffer data) throws Exception {
+                peer.write(data);
+            }
+        };
+        try (SocketReference reference = SocketReference.listen(path("s"))) {
+            reference.serve(handlers, ConnectionOptions.builder().paused(true).build());
+            try (SocketChannel first = dial(path("s"))) {
+                Connection one = asked(first, waiting);
+                try (SocketChannel second = dial(path("s")); SocketChannel third = dial(path("s"))) {
+                    Connection two = asked(second, waiting);
+                    Connection three = asked(third, waiting);
+                    assertEquals(0, bytesRead(one));
+                    on(three, c -> accepted(c));
+                    assertArrayEquals(random(10), receive(third, 10));
+                    on(two, c -> {
+                        c.destroy();
+                        return null;
+                    });
+                    assertEquals(0, refusedBytes(second));
+                }
+                assertEquals(0, bytesRead(one));
+                on(one, c -> accepted(c));
+                assertArrayEquals(random(10), receive(first, 10));
+            }
+        }
+    }
+
+    /** A client has sent its question, which nobody has read. */
+    private static Connection asked(SocketChannel client, BlockingQueue<Connection> waiting) throws Exception {
+        send(client, random(10));
+        return waiting.poll(LONG.toSeconds(), TimeUnit.SECONDS);
+    }
+
+    private static long bytesRead(Connection connection) throws Exception {
+        return on(connection, c -> c.info().bytesRead());
+    }
+
+    private static Object accepted(Connection connection) throws Exception {
+        connection.resume();
+        return null;
+    }
+
+    /** Its end comes, or a reset for the bytes that were not read. */
+    private static int refusedBytes(SocketChannel client) {
+        try {
+            return receive(client, 1).length;
+        } catch (IOException reset) {
+            return 0;
+        }
+    }
+
+    @Test
     void descriptorsThatNobodyTakesAreClosed() throws Exception {
         Recorder client = new Recorder();
         Recorder served = new Recorder();
