@@ -76,6 +76,7 @@ loop_suites = \
 	tests/unit/test-tcp \
 	tests/unit/test-timeout \
 	tests/unit/test-timer \
+	tests/unit/test-traffic \
 	tests/unit/test-unserve \
 	tests/unit/test-watch \
 	tests/unit/test-written
@@ -133,6 +134,7 @@ test_headers = \
 	tests/unit/test-loop-helpers.h \
 	tests/unit/test-resolver-script.h \
 	tests/unit/test-sockfile-helpers.h \
+	tests/unit/test-stats-helpers.h \
 	tests/unit/test-tcp-helpers.h
 # Long ones that have no loop; they begin first, beside all others.
 long_unit_suites = tests/unit/test-faults

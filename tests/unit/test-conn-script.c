@@ -6,7 +6,7 @@
 #include "conn-model.h"
 #include "test-conn-helpers.h"
 
-#define STEPS   150
+#define STEPS 150
 #ifdef __SANITIZE_THREAD__
 #define SCRIPTS 50 /* a script has one thread: there is less to see than with other sanitizers */
 #else
