@@ -29,6 +29,7 @@ threads_suites = \
 	tests/unit/test-lookup \
 	tests/unit/test-options \
 	tests/unit/test-pool \
+	tests/unit/test-pool-pick \
 	tests/unit/test-race \
 	tests/unit/test-registry \
 	tests/unit/test-remove \
@@ -132,6 +133,7 @@ test_headers = \
 	tests/unit/test-fdwatch-helpers.h \
 	tests/unit/test-guard-helpers.h \
 	tests/unit/test-loop-helpers.h \
+	tests/unit/test-pool-helpers.h \
 	tests/unit/test-resolver-script.h \
 	tests/unit/test-sockfile-helpers.h \
 	tests/unit/test-stats-helpers.h \
