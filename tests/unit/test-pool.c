@@ -4,6 +4,7 @@
 #include "harness/faults.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 static void assert_nothing_started(void)
 {
