@@ -217,7 +217,7 @@ public final class SocketPool implements AutoCloseable {
     }
 
     /**
-     * Make a name a member.
+     * Make a name a member. A member that was revoked, of the same name, gives its place to it.
      *
      * @param reference a reference to an active name, of any registry; it stays the caller's
      * @throws SockrefException ESOCKREF_EXISTS if it is a member already; ESOCKREF_CLOSED if the pool or the reference
