@@ -141,8 +141,20 @@ test_headers = \
 # Long ones that have no loop; they begin first, beside all others.
 long_unit_suites = tests/unit/test-faults
 long_integration_suites = tests/integration/test-foreign
-# What a sanitizer for threads has to see.
-concurrent_suites = $(long_unit_suites) $(long_integration_suites) $(integration_suites) $(threads_suites) $(loop_suites)
+# What a sanitizer for threads has to see; processes of one thread, and calls that fail one by one, are nothing new to it.
+concurrent_integration_suites = \
+	tests/integration/test-decisions \
+	tests/integration/test-defects-calls \
+	tests/integration/test-defects-connections \
+	tests/integration/test-handover \
+	tests/integration/test-hostile \
+	tests/integration/test-lifecycle-connections \
+	tests/integration/test-lifecycle-serve \
+	tests/integration/test-lifecycle-sharing \
+	tests/integration/test-lifecycle-threads \
+	tests/integration/test-pools \
+	tests/integration/test-stress
+concurrent_suites = $(concurrent_integration_suites) $(threads_suites) $(loop_suites)
 c_suites = $(long_unit_suites) $(long_integration_suites) $(integration_suites) $(unit_suites)
 
 # Each suite with a loop runs a second time with poll in place of epoll.
@@ -151,7 +163,6 @@ poll_suites = $(loop_suites:=-poll) $(integration_suites:=-poll)
 poll_suites_with_threads = \
 	tests/unit/test-conn-destroy-poll \
 	tests/unit/test-conn-poll \
-	tests/unit/test-conn-write-poll \
 	tests/unit/test-connect-cancel-poll \
 	tests/unit/test-connect-poll \
 	tests/unit/test-fdwatch-failures-poll \
