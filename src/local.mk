@@ -33,6 +33,8 @@ libsockref_internal_la_SOURCES = \
 	src/base/tally.h \
 	src/base/thread.c \
 	src/base/thread.h \
+	src/base/utf8.c \
+	src/base/utf8.h \
 	src/base/version.c \
 	src/name/bound.c \
 	src/name/bound.h \

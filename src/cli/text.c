@@ -4,30 +4,10 @@
  */
 #include "cli/text.h"
 
+#include "base/utf8.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-/* How many bytes the character at a text has; 0: it is no UTF-8. */
-static size_t character_length(const unsigned char *at)
-{
-    static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t length = at[0] < 0x80             ? 1
-                    : (at[0] & 0xe0) == 0xc0 ? 2
-                    : (at[0] & 0xf0) == 0xe0 ? 3
-                    : (at[0] & 0xf8) == 0xf0 ? 4
-                                             : 0;
-    unsigned code = at[0] & (length > 1 ? 0xffu >> (length + 1) : 0x7f);
-
-    for (size_t i = 1; i < length; i++) {
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-        code = code << 6 | (at[i] & 0x3f);
-    }
-    if (length > 1 &&
-        (code < least[length] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)))
-        return 0;
-    return length;
-}
 
 /* Terminals obey those of two bytes as well, U+0080 to U+009F. */
 static int is_control(const unsigned char *at)
@@ -43,7 +23,7 @@ char *sr_text_plain(const char *bytes)
     if (!text)
         return NULL;
     while (*at) {
-        size_t length = character_length(at);
+        size_t length = sr_utf8_length((const char *)at);
 
         if (length > 0 && !is_control(at) && *at != '\\') {
             memcpy(to, at, length);
@@ -76,7 +56,7 @@ void sr_text_json(FILE *out, const char *bytes)
 
     putc('"', out);
     while (*at) {
-        size_t length = character_length(at);
+        size_t length = sr_utf8_length((const char *)at);
 
         if (length == 0)
             fprintf(out, "\\udc%02x", *at++);

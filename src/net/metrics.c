@@ -6,6 +6,7 @@
  */
 #include "base/error.h"
 #include "base/sys.h"
+#include "base/utf8.h"
 #include "ref/registry.h"
 #include "ref/stats.h"
 
@@ -169,42 +170,20 @@ struct rows {
     size_t count, room;
 };
 
-/* How many bytes the UTF-8 character there has; 0: it is none. */
-static size_t character_at(const unsigned char *at)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t length = at[0] < 0x80 ? 1 : at[0] < 0xc0 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
-    uint32_t code;
-
-    if (length < 2)
-        return length;
-    if (at[0] > 0xf4)
-        return 0;
-    code = at[0] & (0x7fu >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-        code = code << 6 | (at[i] & 0x3fu);
-    }
-    if (code < least[length] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
-        return 0;
-    return length;
-}
-
 /* No path has a line's end. Returns where the label ends. */
 static char *escape(char *to, const char *path)
 {
-    const unsigned char *at = (const unsigned char *)path;
+    const char *at = path;
     size_t length;
 
     for (; *at; at += length ? length : 1) {
-        length = character_at(at);
+        length = sr_utf8_length(at);
         if (length == 0) {
             memcpy(to, REPLACEMENT, strlen(REPLACEMENT));
             to += strlen(REPLACEMENT);
         } else if (*at == '\\' || *at == '"') {
             *to++ = '\\';
-            *to++ = (char)*at;
+            *to++ = *at;
         } else {
             memcpy(to, at, length);
             to += length;
