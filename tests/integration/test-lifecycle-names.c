@@ -1,6 +1,9 @@
-/* Life-cycle scenarios: names, spellings, counts and registries. tests/lifecycle.md has the list.
- */
+/* Life-cycle scenarios: names, spellings, counts, registries and pools. tests/lifecycle.md has the
+ * list. */
 #include "util.h"
+
+#include <sockref/pool.h>
+#include <sockref/stats.h>
 
 START_TEST(L01_a_started_name_has_a_file_an_owner_and_one_count)
 {
@@ -401,6 +404,85 @@ START_TEST(L34_a_path_of_one_registry_is_joined_by_another)
 }
 END_TEST
 
+static sockref_registry_stats stats_of(sockref_registry *registry)
+{
+    sockref_registry_stats stats = {.size = sizeof stats};
+
+    ck_assert_int_eq(sockref_registry_get_stats(registry, &stats), 0);
+    return stats;
+}
+
+START_TEST(L69_a_registry_counts_a_name_that_is_shared_and_released)
+{
+    sockref_registry *registry = make_registry(0, 0);
+    sockref *ref = start(registry, path), *again = start(registry, path);
+    sockref_stats of_name = {.size = sizeof of_name};
+    sockref_registry_stats stats = stats_of(registry);
+
+    ck_assert_uint_eq(stats.created, 1);
+    ck_assert_uint_eq(stats.reused, 1);
+    ck_assert_uint_eq(stats.closed, 0);
+    ck_assert_int_eq(sockref_get_stats(ref, &of_name), 0);
+    ck_assert_uint_eq(of_name.references, 2);
+    sockref_release(again);
+    sockref_release(ref);
+    stats = stats_of(registry);
+    ck_assert_uint_eq(stats.created, 1);
+    ck_assert_uint_eq(stats.closed, 1);
+    ck_assert_uint_eq(stats.removed, 1);
+    ck_assert_uint_eq(stats.removal.count, 1);
+    sockref_registry_free(registry);
+}
+END_TEST
+
+static void check_file(const sockref *ref, int expected)
+{
+    sockref_health health = {.size = sizeof health};
+
+    ck_assert_int_eq(sockref_check_health(ref, &health), 0);
+    ck_assert_int_eq(health.is_file_ours, expected);
+    ck_assert_int_eq(health.is_reachable, expected);
+}
+
+START_TEST(L71_a_name_whose_file_was_removed_is_not_well)
+{
+    sockref *ref = start(NULL, path);
+
+    check_file(ref, 1);
+    ck_assert_int_eq(unlink(path), 0);
+    check_file(ref, 0);
+    sockref_release(ref);
+    ck_assert_int_eq(count_entries(directory), 0);
+}
+END_TEST
+
+static sockref *pick(sockref_pool *pool, const char *expected)
+{
+    sockref *ref = NULL;
+
+    ck_assert_int_eq(sockref_pool_pick(pool, SOCKREF_POOL_ROUND_ROBIN, &ref), 0);
+    ck_assert_str_eq(sockref_path(ref), expected);
+    return ref;
+}
+
+START_TEST(L72_a_pool_gives_two_names_in_turn_and_ends_with_the_last_pick)
+{
+    sockref_pool *pool;
+    sockref *picked;
+
+    ck_assert_int_eq(sockref_pool_new(&pool), 0);
+    ck_assert_int_eq(sockref_pool_listen(pool, NULL, path, 2, NULL), 0);
+    sockref_release(pick(pool, file("s.sock.0")));
+    sockref_release(pick(pool, file("s.sock.1")));
+    picked = pick(pool, file("s.sock.0"));
+    sockref_pool_free(pool);
+    ck_assert_int_eq(count_sockets(directory), 1);
+    ck_assert(is_connectable(sockref_path(picked)));
+    sockref_release(picked);
+    ck_assert_int_eq(count_entries(directory), 0);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("lifecycle-names");
@@ -423,5 +505,8 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, L33_an_exclusive_start_leaves_a_live_name_as_it_is);
     tcase_add_test(tcase, L34_two_registries_have_names_and_counts_of_their_own);
     tcase_add_test(tcase, L34_a_path_of_one_registry_is_joined_by_another);
+    tcase_add_test(tcase, L69_a_registry_counts_a_name_that_is_shared_and_released);
+    tcase_add_test(tcase, L71_a_name_whose_file_was_removed_is_not_well);
+    tcase_add_test(tcase, L72_a_pool_gives_two_names_in_turn_and_ends_with_the_last_pick);
     return run_suite(suite, argc, argv, NULL);
 }

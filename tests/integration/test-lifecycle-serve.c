@@ -1,6 +1,8 @@
 /* Life-cycle scenarios: serving. tests/lifecycle.md has the list. */
 #include "util.h"
 
+#include <sockref/stats.h>
+
 #define MUCH 65536
 
 /* Send all and read as much back; both ends move at once, so nothing has to fit a buffer. */
@@ -269,6 +271,34 @@ START_TEST(L36_drain_does_not_wait_for_a_served_name)
 }
 END_TEST
 
+static sockref_stats stats_of(const sockref *ref)
+{
+    sockref_stats stats = {.size = sizeof stats};
+
+    ck_assert_int_eq(sockref_get_stats(ref, &stats), 0);
+    return stats;
+}
+
+START_TEST(L70_a_served_name_counts_a_connection_and_its_bytes)
+{
+    sockref *ref = start(NULL, path);
+    sockref_stats stats;
+    int fd;
+
+    ck_assert_int_eq(sockref_serve(ref, sockref_echo_handlers(), NULL), 0);
+    fd = dial(path);
+    exchange(fd, "hello", 5);
+    close(fd);
+    WAIT_UNTIL(stats_of(ref).connections == 0);
+    stats = stats_of(ref);
+    ck_assert_uint_eq(stats.accepted, 1);
+    ck_assert_uint_eq(stats.refused, 0);
+    ck_assert_uint_eq(stats.bytes_read, 5);
+    ck_assert_uint_eq(stats.bytes_written, 5);
+    sockref_release(ref);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("lifecycle-serve");
@@ -282,5 +312,6 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, L42_handlers_come_in_order_on_the_service_thread);
     tcase_add_test(tcase, L42_handlers_come_on_the_thread_that_drives_their_loop);
     tcase_add_test(tcase, L42_a_cleanup_closes_connections_and_stops_last);
+    tcase_add_test(tcase, L70_a_served_name_counts_a_connection_and_its_bytes);
     return run_suite(suite, argc, argv, NULL);
 }

@@ -31,6 +31,17 @@ scenario('G42 a pool of names that are started together', async ({ directory, fi
   pool[Symbol.dispose]();
 });
 
+scenario('L72 a pool of two names, picked in turn and closed', async ({ directory, file }) => {
+  const pool = await SocketPool.start(file(), 2);
+  assert.deepEqual(pathsOf(pool, 2), [file('a.sock.0'), file('a.sock.1')]);
+  const picked = pool.pick();
+  assert.equal(picked.path, file('a.sock.0'));
+  pool.close();
+  assert.deepEqual(sockets(directory), ['a.sock.0']);
+  picked.close();
+  assert.deepEqual(fs.readdirSync(directory), []);
+});
+
 scenario('G42 names of a pool: bytes, ports, and none', async ({ directory }) => {
   const bytes = Buffer.concat([Buffer.from(`${directory}/`), Buffer.from([0xff, 0x61])]);
   const odd = await SocketPool.start(bytes, 2);

@@ -61,6 +61,39 @@ scenario('G39 the default registry has counts of its own', async ({ file }) => {
   assert.deepEqual([created, closed], [before.created + 1, before.closed + 1]);
 });
 
+scenario('L69 counters of a name that is shared and released', async ({ file }) => {
+  const registry = new Registry();
+  const reference = await registry.startListener(file());
+  const again = await registry.startListener(file());
+  const { created, reused, closed } = registry.stats();
+  assert.deepEqual([created, reused, closed], [1, 1, 0]);
+  assert.equal(reference.stats().references, 2);
+  again.close();
+  reference.close();
+  const told = registry.stats();
+  assert.deepEqual([told.created, told.closed, told.removed, told.removal.count], [1, 1, 1, 1]);
+  registry.close();
+});
+
+scenario('L70 counters of a name that is served', async ({ file }) => {
+  const reference = await startListener(file());
+  reference.serveEcho();
+  assert.equal((await exchange(file(), 'hello')).toString(), 'hello');
+  await until(() => reference.stats().connections === 0);
+  const { accepted, refused, bytesRead, bytesWritten } = reference.stats();
+  assert.deepEqual([accepted, refused, bytesRead, bytesWritten], [1, 0, 5, 5]);
+  reference.close();
+});
+
+scenario('L71 health before and after somebody removed the file', async ({ file }) => {
+  const reference = await startListener(file());
+  const look = () => [reference.checkHealth().isFileOurs, reference.checkHealth().isReachable];
+  assert.deepEqual(look(), [true, true]);
+  fs.unlinkSync(file());
+  assert.deepEqual(look(), [false, false]);
+  reference.close();
+});
+
 scenario('G39 an end that waits for another holder is left to the worker', async ({ file }) => {
   const registry = new Registry(), other = new Registry();
   const owner = await registry.startListener(file());

@@ -61,6 +61,16 @@ def test_g42_several_names_behind_one(begin: Begin, path: Path, directory: Path)
         assert left_in(directory) == [] and registry.active_socket_count() == 0
 
 
+def test_l72_two_names_in_turn(path: Path, directory: Path) -> None:
+    pool = SocketPool.listen(path, 2)
+    assert members(pool) == [f"{path}.0", f"{path}.1"]
+    with pool.pick() as picked:
+        assert picked.path == f"{path}.0"
+        pool.close()
+        assert sockets_in(directory) == [picked.path]
+    assert os.listdir(directory) == []
+
+
 @ways
 def test_g42_ports(begin: Begin) -> None:
     with Registry() as registry, begin("tcp:127.0.0.1:0", 3, registry) as pool:

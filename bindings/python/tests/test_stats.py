@@ -54,6 +54,34 @@ def test_g39_registry_counts_what_happens(path: Path, directory: Path) -> None:
         assert told.last_remove_error is None and told.removal.count == 2
 
 
+def test_l69_counters_of_a_name(path: Path) -> None:
+    with Registry() as registry:
+        with registry.listen(path) as reference, registry.listen(path):
+            told = registry.stats()
+            assert (told.created, told.reused, told.closed) == (1, 1, 0)
+            assert reference.stats().references == 2
+        told = registry.stats()
+        assert (told.created, told.closed, told.removed, told.removal.count) == (1, 1, 1, 1)
+
+
+def test_l70_counters_of_a_service(path: Path) -> None:
+    with sockref.listen(path) as reference:
+        reference.serve_echo()
+        assert round_trip(path, b"hello") == b"hello"
+        until(lambda: reference.stats().connections == 0)
+        told = reference.stats()
+        assert (told.accepted, told.refused, told.bytes_read, told.bytes_written) == (1, 0, 5, 5)
+
+
+def test_l71_health_of_a_removed_file(path: Path) -> None:
+    with sockref.listen(path) as reference:
+        told = reference.check_health()
+        assert (told.is_file_ours, told.is_reachable) == (True, True)
+        path.unlink()
+        told = reference.check_health()
+        assert (told.is_file_ours, told.is_reachable) == (False, False)
+
+
 def test_g39_default_registry(path: Path) -> None:
     before = sockref.stats()
     sockref.listen(path).close()

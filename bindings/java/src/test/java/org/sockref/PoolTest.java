@@ -78,6 +78,18 @@ class PoolTest extends Scene {
     }
 
     @Test
+    void l72TwoNamesInTurn() throws Exception {
+        SocketPool pool = SocketPool.listen(path("s"), 2, Options.NONE);
+        assertEquals(paths(2), next(pool, 2));
+        try (SocketReference picked = pool.pick()) {
+            assertEquals(path("s.0").toString(), picked.path());
+            pool.close();
+            assertEquals(List.of(path("s.0")), sockets());
+        }
+        assertEquals(List.of(), left());
+    }
+
+    @Test
     void g42FreshNamesOfARegistry() throws Exception {
         Options inDirectory = Options.builder().directory(directory).build();
         try (Registry registry = new Registry(inDirectory);

@@ -75,6 +75,45 @@ class StatsTest extends ChannelScene {
     }
 
     @Test
+    void l69CountersOfAName() throws Exception {
+        try (Registry registry = new Registry()) {
+            try (SocketReference reference = registry.listen(path("s"));
+                    SocketReference again = registry.listen(path("s"))) {
+                RegistryStats shared = registry.stats();
+                assertEquals(List.of(1L, 1L, 0L), List.of(shared.created(), shared.reused(), shared.closed()));
+                assertEquals(2, reference.stats().references());
+                assertEquals(2, again.stats().references());
+            }
+            RegistryStats over = registry.stats();
+            assertEquals(List.of(1L, 1L, 1L, 1L),
+                    List.of(over.created(), over.closed(), over.removed(), over.removal().count()));
+        }
+    }
+
+    @Test
+    void l70CountersOfAService() throws Exception {
+        try (SocketReference reference = SocketReference.listen(path("s"))) {
+            reference.serveEcho();
+            try (SocketChannel peer = dial(path("s"))) {
+                send(peer, "hello".getBytes());
+                assertEquals("hello", new String(receive(peer, 5)));
+            }
+            awaitSeen(new SocketStats(1, 0, 1, 0, 5, 5, 0), () -> timeless(reference.stats()));
+        }
+    }
+
+    @Test
+    void l71HealthOfARemovedFile() throws Exception {
+        Optional<Boolean> yes = Optional.of(true);
+        Optional<Boolean> no = Optional.of(false);
+        try (SocketReference reference = SocketReference.listen(path("s"))) {
+            assertEquals(new Health(yes, yes, no), reference.checkHealth());
+            Files.delete(path("s"));
+            assertEquals(new Health(no, no, no), reference.checkHealth());
+        }
+    }
+
+    @Test
     void g39TheDefaultRegistryCounts() throws Exception {
         RegistryStats before = Sockref.stats();
         SocketReference.listen(path("s")).close();
