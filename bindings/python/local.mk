@@ -88,8 +88,11 @@ install-python-link: install-nodist_pythonpkgDATA
 	cd $(DESTDIR)$(pythonpkgdir) && rm -f $(SOCKREF_SONAME) && \
 	$(LN_S) `realpath -m --relative-to=$(pythonpkgdir) $(libdir)`/$(SOCKREF_SONAME) $(SOCKREF_SONAME)
 install-data-hook: install-python-link
+# An empty directory would still be a package.
 uninstall-python-link:
 	rm -f $(DESTDIR)$(pythonpkgdir)/$(SOCKREF_SONAME)
+	rm -rf $(DESTDIR)$(pythonpkgdir)/__pycache__
+	rmdir $(DESTDIR)$(pythonpkgdir) 2>/dev/null || :
 uninstall-hook: uninstall-python-link
 
 # build/python/sockref-VERSION.tar.gz: what pip builds where the library is installed.
