@@ -40,12 +40,14 @@ static const char usage[] =
     "A PATH is that of a socket, or @NAME. Without DIRECTORY it is the default one of this user.\n"
     "Status 0: all names are live; 1: not all are (status alone); 2: an error.\n";
 
+/* A message may quote a name as well. */
 static enum outcome complain(const char *about, const char *message)
 {
-    char *plain = sr_text_plain(about);
+    char *plain = sr_text_plain(about), *what = sr_text_plain(message);
 
-    fprintf(stderr, "sockref: %s: %s\n", plain ? plain : "?", message);
+    fprintf(stderr, "sockref: %s: %s\n", plain ? plain : "?", what ? what : "out of memory");
     free(plain);
+    free(what);
     return FAILED;
 }
 
@@ -233,7 +235,7 @@ static enum outcome run(struct sr_report *report, int count, char **words)
     return complain_of_use();
 }
 
-int main(int argc, char **argv)
+static enum outcome obey(int argc, char **argv)
 {
     static const struct option options[] = {
         {"help", no_argument, NULL, 'h'},
@@ -246,8 +248,6 @@ int main(int argc, char **argv)
     enum outcome outcome;
     int option;
 
-    if (argc > 0)
-        argv[0] = "sockref"; /* it stands before messages */
     while ((option = getopt_long(argc, argv, "hV", options, NULL)) >= 0) {
         switch (option) {
         case 'h':
@@ -265,6 +265,16 @@ int main(int argc, char **argv)
     }
     outcome = run(&report, argc - optind, argv + optind);
     sr_report_end(&report);
+    return outcome;
+}
+
+int main(int argc, char **argv)
+{
+    enum outcome outcome;
+
+    if (argc > 0)
+        argv[0] = "sockref"; /* it stands before messages */
+    outcome = obey(argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout))
         outcome = complain("standard output", "could not be written");
     return outcome;

@@ -230,6 +230,8 @@ START_TEST(any_byte_of_a_path_can_be_read_back)
     ck_assert_int_eq(strncmp(printed, expected, strlen(expected)), 0);
     ck_assert_int_eq(RUN("status", "/bad\nname"), 2);
     assert_complained("/bad\\012name: ");
+    ck_assert_int_eq(RUN("list", file(ODD)), 2); /* the message has it too */
+    ck_assert_ptr_null(strpbrk(complained, "\377\233"));
     unlink(file(ODD));
 }
 END_TEST
@@ -403,11 +405,11 @@ START_TEST(what_can_not_be_printed_is_an_error)
 {
     int full = open("/dev/full", O_WRONLY | O_CLOEXEC),
         nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    const char *words[] = {"status", path, NULL};
+    const char *words[][3] = {{"status", path, NULL}, {"--help", NULL}, {"--version", NULL}};
 
     if (full < 0)
         SKIP("there is no /dev/full");
-    ck_assert_int_eq(run_to(nothing, full, words), 2);
+    ck_assert_int_eq(run_to(nothing, full, words[_i]), 2);
     assert_complained("output");
 }
 END_TEST
@@ -429,6 +431,6 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, the_default_directory_is_looked_for_and_not_made);
     tcase_add_test(tcase, wrong_use_is_told);
     tcase_add_test(tcase, help_and_version_are_told);
-    tcase_add_test(tcase, what_can_not_be_printed_is_an_error);
+    tcase_add_loop_test(tcase, what_can_not_be_printed_is_an_error, 0, 3);
     return run_suite(suite, argc, argv, roles);
 }
