@@ -32,14 +32,19 @@ bool sr_listing_is_lock(const char *name)
            strcmp(name + length - suffix, LOCK_SUFFIX) == 0;
 }
 
+void sr_listing_told_leaf(const char *lock_name, char *out)
+{
+    snprintf(out, SR_LEAF_MAX + 1, "%.*s", (int)(strlen(lock_name) - strlen(LOCK_SUFFIX) - 1),
+             lock_name + 1);
+}
+
 int sr_listing_find_leaf(const struct sr_place *place, const char *lock_name, char *out)
 {
     char beside[SR_LOCKFILE_NAME_MAX];
     const struct dirent *item;
     DIR *stream;
 
-    snprintf(out, SR_LEAF_MAX + 1, "%.*s", (int)(strlen(lock_name) - strlen(LOCK_SUFFIX) - 1),
-             lock_name + 1);
+    sr_listing_told_leaf(lock_name, out);
     if (out[0] != '~')
         return 0;
     stream = sr_listing_open(place, 0);

@@ -3,7 +3,10 @@
 #include "base/sys.h"
 #include "harness/faults.h"
 #include "harness/harness.h"
+#include "harness/wait.h"
 #include "name/inspect.h"
+#include "name/lockfile.h"
+#include "name/probe.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -582,6 +585,89 @@ START_TEST(a_directory_lists_sockets_and_lock_files)
 }
 END_TEST
 
+static int opened;
+
+static int count_opened(int dir, const char *path, int flags, mode_t mode)
+{
+    opened++;
+    return real.openat(dir, path, flags, mode);
+}
+
+/* The lock file of a leaf that is not told by its name. */
+static const char *lock_by_hash(const char *leaf)
+{
+    char lock_name[SR_LOCKFILE_NAME_MAX];
+
+    sr_lockfile_name(leaf, ".srlock", lock_name);
+    ck_assert_int_eq(lock_name[1], '~');
+    return harness_at(lock_name);
+}
+
+#define LONG "a long name, of which only the beginning is told in the name of its lock file, "
+#define MANY 20
+
+/* Whose leaf is no socket, or gone; the time that it takes does not grow by the square of them. */
+START_TEST(a_directory_is_read_once_whatever_lock_files_it_has)
+{
+    const char *lock = lock_by_hash(LONG "plain"), *gone = lock_by_hash(LONG "gone");
+    struct sr_inspect_list list;
+
+    harness_write(harness_at(LONG "plain"), "");
+    harness_write(harness_at(LONG "bare"), "");
+    harness_write(lock, "");
+    harness_write(gone, "");
+    for (int i = 0; i < MANY; i++)
+        harness_write(lock_by_hash(harness_text(LONG "%d", i)), "");
+    harness_write(harness_at("." LONG "none.srlock"), "");
+    real = sr_sys;
+    sr_sys.openat = count_opened;
+    opened = 0;
+    harness_assert_ok(sr_inspect_list(harness_dir(), &list));
+    sr_sys = real;
+    ck_assert_int_eq(opened, 2); /* the directory, and to read it */
+    ck_assert_uint_eq(list.count, 2 + MANY);
+    ck_assert_str_eq(list.leaves[0], LONG "plain");
+    for (size_t i = 1; i < list.count; i++)
+        ck_assert_int_eq(list.leaves[i][0], '~');
+    sr_inspect_list_free(&list);
+    unlink(harness_at(LONG "plain"));
+    unlink(harness_at(LONG "bare"));
+    unlink(lock);
+    unlink(gone);
+    for (int i = 0; i < MANY; i++)
+        unlink(lock_by_hash(harness_text(LONG "%d", i)));
+    unlink(harness_at("." LONG "none.srlock"));
+}
+END_TEST
+
+static int count_and_ask(int fd, int command, struct flock *lock)
+{
+    opened++;
+    return real.lock(fd, command, lock);
+}
+
+/* Who is about to lock it has just made it; else nobody is waited for. */
+START_TEST(a_blank_lock_file_is_waited_for_while_it_is_fresh)
+{
+    struct stat info;
+    int waited;
+
+    harness_write(harness_at(LOCK), "");
+    real = sr_sys;
+    sr_sys.lock = count_and_ask;
+    opened = 0;
+    inspect(name(), SR_INSPECT_STALE);
+    waited = opened;
+    ck_assert_int_eq(stat(harness_at(LOCK), &info), 0);
+    WAIT_UNTIL(!sr_probe_is_fresh(&info));
+    opened = 0;
+    inspect(name(), SR_INSPECT_STALE);
+    sr_sys = real;
+    ck_assert_int_gt(waited, 2 * opened);
+    unlink(harness_at(LOCK));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("inspect");
@@ -609,9 +695,11 @@ int main(void)
                         sizeof looks / sizeof looks[0]);
     tcase_add_loop_test(changes, a_name_that_begins_anew_meanwhile_is_looked_at_again, 0,
                         sizeof looks / sizeof looks[0]);
+    tcase_add_test(changes, a_blank_lock_file_is_waited_for_while_it_is_fresh);
     tcase_add_checked_fixture(nothing, setup, teardown);
     tcase_add_test(nothing, a_look_changes_nothing);
     tcase_add_test(nothing, every_call_fails_once);
     tcase_add_test(nothing, a_directory_lists_sockets_and_lock_files);
+    tcase_add_test(nothing, a_directory_is_read_once_whatever_lock_files_it_has);
     return harness_run(suite);
 }
