@@ -121,9 +121,10 @@ typedef struct sockref_health {
     /** The path leads to the socket that was bound or joined; -1: the name has no file, or is just
      * handed over by another registry. */
     int is_file_ours;
-    /** The system would queue a connection to the path, whosever socket stands there. It is asked
-     * without making one. A full queue counts: who connects waits. Of a name without a file: its
-     * socket listens. -1: this process may not connect. */
+    /** The system would queue a connection to the path, whosever socket stands there; of another
+     * one than the name's own it is seen only that it is bound. It is asked without making one. A
+     * full queue counts: who connects waits. Of a name without a file: its socket listens, or is
+     * bound, where it was joined. -1: this process may not connect. */
     int is_reachable;
     /** It is served and takes connections: not held back by a limit, by a lack of descriptors, or
      * by a loop that has not been dispatched, or has left a posted function waiting for a second,

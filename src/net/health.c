@@ -7,7 +7,7 @@
  * The path is asked for a connection as a name on disk is looked at elsewhere: by a datagram
  * socket, which no listener notices. An abstract name can't be asked so, since each type of socket
  * has names of its own there; it belongs to the socket that was bound as long as that is open, as a
- * port does.
+ * port does. Who has joined one looks for it in the kernel's table of sockets.
  */
 #include "base/error.h"
 #include "base/fd.h"
@@ -132,6 +132,18 @@ static int look_at_file(const struct view *view, const char *path, sockref_healt
     return 0;
 }
 
+/* Returns 0 or a described status. */
+static int look_without_file(const struct view *view, const char *path, sockref_health *health)
+{
+    int found = view->hold == SR_HOLD_OWNED ? view->listens : sr_probe_abstract(path);
+
+    if (found < 0)
+        return sr_error_system(-found, "read", "/proc/net/unix");
+    health->is_file_ours = -1;
+    health->is_reachable = found;
+    return 0;
+}
+
 static int check(const sockref *self, sockref_health *health)
 {
     struct view view = {.place = {.dir = -1}};
@@ -142,11 +154,8 @@ static int check(const sockref *self, sockref_health *health)
     if (view.status < 0)
         return sr_error_system(-view.status, view.syscall, sockref_path(self));
     health->is_accepting = view.is_accepting;
-    if (view.place.dir < 0) {
-        health->is_file_ours = -1;
-        health->is_reachable = view.listens;
-        return 0;
-    }
+    if (view.place.dir < 0)
+        return look_without_file(&view, sockref_path(self), health);
     status = look_at_file(&view, sockref_path(self), health);
     sr_fd_close(view.place.dir);
     return status;

@@ -505,6 +505,23 @@ START_TEST(g40_who_has_joined_sees_the_owners_file)
 }
 END_TEST
 
+/* Its file tells nothing, so the kernel is asked whether the owner has it still. */
+START_TEST(g40_who_has_joined_an_abstract_name)
+{
+    sockref_registry *there = harness_registry(0);
+    const char *name = harness_text("@%s joined", harness_dir());
+    sockref *owner = harness_listen(there, name), *joined = harness_listen(registry, name);
+
+    ck_assert(!sockref_is_owner(joined));
+    assert_health(joined, "-1 1 -1");
+    assert_health(owner, "-1 1 0");
+    sockref_release(owner);
+    assert_health(joined, "-1 0 -1");
+    sockref_release(joined);
+    sockref_registry_free(there);
+}
+END_TEST
+
 static struct wait_events heard;
 
 static void hear(sockref *ref, int event, void *user)
@@ -762,6 +779,7 @@ int main(void)
     tcase_add_loop_test(tcase, g40_a_file_that_was_replaced_is_not_ours, 0, REPLACEMENTS);
     tcase_add_test(tcase, g40_a_directory_that_was_replaced);
     tcase_add_test(tcase, g40_who_has_joined_sees_the_owners_file);
+    tcase_add_test(tcase, g40_who_has_joined_an_abstract_name);
     tcase_add_test(tcase, g40_what_was_handed_over_is_well);
     tcase_add_test(tcase, g40_a_file_that_is_made_again_is_ours);
     tcase_add_test(tcase, g40_a_killed_owner_is_not_reachable);
