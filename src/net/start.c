@@ -409,12 +409,16 @@ static int start_listener(sockref_registry *self, const char *path, const sockre
                           sockref_start_fn on_start, void *user)
 {
     struct start *start = NULL;
-    int status = sr_registry_check_path(self, path);
+    int status = sr_options_check_call(options);
 
     if (status == 0)
+        status = sr_registry_check_path(self, path);
+    if (status == 0)
         status = make(self, path, options, &start);
-    if (status < 0)
+    if (status < 0) {
+        sr_registry_start_failed(self);
         return status;
+    }
     start->on_start = on_start;
     start->user = user;
     atomic_store(&start->count, 2); /* the loop and us */
@@ -423,6 +427,7 @@ static int start_listener(sockref_registry *self, const char *path, const sockre
     if (status == 0) {
         status = attempt(start, true);
     } else {
+        sr_registry_start_failed(self);
         sr_service_leave(start->loop);
         let_go(start); /* for the loop */
     }
@@ -439,8 +444,6 @@ int sockref_registry_start_listener(sockref_registry *self, const char *path,
     if (!on_start)
         return sr_error_argument("on_start is NULL");
     status = sr_registry_resolve(&self);
-    if (status == 0)
-        status = sr_options_check_call(options);
     if (status < 0)
         return status;
     cancel = sr_thread_begin_uncancelled();

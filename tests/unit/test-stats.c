@@ -98,6 +98,27 @@ START_TEST(g39_starts_that_fail_or_are_cancelled_are_counted)
 }
 END_TEST
 
+/* Whether the call waits or not. */
+START_TEST(g39_starts_that_are_refused_at_once_are_counted)
+{
+    sockref_options *options = harness_options(SOCKREF_OPT_MAX_SOCKETS, 1, 0);
+    sockref *ref;
+
+    harness_assert_fails(sockref_registry_listen(registry, "no path", NULL, &ref), SOCKREF_EPATH);
+    ck_assert_str_eq(counts_of(registry), "0 0 0 1 | 0 0 | 0 0 0");
+    harness_assert_fails(
+        sockref_registry_start_listener(registry, "no path", NULL, note_start, NULL),
+        SOCKREF_EPATH);
+    ck_assert_str_eq(counts_of(registry), "0 0 0 2 | 0 0 | 0 0 0");
+    harness_assert_fails(sockref_registry_listen(registry, path, options, &ref), -EINVAL);
+    ck_assert_str_eq(counts_of(registry), "0 0 0 3 | 0 0 | 0 0 0");
+    harness_assert_fails(sockref_registry_start_listener(registry, path, options, note_start, NULL),
+                         -EINVAL);
+    ck_assert_str_eq(counts_of(registry), "0 0 0 4 | 0 0 | 0 0 0");
+    sockref_options_free(options);
+}
+END_TEST
+
 START_TEST(g39_revocations_are_counted)
 {
     sockref *ref = listen_in(registry), *unbound;
@@ -383,6 +404,7 @@ int main(void)
     tcase_add_test(tcase, g39_every_kind_of_name_is_counted);
     tcase_add_test(tcase, g39_joining_is_counted_and_what_becomes_of_it);
     tcase_add_test(tcase, g39_starts_that_fail_or_are_cancelled_are_counted);
+    tcase_add_test(tcase, g39_starts_that_are_refused_at_once_are_counted);
     tcase_add_test(tcase, g39_revocations_are_counted);
     tcase_add_test(tcase, d14_a_removal_that_fails_is_counted_and_its_error_kept);
     tcase_add_test(tcase, g39_an_end_that_waits_is_counted_as_deferred);
