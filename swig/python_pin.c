@@ -63,19 +63,26 @@ static void *pin_target(struct pin *pin)
     return pointer;
 }
 
+/* What the call has raised waits meanwhile, for the end of a handle may call Python. */
+static void pin_give_back(struct pin *pin)
+{
+    void *pointer = pin->pointer;
+    PyObject *kind, *value, *trace;
+
+    pin->pointer = NULL;
+    PyErr_Fetch(&kind, &value, &trace);
+    Py_BEGIN_ALLOW_THREADS
+    pin->give_back(pointer);
+    Py_END_ALLOW_THREADS
+    PyErr_Restore(kind, value, trace);
+}
+
 static void pin_leave(struct pin *pin)
 {
-    void *pointer;
-
     if (!pin || --pin->users)
         return;
-    if (pin->closed && pin->pointer) {
-        pointer = pin->pointer;
-        pin->pointer = NULL;
-        Py_BEGIN_ALLOW_THREADS
-        pin->give_back(pointer);
-        Py_END_ALLOW_THREADS
-    }
+    if (pin->closed && pin->pointer)
+        pin_give_back(pin);
     if (pin->dead)
         free(pin);
 }

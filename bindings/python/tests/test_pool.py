@@ -331,6 +331,28 @@ def test_closed_registry_starts_no_pool(path: Path, directory: Path) -> None:
     assert left_in(directory) == []
 
 
+def test_registry_that_ends_with_a_call_that_fails() -> None:
+    """Starts that its end cancels are told while the error of the call waits to be raised."""
+
+    async def main() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            registry = Registry()
+            failing = executor.submit(SocketPool.listen, name, 2, registry=registry, start_timeout_ms=200)
+            while not registry.active_socket_count():
+                await asyncio.sleep(0.002)
+            waiting = asyncio.create_task(registry.start_listener(name + ".1"))
+            await asyncio.sleep(0)
+            registry.close()  # the call is the last one that uses it
+            for told, code in ((asyncio.wrap_future(failing), "ESOCKREF_BUSY"), (waiting, "ESOCKREF_CANCELED")):
+                with pytest.raises(SockrefError) as caught:
+                    await told
+                assert caught.value.code == code
+
+    name = f"@sockref-test-{os.getpid()}"
+    with name_that_tells_nothing(name + ".1"):
+        run(main())
+
+
 def test_forgotten_pool(path: Path, directory: Path) -> None:
     pool = SocketPool.listen(path, 2)
     del pool
