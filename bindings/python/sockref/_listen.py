@@ -14,7 +14,7 @@ from ._errors import EBUSY, EEXISTS, SockrefError, make_error
 from ._options import ListenOptions
 from ._paths import Path
 from ._reference import SocketReference
-from ._registry import Registry, default
+from ._registry import Registry, chosen
 
 #: A name; or, with a port, a host or several.
 Names = Union[Path, Sequence[Union[str, None]]]
@@ -29,14 +29,14 @@ def held(reference: SocketReference | None, sock: socket.socket | None, registry
     assert sock is not None
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         sock.listen(4096)
-    return (registry or default).register_new(None, sock)
+    return chosen(registry).register_new(None, sock)
 
 
 async def listen(
     registry: Registry | None, name: Names | None, port: int | None, options: ListenOptions
 ) -> list[SocketReference]:
     """Listen on a name, or on every address of hosts: on all of them or on none."""
-    using = registry or default
+    using = chosen(registry)
     given: ListenOptions = {"exclusive": True, **options}
     references: list[SocketReference] = []
     try:

@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import Literal, NoReturn, Self, SupportsIndex, Unpack
 
 from . import _blocking, _lowlevel
-from ._errors import ECLOSED, make_error
+from ._errors import ECLOSED, ELIMIT, SockrefError, make_error
 from ._options import ListenOptions
 from ._paths import Path, encode_optional
 from ._reference import SocketReference
-from ._registry import Registry, default
+from ._registry import Registry, chosen
 from .lowlevel import sockref, sockref_pool
 
 # The numbers are the library's ABI.
@@ -58,7 +58,7 @@ class SocketPool:
         nothing is left behind.
         """
         names = _names(path, count)
-        using = registry or default
+        using = chosen(registry)
         if path is None:
             options["unique"] = True
         else:
@@ -92,13 +92,12 @@ class SocketPool:
         A handler of a signal that raises ends the wait, and leaves nothing behind.
         """
         names = _names(path, count)
+        using = chosen(registry)
         if path is None:
             options["unique"] = True
         pool = cls()
         try:
-            _blocking.listen_all(
-                pool._handle, (registry or default)._handle, encode_optional(path), names, options
-            )
+            _blocking.listen_all(pool._handle, using._handle, encode_optional(path), names, options)
         except BaseException:
             pool.close()
             raise
@@ -169,16 +168,22 @@ def _names(path: Path | None, count: int) -> list[bytes | None]:
     if raw is None or not raw.startswith(b"tcp:"):
         return [None if raw is None else b"%b.%d" % (raw, i) for i in range(number)]
     host, _, port = raw.rpartition(b":")
-    if not port.isdigit() or int(port) == 0:
+    port = port.lstrip(b"0")
+    if not port.isdigit() or len(port) > 5:  # the system's choice, or none
         return [raw] * number
     return [b"%b:%d" % (host, int(port) + i) for i in range(number)]
 
 
 def _check(registry: Registry, path: Path) -> None:
     """Refuse what is no name by itself, but might be one with an ending, such as a directory."""
-    held = registry.get_existing(path)
-    if held is not None:
-        held.close()
+    try:
+        held = registry.get_existing(path)
+    except SockrefError as error:
+        if error.status != ELIMIT:  # a name, which has as many references as it may have
+            raise
+    else:
+        if held is not None:
+            held.close()
 
 
 def _abandon(task: asyncio.Task[SocketReference]) -> None:

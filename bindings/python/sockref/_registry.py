@@ -215,3 +215,12 @@ def _make_default() -> Registry:
 
 #: The process's default registry.
 default = _make_default()
+
+
+def chosen(registry: Registry | None) -> Registry:
+    """The registry that was given, or the default one."""
+    if registry is None:
+        return default
+    if not isinstance(registry, Registry):
+        raise TypeError(f"a registry must be a Registry, not {type(registry).__name__}")
+    return registry

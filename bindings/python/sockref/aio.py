@@ -22,7 +22,7 @@ from . import _blocking
 from ._client import create_connection, open_connection
 from ._lowlevel import Transport
 from ._paths import Path
-from ._registry import Registry, default, timeout_ms
+from ._registry import Registry, chosen, timeout_ms
 from ._server import Server, create_server, start_server
 from ._transports import TransportSocket
 
@@ -42,14 +42,14 @@ __all__ = [
 
 async def sweep(directory: Path | None = None, *, registry: Registry | None = None) -> int:
     """As Registry.sweep; without a registry on the default one."""
-    return await asyncio.to_thread((registry or default).sweep, directory)
+    return await asyncio.to_thread(chosen(registry).sweep, directory)
 
 
 async def drain(timeout: float | None = None, *, registry: Registry | None = None) -> None:
     """As Registry.drain; without a registry on the default one."""
-    await _blocking.drain_on_worker((registry or default)._handle, timeout_ms(timeout))
+    await _blocking.drain_on_worker(chosen(registry)._handle, timeout_ms(timeout))
 
 
 async def shutdown(timeout: float | None = None, *, registry: Registry | None = None) -> None:
     """As Registry.shutdown; without a registry on the default one."""
-    await _blocking.shutdown_on_worker((registry or default)._handle, timeout_ms(timeout))
+    await _blocking.shutdown_on_worker(chosen(registry)._handle, timeout_ms(timeout))

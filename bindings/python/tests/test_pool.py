@@ -152,6 +152,35 @@ def test_g42_what_names_are_made_of_is_a_name(begin: Begin, directory: Path) -> 
         assert os.listdir(directory) == []
 
 
+@ways
+def test_g42_a_port_of_any_length_is_refused(begin: Begin) -> None:
+    with Registry() as registry:
+        assert code_of(begin, f"tcp:127.0.0.1:{'1' * 5000}", 2, registry) == "ESOCKREF_PATH"
+
+
+@ways
+def test_g42_the_name_without_ending_may_be_used_up(begin: Begin, path: Path) -> None:
+    with Registry(max_references=2) as registry, registry.listen(path) as reference, reference.dup():
+        with begin(path, 2, registry):
+            assert registry.active_socket_count() == 3
+
+
+class Counted(Registry):
+    """As long as it has no names, it is false."""
+
+    def __len__(self) -> int:
+        return self.active_socket_count()
+
+
+@ways
+def test_g42_a_registry_that_is_false(begin: Begin, path: Path) -> None:
+    with Counted() as registry, begin(path, 2, registry):
+        assert len(registry) == 2 and sockref.active_socket_count() == 0
+    for wrong in ("", 0, "registry", sockref):
+        with pytest.raises(TypeError):
+            begin(path, 2, wrong)  # type: ignore[arg-type]
+
+
 def test_g42_options_are_those_of_a_start(path: Path) -> None:
     with pytest.raises(TypeError):
         SocketPool.listen(path, 2, max_sockets=3)  # type: ignore[call-arg]
