@@ -3,7 +3,7 @@
 const { setMaxListeners } = require('node:events');
 const worker = require('node:worker_threads');
 const low = require('./low.js');
-const { wrap, isReference, nativeOf, registryOf } = require('./reference.js');
+const { wrap, getExisting, isReference, nativeOf, registryOf } = require('./reference.js');
 const { Registry, calls } = require('./registry.js');
 const { pathBytes, checkObject, checkSignal } = require('./arguments.js');
 const { invalidType, invalidValue, outOfRange, invalidThis, closed } = require('./errors.js');
@@ -42,7 +42,7 @@ class SocketPool {
   /** A pool of so many names that are started side by side: all of them, or none. */
   static async start(path, count, options) {
     checkObject('options', options);
-    const references = await startAll(namesOf(path, checkCount(count)), { ...options });
+    const references = await startAll(path, namesOf(path, checkCount(count)), { ...options });
     const pool = new SocketPool();
     try {
       for (const reference of references) pool.add(reference);
@@ -129,14 +129,24 @@ function namesOf(path, count) {
   });
 }
 
+// What is no name by itself, such as a directory, might be one with an ending.
+function checkName(path, registry) {
+  try {
+    (registry ? registry.getExisting(path) : getExisting(null, path))?.close();
+  } catch (error) {
+    if (error.code !== 'ESOCKREF_LIMIT') throw error; // it has as many references as it may have
+  }
+}
+
 function closeAll(references) {
   for (const reference of references) reference.close();
 }
 
 // The first failure cancels the starts that are under way, and its error is told.
-async function startAll(names, { registry, signal, ...options }) {
+async function startAll(path, names, { registry, signal, ...options }) {
   if (registry !== undefined && !(registry instanceof Registry)) throw invalidType('registry', 'a Registry', registry);
   if (signal !== undefined) checkSignal(signal);
+  if (path !== undefined) checkName(path, registry);
   const all = new AbortController();
   setMaxListeners(names.length, all.signal);
   const abort = () => all.abort(signal.reason);

@@ -70,6 +70,19 @@ scenario('G42 names of a pool: bytes, ports, and none', async ({ directory }) =>
   registry.close();
 });
 
+scenario('G42 what names are made of is a name', async ({ directory, file }) => {
+  for (const wrong of ['', 'relative', '@', `${directory}/`, `${directory}/..`, 'tcp:127.0.0.1']) {
+    await assert.rejects(SocketPool.start(wrong, 2), { code: 'ESOCKREF_PATH', path: wrong });
+  }
+  assert.deepEqual(fs.readdirSync(directory), []);
+  const registry = new Registry({ maxReferences: 2 });
+  const held = await registry.startListener(file());
+  const used = held.clone();
+  const pool = await SocketPool.start(file(), 2, { registry }); // it is one, though it may have no more references
+  assert.deepEqual([pool.size, held.referenceCount], [2, 2]);
+  for (const one of [pool, used, held, registry]) one.close();
+});
+
 scenario('G42 ports from one on', async () => {
   for (let tries = 0; ; tries++) { // somebody else may have the next port
     const first = await startListener('tcp:127.0.0.1:0');
