@@ -79,6 +79,8 @@ static word *page_of(int fd, bool make)
     unsigned index = (unsigned)fd / PAGE_BITS;
     struct group *group;
 
+    if (SR_LIKELY(index == 0))
+        return first_page;
     if (fd < 0)
         return NULL;
     group = part_at(&groups[index / GROUP_PAGES], sizeof *group, make);
@@ -300,13 +302,31 @@ int sr_fd_replace(int fd, int old)
     return status;
 }
 
+/* Inside the gate. */
+static void forget_and_close(int fd)
+{
+    sr_fd_disown(fd);
+    sr_sys.close(fd);
+}
+
 void sr_fd_close(int fd)
 {
     if (fd < 0)
         return;
     enter();
-    sr_fd_disown(fd);
-    sr_sys.close(fd);
+    forget_and_close(fd);
+    leave();
+}
+
+void sr_fd_close_both(int first, int second)
+{
+    if (first < 0 && second < 0)
+        return;
+    enter();
+    if (first >= 0)
+        forget_and_close(first);
+    if (second >= 0)
+        forget_and_close(second);
     leave();
 }
 

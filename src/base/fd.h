@@ -47,6 +47,7 @@ void sr_fd_disown(int fd);
 int sr_fd_replace(int fd, int old);
 /* Forget and close; -1 is allowed. */
 void sr_fd_close(int fd);
+void sr_fd_close_both(int first, int second);
 
 /* How many are noted: the leak oracle of the tests. */
 size_t sr_fd_count(void);

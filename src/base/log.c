@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct sink {
+struct sr_log_sink {
     sockref_log_fn fn;
     void *user;
     void (*free_user)(void *user);
@@ -46,11 +46,11 @@ static const char *const names[SR_LOG_EVENT_COUNT] = {
 };
 
 static struct sr_mutex mutex = SR_MUTEX_INIT;
-static struct sink *_Atomic current; /* written with mutex held */
+struct sr_log_sink *_Atomic sr_log_current; /* written with mutex held */
 static struct rate rates[SR_LOG_EVENT_COUNT] SR_GUARDED_BY(mutex);
 static _Thread_local unsigned inside;
 
-static void drop(struct sink *sink) SR_EXCLUDES(mutex)
+static void drop(struct sr_log_sink *sink) SR_EXCLUDES(mutex)
 {
     unsigned left;
 
@@ -65,14 +65,15 @@ static void drop(struct sink *sink) SR_EXCLUDES(mutex)
 }
 
 /* Returns the sink, counted, or NULL where nobody listens or the rate is reached. */
-static struct sink *begin(enum sr_log_event event, uint64_t *out_suppressed) SR_EXCLUDES(mutex)
+static struct sr_log_sink *begin(enum sr_log_event event, uint64_t *out_suppressed)
+    SR_EXCLUDES(mutex)
 {
     struct rate *rate = &rates[event];
     uint64_t second = sr_clock_ns() / 1000000000u;
-    struct sink *sink;
+    struct sr_log_sink *sink;
 
     sr_mutex_lock(&mutex);
-    sink = atomic_load_explicit(&current, memory_order_relaxed);
+    sink = atomic_load_explicit(&sr_log_current, memory_order_relaxed);
     if (rate->second != second) {
         rate->second = second;
         rate->count = 0;
@@ -91,18 +92,16 @@ static struct sink *begin(enum sr_log_event event, uint64_t *out_suppressed) SR_
     return sink;
 }
 
-void sr_log(enum sr_log_event event, int level, int status, const char *path, const char *format,
-            ...)
+void sr_log_tell(enum sr_log_event event, int level, int status, const char *path,
+                 const char *format, ...)
 {
     sockref_log_record record = {sizeof record, level, names[event], NULL, path, status, 0};
     struct sr_error *error;
     char message[512];
     unsigned outside = inside;
-    struct sink *sink;
+    struct sr_log_sink *sink;
     va_list arguments;
 
-    if (SR_LIKELY(!atomic_load_explicit(&current, memory_order_relaxed)))
-        return;
     sink = begin(event, &record.suppressed);
     if (!sink)
         return;
@@ -127,7 +126,7 @@ void sr_log_after_fork(void)
 
 int sockref_set_log(sockref_log_fn fn, void *user, void (*free_user)(void *user))
 {
-    struct sink *fresh = NULL, *old;
+    struct sr_log_sink *fresh = NULL, *old;
 
     if (inside)
         return sr_error_set(SOCKREF_EBUSY, NULL, "the log function cannot replace itself");
@@ -135,12 +134,12 @@ int sockref_set_log(sockref_log_fn fn, void *user, void (*free_user)(void *user)
         fresh = sr_sys.malloc(sizeof *fresh);
         if (!fresh)
             return sr_error_no_memory();
-        *fresh = (struct sink){fn, user, free_user, 1};
+        *fresh = (struct sr_log_sink){fn, user, free_user, 1};
     } else if (free_user) {
         free_user(user);
     }
     sr_mutex_lock(&mutex);
-    old = atomic_exchange(&current, fresh);
+    old = atomic_exchange(&sr_log_current, fresh);
     sr_mutex_unlock(&mutex);
     if (old)
         drop(old);

@@ -6,6 +6,8 @@
 #include "base/attr.h"
 
 #include <sockref/sockref.h>
+#include <stdatomic.h>
+#include <stddef.h>
 
 /* Events, so that each has its own rate: at most SR_LOG_BURST records of one in a second. */
 enum sr_log_event {
@@ -28,9 +30,18 @@ enum sr_log_event {
 
 #define SR_LOG_BURST 16
 
-/* Calls out: no lock may be held. Costs one load where nobody listens. */
-void sr_log(enum sr_log_event event, int level, int status, const char *path, const char *format,
-            ...) SR_PRINTF(5, 6);
+struct sr_log_sink;
+extern struct sr_log_sink *_Atomic sr_log_current; /* who is told; NULL: nobody */
+
+/* Calls out: no lock may be held. */
+void sr_log_tell(enum sr_log_event event, int level, int status, const char *path,
+                 const char *format, ...) SR_PRINTF(5, 6);
+
+/* Where nobody listens it costs one load, and the arguments are not looked at. */
+#define sr_log(...)                                                                                \
+    (SR_UNLIKELY(atomic_load_explicit(&sr_log_current, memory_order_relaxed) != NULL)              \
+         ? sr_log_tell(__VA_ARGS__)                                                                \
+         : (void)0)
 
 /* In a forked child: the locks of the parent's threads are gone. */
 void sr_log_after_fork(void);

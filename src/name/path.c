@@ -17,29 +17,53 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool is_dots(const char *part, size_t length)
+static bool has_dots(const char *path)
 {
-    return length == 2 && part[0] == '.' && part[1] == '.';
+    for (const char *at = strstr(path, ".."); at; at = strstr(at + 1, ".."))
+        if ((at == path || at[-1] == '/') && (at[2] == '/' || at[2] == '\0'))
+            return true;
+    return false;
+}
+
+#define EACH_BYTE(value) ((value) * (UINT64_MAX / 255))
+
+/* Whether one of eight bytes is below a value of at most 0x80: it borrows from its highest bit. */
+static bool has_below(uint64_t bytes, uint64_t value)
+{
+    return (bytes - EACH_BYTE(value)) & ~bytes & EACH_BYTE(0x80u);
+}
+
+static bool has_control_of_eight(uint64_t bytes)
+{
+    return has_below(bytes, 0x20) || has_below(bytes ^ EACH_BYTE(0x7fu), 1);
+}
+
+static bool has_control(const char *path, size_t length)
+{
+    uint64_t bytes = EACH_BYTE((uint64_t)' ');
+
+    if (length < sizeof bytes) {
+        memcpy(&bytes, path, length);
+        return has_control_of_eight(bytes);
+    }
+    for (size_t at = 0; at + sizeof bytes < length; at += sizeof bytes) {
+        memcpy(&bytes, path + at, sizeof bytes);
+        if (has_control_of_eight(bytes))
+            return true;
+    }
+    memcpy(&bytes, path + length - sizeof bytes,
+           sizeof bytes); /* some of them for the second time */
+    return has_control_of_eight(bytes);
 }
 
 /* What is wrong with the bytes and components of a path, or NULL. */
 static const char *find_fault(const char *path)
 {
-    const char *part = path;
-
-    for (const char *at = path;; at++) {
-        unsigned char byte = (unsigned char)*at;
-
-        if (byte == '/' || byte == '\0') {
-            if (is_dots(part, (size_t)(at - part)))
-                return "a \"..\" component could lead elsewhere: give the path without it";
-            part = at + 1;
-        }
-        if (byte == '\0')
-            return NULL;
-        if (byte < 0x20 || byte == 0x7f)
-            return "a control byte in a path: give a path without it";
-    }
+    if (has_control(path, strlen(path)))
+        return "a control byte in a path: give a path without it";
+    if (has_dots(path))
+        return "a \"..\" component could lead elsewhere: give the path without it";
+    return NULL;
 }
 
 static const char *find_name_fault(const char *path)
@@ -55,7 +79,7 @@ static const char *find_name_fault(const char *path)
         return find_fault(path);
     if (sr_tcp_is_name(path))
         return sr_tcp_parse(path, &tcp);
-    if (path[0] != '/')
+    if (!sr_path_is_file(path))
         return "a relative path means another file after chdir: give an absolute one";
     leaf = sr_path_leaf(path);
     if (leaf[0] == '\0')
@@ -124,16 +148,6 @@ int sr_path_check_directory(const char *path)
         return sr_error_set(SOCKREF_EPATHLEN, path, "a path may have at most %d bytes",
                             SR_PATH_MAX);
     return 0;
-}
-
-bool sr_path_is_abstract(const char *path)
-{
-    return path[0] == '@';
-}
-
-bool sr_path_is_file(const char *path)
-{
-    return path[0] == '/';
 }
 
 const char *sr_path_leaf(const char *path)

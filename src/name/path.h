@@ -22,9 +22,17 @@ bool sr_path_is_usable(const char *path);
 /* Check a directory path: absolute, no "..", no control byte; "/" and trailing slashes are fine. */
 int sr_path_check_directory(const char *path);
 
-bool sr_path_is_abstract(const char *path);
+static inline bool sr_path_is_abstract(const char *path)
+{
+    return path[0] == '@';
+}
+
 /* Whether a checked name is the path of a file; else it is abstract, or TCP. */
-bool sr_path_is_file(const char *path);
+static inline bool sr_path_is_file(const char *path)
+{
+    return path[0] == '/';
+}
+
 /* Where the last component of a checked path begins. */
 const char *sr_path_leaf(const char *path);
 /* Whether a checked name may have another spelling: a path with "//" or "/./", any TCP name. */

@@ -11,7 +11,6 @@
 #include "name/control.h"
 #include "name/record.h"
 
-#include <stdlib.h>
 #include <time.h>
 
 int sr_share_write_down(struct sr_share *self, struct sr_record *record, enum sr_record_state state)
@@ -178,6 +177,4 @@ void sr_share_close(struct sr_share *self)
     self->control = self->stale = -1;
     sr_peers_clear(&self->peers);
     sr_guard_forget(&self->guarded);
-    free(self->path);
-    self->path = NULL;
 }

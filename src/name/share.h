@@ -19,7 +19,7 @@
 /* What a holder of a name has of it beside the socket. Stays where it is: the guard's list has it.
  */
 struct sr_share {
-    char *path;              /* owned */
+    const char *path;        /* the caller's, who keeps it as long */
     struct sr_lockfile lock; /* not open where the name is not shared */
     struct sr_guarded guarded;
     struct sr_identity socket; /* the name's, also where another process owns it */

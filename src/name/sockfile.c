@@ -543,7 +543,6 @@ void sr_sockfile_retire(struct sr_sockfile *self)
 
 void sr_sockfile_close(struct sr_sockfile *self)
 {
-    sr_fd_close(self->fd);
-    self->fd = -1;
-    sr_place_close(&self->place);
+    sr_fd_close_both(self->fd, self->place.dir);
+    self->fd = self->place.dir = -1;
 }

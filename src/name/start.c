@@ -20,7 +20,6 @@
 
 #include <errno.h>
 #include <sockref/sockref.h>
-#include <string.h>
 
 /* Somebody was faster, without the lock file. */
 static int later_occupied(struct sr_try *try)
@@ -192,25 +191,18 @@ static void forget(struct sr_try *try)
     sr_error_give(error);
 }
 
-static int try_init(struct sr_try *try, struct sr_place *place, const char *path,
-                    const struct sr_wish *wish, struct sr_patience *patience,
-                    struct sr_share *share)
+static void try_init(struct sr_try *try, struct sr_place *place, const char *path,
+                     const struct sr_wish *wish, struct sr_patience *patience,
+                     struct sr_share *share)
 {
-    size_t size = strlen(path) + 1;
-
-    *share = (struct sr_share){.lock = {.fd = -1}, .control = -1, .stale = -1};
+    *share = (struct sr_share){.path = path, .lock = {.fd = -1}, .control = -1, .stale = -1};
     sr_list_init(&share->guarded.node);
-    share->path = sr_sys.malloc(size);
-    if (!share->path)
-        return sr_error_no_memory();
-    memcpy(share->path, path, size);
     *try = (struct sr_try){.place = place,
                            .path = path,
                            .wish = wish,
                            .patience = patience,
                            .share = share,
                            .file = {.fd = -1}};
-    return 0;
 }
 
 int sr_share_start(struct sr_place *place, const char *path, const struct sr_wish *wish,
@@ -218,10 +210,9 @@ int sr_share_start(struct sr_place *place, const char *path, const struct sr_wis
 {
     struct sr_try try;
     struct sr_taken taken;
-    int status = try_init(&try, place, path, wish, patience, out);
+    int status;
 
-    if (status < 0)
-        return status;
+    try_init(&try, place, path, wish, patience, out);
     status = tell_guard(&try, true);
     if (status < 0)
         goto forget;
@@ -290,10 +281,9 @@ int sr_share_bind_alone(struct sr_place *place, const char *path, const struct s
                         struct sr_sockfile *out_file)
 {
     struct sr_try try;
-    int status = try_init(&try, place, path, wish, patience, out);
+    int status = 0;
 
-    if (status < 0)
-        return status;
+    try_init(&try, place, path, wish, patience, out);
     if (place->dir >= 0)
         status = tell_guard(&try, false);
     if (status == 0)

@@ -13,13 +13,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define PREFIX "tcp:"
-
-bool sr_tcp_is_name(const char *name)
-{
-    return strncmp(name, PREFIX, sizeof PREFIX - 1) == 0;
-}
-
 /* Returns whether the text is a port. */
 static bool read_port(const char *text, uint16_t *out_port)
 {
@@ -52,7 +45,7 @@ static const char *split_brackets(const char *host, struct sr_tcp_parts *parts)
 
 const char *sr_tcp_split(const char *name, struct sr_tcp_parts *out_parts)
 {
-    const char *host = name + sizeof PREFIX - 1, *colon = strrchr(host, ':');
+    const char *host = name + sizeof SR_TCP_PREFIX - 1, *colon = strrchr(host, ':');
     struct sr_tcp_parts parts = {0};
     const char *fault = NULL;
 
@@ -161,9 +154,9 @@ size_t sr_tcp_format(const struct sr_tcp *tcp, char out[SR_TCP_NAME_MAX])
     if (tcp->family != AF_UNSPEC)
         inet_ntop(tcp->family, &tcp->address, host, sizeof host);
     if (tcp->family == AF_INET6)
-        length = snprintf(out, SR_TCP_NAME_MAX, PREFIX "[%s%s%s]:%u", host, tcp->zone[0] ? "%" : "",
-                          tcp->zone, (unsigned)tcp->port);
+        length = snprintf(out, SR_TCP_NAME_MAX, SR_TCP_PREFIX "[%s%s%s]:%u", host,
+                          tcp->zone[0] ? "%" : "", tcp->zone, (unsigned)tcp->port);
     else
-        length = snprintf(out, SR_TCP_NAME_MAX, PREFIX "%s:%u", host, (unsigned)tcp->port);
+        length = snprintf(out, SR_TCP_NAME_MAX, SR_TCP_PREFIX "%s:%u", host, (unsigned)tcp->port);
     return (size_t)length;
 }

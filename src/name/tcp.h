@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define SR_TCP_HOST_MAX 253 /* longest host name */
 #define SR_TCP_ZONE_MAX 32
@@ -30,7 +31,14 @@ struct sr_tcp {
     uint16_t port;
 };
 
-bool sr_tcp_is_name(const char *name);
+#define SR_TCP_PREFIX "tcp:"
+
+static inline bool sr_tcp_is_name(const char *name)
+{
+    return name[0] == SR_TCP_PREFIX[0] && /* no path, and no abstract name, begins so */
+           strncmp(name, SR_TCP_PREFIX, sizeof SR_TCP_PREFIX - 1) == 0;
+}
+
 /* Take a name apart. Returns NULL, or what is wrong with it. */
 const char *sr_tcp_split(const char *name, struct sr_tcp_parts *out_parts);
 /* Read a numeric host, without brackets. Returns whether it is one; the port is left. */

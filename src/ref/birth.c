@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -155,10 +156,25 @@ static bool asks_mode(const struct sr_attempt *attempt)
            attempt->registry->options.set & bit;
 }
 
+/* The life of a name that stands in a directory, in one block with what it has of that name. */
+struct filed {
+    struct sr_life life;
+    struct sr_share share;
+    char path[]; /* of the share */
+};
+
+static struct sr_life *allocate(const char *path)
+{
+    if (!sr_path_is_file(path))
+        return sr_sys.malloc(sizeof(struct sr_life));
+    return sr_sys.malloc(sizeof(struct filed) + strlen(path) + 1);
+}
+
 /* Returns SR_SHARE_OWNED, JOINED, LATER, or a described status. */
 static int start_in_directory(struct sr_attempt *attempt, struct sr_life *life)
 {
     const int64_t *values = attempt->settings.values;
+    struct filed *filed = (struct filed *)life;
     const struct sr_wish wish = {
         .mode = (int)values[SOCKREF_OPT_MODE],
         .asks_mode = asks_mode(attempt),
@@ -172,15 +188,11 @@ static int start_in_directory(struct sr_attempt *attempt, struct sr_life *life)
         values[SOCKREF_OPT_SHARE] ? sr_share_start : sr_share_bind_alone;
     int status;
 
-    life->share = sr_sys.malloc(sizeof *life->share);
-    if (!life->share)
-        return sr_error_no_memory();
-    status = start(&attempt->place, attempt->name.path, &wish, attempt->patience, life->share,
-                   &life->file);
-    if (status != SR_SHARE_OWNED && status != SR_SHARE_JOINED) {
-        free(life->share);
-        life->share = NULL;
-    }
+    memcpy(filed->path, attempt->name.path, strlen(attempt->name.path) + 1);
+    status =
+        start(&attempt->place, filed->path, &wish, attempt->patience, &filed->share, &life->file);
+    if (status == SR_SHARE_OWNED || status == SR_SHARE_JOINED)
+        life->share = &filed->share;
     return status;
 }
 
@@ -231,7 +243,7 @@ static int attach(struct sr_attempt *attempt, struct sr_life *life, bool joined)
 int sr_birth_make(struct sr_attempt *attempt, struct sr_life **out_life)
 {
     const int64_t *values = attempt->settings.values;
-    struct sr_life *life = sr_sys.malloc(sizeof *life);
+    struct sr_life *life = allocate(attempt->name.path);
     int status, attached;
 
     if (!life)

@@ -111,24 +111,43 @@ static int begin(struct sr_life *life, int fd, unsigned every_ms,
     return status;
 }
 
-void sr_joint_end(struct sr_life *life)
+struct sr_joint *sr_joint_take(struct sr_life *life)
 {
-    sockref_registry *registry = life->registry;
-    struct sr_joint *self;
+    struct sr_joint *self = life->joint;
 
-    sr_mutex_lock(&registry->mutex);
-    self = life->joint;
     life->joint = NULL;
-    sr_mutex_unlock(&registry->mutex);
+    return self;
+}
+
+void sr_joint_end_taken(struct sr_joint *self, struct sr_share *share)
+{
     if (!self)
         return;
-    if (life->share && life->share->stale == self->watch.fd)
-        life->share->stale = -1; /* closed by the joint */
-    if (life->share && life->share->control == self->watch.fd && self->watch.fd >= 0) {
-        life->share->control = -1;
+    if (share && share->stale == self->watch.fd)
+        share->stale = -1; /* closed by the joint */
+    if (share && share->control == self->watch.fd && self->watch.fd >= 0) {
+        share->control = -1;
         sr_sys.shutdown(self->watch.fd, SHUT_RDWR); /* the owner hears it now */
     }
     end(self);
+}
+
+void sr_joint_end(struct sr_life *life)
+{
+    struct sr_joint *self;
+
+    sr_mutex_lock(&life->registry->mutex);
+    self = sr_joint_take(life);
+    sr_mutex_unlock(&life->registry->mutex);
+    sr_joint_end_taken(self, life->share);
+}
+
+struct sr_share *sr_joint_take_share(struct sr_life *life)
+{
+    struct sr_share *share = life->share;
+
+    life->share = NULL;
+    return share;
 }
 
 void sr_joint_close(struct sr_life *life)
@@ -136,13 +155,10 @@ void sr_joint_close(struct sr_life *life)
     struct sr_share *share;
 
     sr_mutex_lock(&life->registry->mutex);
-    share = life->share;
-    life->share = NULL;
+    share = sr_joint_take_share(life);
     sr_mutex_unlock(&life->registry->mutex);
-    if (!share)
-        return;
-    sr_share_close(share);
-    free(share);
+    if (share)
+        sr_share_close(share);
 }
 
 /* ---- a joiner ---- */

@@ -55,7 +55,7 @@ struct sr_life {
     struct sr_service *service; /* guarded by the registry's mutex */
 
     /* Of a name that stands in a directory. */
-    struct sr_share *share; /* NULL when it is over; taken away with the mutex held */
+    struct sr_share *share; /* in the same block; NULL when it is over: taken with the mutex held */
     sockref *entry;         /* guarded by the mutex; NULL: not yet, or no more */
     struct sr_joint *joint; /* guarded by the mutex; waits for what other holders do, or NULL */
     struct sr_kept *kept;   /* a joiner's handlers, for when it owns the name; or NULL */

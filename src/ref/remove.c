@@ -141,17 +141,21 @@ int sr_remove_finish_dying(sockref *entry, int status)
     struct sr_list woken = SR_LIST_INIT(woken);
     struct sr_life *life = entry->rest->life;
     struct sr_service *service;
+    struct sr_joint *joint;
+    struct sr_share *share;
     struct sr_kept *kept;
 
     if (status < 0)
         sr_remove_log_failure(entry, status);
-    sr_joint_end(life);
     sr_log(SR_LOG_CLOSED, SOCKREF_LOG_DEBUG, 0, sr_entry_path(entry), "closed");
     sr_mutex_lock(&self->mutex);
+    joint = sr_joint_take(life);
+    share = sr_joint_take_share(life);
     service = sr_service_take(self, life);
     entry->rest->life = NULL;
     life->entry = NULL;
     sr_mutex_unlock(&self->mutex);
+    sr_joint_end_taken(joint, share);
     if (service)
         service->stop(service);
     if (service || is_kept_by_loop(life)) {
@@ -159,7 +163,8 @@ int sr_remove_finish_dying(sockref *entry, int status)
         atomic_store(&self->retired_ns, sr_clock_ns());
     }
     kept = sr_remove_take_kept(life);
-    sr_joint_close(life);
+    if (share)
+        sr_share_close(share);
     sr_stats_end_removal(self, life, SR_STAT_CLOSED, status);
     sr_life_release(life);
     sr_mutex_lock(&self->mutex);

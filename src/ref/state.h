@@ -188,12 +188,17 @@ int sr_joint_begin(struct sr_life *life);
 void sr_joint_attend(sockref *entry);
 /* Do that no more. Any thread that has the right to change the entry. */
 void sr_joint_end(struct sr_life *life);
+/* The same in two steps: the first with the mutex held, the second (of NULL as well) without. */
+struct sr_joint *sr_joint_take(struct sr_life *life);
+void sr_joint_end_taken(struct sr_joint *self, struct sr_share *share);
 /* Look now and then whether other holders are left. Returns 0 or a described status. */
 int sr_joint_linger(struct sr_life *life);
 /* Wanted again out of LINGER: from STARTING, with a count held, to LISTENING. */
 void sr_joint_revive(sockref *entry);
 /* What is left of the share goes: unlocked, closed, forgotten by the guard. */
 void sr_joint_close(struct sr_life *life);
+/* Take it, with the mutex held; the caller closes it. */
+struct sr_share *sr_joint_take_share(struct sr_life *life);
 
 /* ---- service.c ---- */
 
