@@ -100,7 +100,7 @@ typedef struct sockref_loop_stats {
     int is_starving;
     /** Connections that its services accepted. */
     uint64_t accepted;
-    /** Connections that were closed at once, for there were too many. */
+    /** Connections that were closed at once, for there were too many, or no descriptor was left. */
     uint64_t refused;
     /** Connections of sockref_connect() that succeeded. */
     uint64_t connected;
