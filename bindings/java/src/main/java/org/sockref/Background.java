@@ -5,7 +5,6 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ExecutorService;
-import java.util.concurrent.RejectedExecutionException;
 
 /** Daemon threads for calls that wait, and how futures are completed. */
 final class Background {
@@ -32,7 +31,8 @@ final class Background {
     static void complete(Executor executor, Runnable completion) {
         try {
             executor.execute(completion);
-        } catch (RejectedExecutionException e) {
+        } catch (RuntimeException refused) {
+            // RejectedExecutionException, or what else an executor says that is over.
             defaultExecutor().execute(completion);
         }
     }

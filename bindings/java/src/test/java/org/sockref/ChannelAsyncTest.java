@@ -16,6 +16,7 @@ import java.nio.channels.WritePendingException;
 import java.util.Arrays;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
@@ -207,6 +208,33 @@ class ChannelAsyncTest extends ChannelScene {
         } finally {
             own.shutdown();
         }
+    }
+
+    private void completeAllOf(Executor executor) throws Exception {
+        Options options = Options.builder().executor(executor).build();
+        try (SockrefServerChannel server = SockrefServerChannel.listen(path("s"), options)) {
+            CompletableFuture<SockrefChannel> accept = server.acceptAsync();
+            try (SockrefChannel peer = get(SockrefChannel.connectAsync(server.path(),
+                    ConnectOptions.builder().executor(executor).build()), "the connect")) {
+                peer.write(ByteBuffer.wrap(new byte[1]));
+                get(accept, "the accept").close();
+            }
+        }
+        get(SocketReference.startListener(path("t"), options)).close();
+        assertInstanceOf(NullPointerException.class, problem(SocketReference.startListener((String) null, options)));
+        try (Registry registry = new Registry(options)) {
+            assertEquals(0, get(registry.sweepAsync(directory), "the sweep"));
+        }
+    }
+
+    @Test
+    void anExecutorThatIsOverLosesNothing() throws Exception {
+        ExecutorService rejects = Executors.newSingleThreadExecutor();
+        rejects.shutdown();
+        completeAllOf(rejects);
+        completeAllOf(task -> {
+            throw new IllegalStateException("the toolkit is over");
+        });
     }
 
     /** An echo of nothing but futures, on the poller's thread. */
