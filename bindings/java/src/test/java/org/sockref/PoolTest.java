@@ -6,14 +6,12 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.channels.ServerSocketChannel;
-import java.nio.channels.SocketChannel;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
@@ -192,31 +190,14 @@ class PoolTest extends Scene {
     /** No outcome of a start is told meanwhile. */
     @Test
     void g42CancellingEndsStartsWhoseOutcomeWaits() throws Exception {
-        CountDownLatch blocks = new CountDownLatch(1);
-        CountDownLatch goesOn = new CountDownLatch(1);
         long failed = Sockref.stats().failed();
-        try (SocketReference reference = SocketReference.listen(path("blocks"))) {
-            reference.serve(new Handlers() {
-                @Override
-                public void onConnection(Connection peer) throws Exception {
-                    blocks.countDown();
-                    goesOn.await(LONG.toSeconds(), TimeUnit.SECONDS);
-                    peer.destroy();
-                }
-            });
-            try (SocketChannel peer = dial(path("blocks"))) {
-                assertTrue(blocks.await(LONG.toSeconds(), TimeUnit.SECONDS));
-                CompletableFuture<SocketPool> future = SocketPool.start(path("s"), 3, Options.NONE);
-                await("all are started", () -> paths(3).stream().allMatch(Sockref::isSocketActive));
-                assertTrue(future.cancel(false));
-                goesOn.countDown();
-                assertEquals(0, receive(peer, 1).length);
-            }
-            await("none is active", () -> paths(3).stream().noneMatch(Sockref::isSocketActive));
-            assertEquals(failed + 3, Sockref.stats().failed());
-        } finally {
-            goesOn.countDown();
+        try (Blocked blocked = new Blocked(path("blocks"))) {
+            CompletableFuture<SocketPool> future = SocketPool.start(path("s"), 3, Options.NONE);
+            await("all are started", () -> paths(3).stream().allMatch(Sockref::isSocketActive));
+            assertTrue(future.cancel(false));
         }
+        await("none is active", () -> paths(3).stream().noneMatch(Sockref::isSocketActive));
+        assertEquals(failed + 3, Sockref.stats().failed());
     }
 
     @Test

@@ -26,6 +26,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -203,6 +204,36 @@ abstract class Scene {
         assertTrue(problem instanceof SockrefException, problem::toString);
         assertEquals(code, ((SockrefException) problem).code());
         return (SockrefException) problem;
+    }
+
+    /** The dispatch thread, blocked in a handler until this is closed. */
+    static final class Blocked implements AutoCloseable {
+        private final CountDownLatch goesOn = new CountDownLatch(1);
+        private final SocketReference reference;
+        private final SocketChannel peer;
+
+        Blocked(Path path) throws Exception {
+            CountDownLatch blocks = new CountDownLatch(1);
+            reference = SocketReference.listen(path);
+            reference.serve(new Handlers() {
+                @Override
+                public void onConnection(Connection connection) throws Exception {
+                    blocks.countDown();
+                    goesOn.await(LONG.toSeconds(), TimeUnit.SECONDS);
+                    connection.destroy();
+                }
+            });
+            peer = dial(path);
+            assertTrue(blocks.await(LONG.toSeconds(), TimeUnit.SECONDS));
+        }
+
+        @Override
+        public void close() throws IOException {
+            goesOn.countDown();
+            try (reference; peer) {
+                assertEquals(0, receive(peer, 1).length);
+            }
+        }
     }
 
     static SocketChannel dial(Path path) throws IOException {

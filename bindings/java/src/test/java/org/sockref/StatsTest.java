@@ -13,8 +13,6 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 
 /** What is counted, as records and as text, and whether a name is well. */
@@ -242,33 +240,17 @@ class StatsTest extends ChannelScene {
     @Test
     void t15WhatWaitsOnABlockedThreadIsTold() throws Exception {
         LoopStats before = Sockref.loopStats();
-        CountDownLatch blocks = new CountDownLatch(1);
-        CountDownLatch goesOn = new CountDownLatch(1);
-        try (SocketReference reference = SocketReference.listen(path("s"))) {
-            reference.serve(new Handlers() {
-                @Override
-                public void onConnection(Connection peer) throws Exception {
-                    blocks.countDown();
-                    goesOn.await(LONG.toSeconds(), TimeUnit.SECONDS);
-                    peer.destroy();
-                }
-            });
-            try (SocketChannel peer = dial(path("s"))) {
-                assertTrue(blocks.await(LONG.toSeconds(), TimeUnit.SECONDS));
-                CompletableFuture<SocketReference> start = SocketReference.startListener(path("t"));
-                await("the result waits", () -> seen(Sockref::loopStats).pending() > before.pending());
-                await("it has waited for too long", () -> seen(Sockref::loopStats).isStarving());
-                LoopStats starving = Sockref.loopStats();
-                assertTrue(starving.oldestNanos() > Duration.ofSeconds(1).toNanos());
-                assertTrue(starving.newestNanos() > 0 && starving.newestNanos() <= starving.oldestNanos());
-                assertFalse(start.isDone());
-                goesOn.countDown();
-                get(start).close();
-                assertEquals(0, receive(peer, 1).length);
-            }
-        } finally {
-            goesOn.countDown();
+        CompletableFuture<SocketReference> start;
+        try (Blocked blocked = new Blocked(path("s"))) {
+            start = SocketReference.startListener(path("t"));
+            await("the result waits", () -> seen(Sockref::loopStats).pending() > before.pending());
+            await("it has waited for too long", () -> seen(Sockref::loopStats).isStarving());
+            LoopStats starving = Sockref.loopStats();
+            assertTrue(starving.oldestNanos() > Duration.ofSeconds(1).toNanos());
+            assertTrue(starving.newestNanos() > 0 && starving.newestNanos() <= starving.oldestNanos());
+            assertFalse(start.isDone());
         }
+        get(start).close();
         LoopStats after = Sockref.loopStats();
         assertFalse(after.isStarving());
         assertEquals(before.starved() + 1, after.starved());
