@@ -17,7 +17,7 @@ import java.util.stream.IntStream;
  * whoever completes or cancels the future cancels all.
  */
 final class PoolOperation {
-    private static final Pattern PORT = Pattern.compile("(tcp:.*:)(\\d{1,5})", Pattern.DOTALL);
+    private static final Pattern PORT = Pattern.compile("(tcp:.*:)0*(\\d{1,5})", Pattern.DOTALL);
     private static final int MOST_PORTS = 65536;
     /** Each byte is a character. */
     private static final Charset BYTES = StandardCharsets.ISO_8859_1;
@@ -54,7 +54,7 @@ final class PoolOperation {
             return Collections.nCopies(count, path);
         }
         if (port > MOST_PORTS - count) {
-            throw SockrefException.of(SockrefException.EPATH, text,
+            throw SockrefException.of(SockrefException.EPATH, PathBytes.text(path),
                     "there are no " + count + " ports from this one to 65535");
         }
         String head = port == 0 ? text + "." : tcp.group(1);

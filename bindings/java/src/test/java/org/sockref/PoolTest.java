@@ -117,6 +117,9 @@ class PoolTest extends Scene {
         try (SocketPool pool = pool(SocketPool.start("tcp:127.0.0.1:" + first, 3, Options.NONE))) {
             assertEquals(ports(first, 3), next(pool, 3));
         }
+        try (SocketPool pool = pool(SocketPool.start("tcp:127.0.0.1:00" + first, 3, Options.NONE))) {
+            assertEquals(ports(first, 3), next(pool, 3));
+        }
     }
 
     private static int freePort() throws Exception {
@@ -154,6 +157,8 @@ class PoolTest extends Scene {
         RegistryStats before = Sockref.stats();
         refused("ESOCKREF_PATH", () -> SocketPool.listen("tcp:127.0.0.1:65534", 3, Options.NONE));
         refused("ESOCKREF_PATH", SocketPool.start("tcp:127.0.0.1:65534", 3, Options.NONE));
+        String text = "tcp:\u00e4:65534";
+        assertEquals(text, refused("ESOCKREF_PATH", SocketPool.start(text, 3, Options.NONE)).path());
         assertEquals(before, Sockref.stats());
         refused("ESOCKREF_PATH", SocketPool.start("tcp:127.0.0.1", 3, Options.NONE));
     }
