@@ -92,7 +92,14 @@ final class PoolOperation {
         starts.stream().filter(start -> !start.isCompletedExceptionally()).forEach(start -> start.join().close());
         if (pool == null) {
             future.completeExceptionally(problem.get());
-        } else if (!future.complete(pool)) {
+        } else {
+            give(pool, future);
+        }
+    }
+
+    /** The pool is closed where somebody else has completed the future meanwhile. */
+    static void give(SocketPool pool, CompletableFuture<SocketPool> future) {
+        if (!future.complete(pool)) {
             pool.close();
         }
     }

@@ -206,6 +206,17 @@ class PoolTest extends Scene {
     }
 
     @Test
+    void g42APoolThatComesTooLateIsClosed() throws Exception {
+        try (SocketReference member = SocketReference.listen(path("s"))) {
+            SocketPool pool = new SocketPool();
+            pool.add(member);
+            PoolOperation.give(pool, CompletableFuture.completedFuture(null));
+            assertEquals(1, member.referenceCount());
+            refused("ESOCKREF_CLOSED", pool::pick);
+        }
+    }
+
+    @Test
     void g42CountsAreChecked() throws Exception {
         for (int count : new int[] {Integer.MIN_VALUE, -1, 0, 1025}) {
             assertThrows(IllegalArgumentException.class, () -> SocketPool.listen(path("s"), count, Options.NONE));
@@ -253,8 +264,9 @@ class PoolTest extends Scene {
         }
     }
 
-    private void listenAndDrop() throws SockrefException {
+    private void listenAndDrop() throws Exception {
         assertEquals(2, SocketPool.listen(path("s"), 2, Options.NONE).size());
+        assertEquals(2, pool(SocketPool.start(path("s"), 2, Options.NONE)).size());
     }
 
     @Test
