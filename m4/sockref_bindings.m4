@@ -33,7 +33,7 @@ m4_define([sockref_swig_minimum], [4.5.0])
 sockref_top=`cd "$srcdir" && pwd`
 sockref_tools="$sockref_top/.tools"
 
-AC_ARG_VAR([SWIG], [SWIG, at least sockref_swig_minimum; "none" to do with the wrappers that came along])
+AC_ARG_VAR([SWIG], [SWIG, at least ]m4_defn([sockref_swig_minimum])[; "none" to do with the wrappers that came along])
 AS_IF([test "x$SWIG" = xnone], [SWIG=],
     [AC_PATH_PROGS([SWIG], [swig], [], [$sockref_tools/swig-venv/bin$PATH_SEPARATOR$PATH])])
 AS_IF([test -n "$SWIG"], [
