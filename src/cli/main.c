@@ -18,6 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define PATIENCE_NS 2000000000u /* for names that are changing, all together */
+
 enum outcome {
     WELL = 0,
     NOT_LIVE = 1,
@@ -121,11 +123,12 @@ static bool is_live(const struct sr_inspected *seen)
 }
 
 /* Report one name, as it is told. */
-static enum outcome report_name(struct sr_report *report, const char *path, const char *told)
+static enum outcome report_name(struct sr_report *report, const char *path, const char *told,
+                                uint64_t *inout_patience_ns)
 {
     struct sr_inspected seen;
 
-    if (sr_inspect_name(path, &seen) < 0)
+    if (sr_inspect_name(path, inout_patience_ns, &seen) < 0)
         return complain_of_last(told);
     if (!sr_report_add(report, told, &seen))
         return complain(told, "out of memory");
@@ -140,6 +143,7 @@ static enum outcome worse(enum outcome a, enum outcome b)
 static enum outcome status(struct sr_report *report, int count, char **names)
 {
     enum outcome outcome = WELL;
+    uint64_t patience_ns = PATIENCE_NS;
 
     if (count == 0) {
         complain("status", "a path is needed");
@@ -149,7 +153,7 @@ static enum outcome status(struct sr_report *report, int count, char **names)
         char *path = make_absolute(names[i]);
 
         if (path)
-            outcome = worse(outcome, report_name(report, path, names[i]));
+            outcome = worse(outcome, report_name(report, path, names[i], &patience_ns));
         else
             outcome = complain(names[i], "the working directory can't be told");
         free(path);
@@ -162,6 +166,7 @@ static enum outcome list_names(struct sr_report *report, const struct directory 
 {
     struct sr_inspect_list list;
     enum outcome outcome = WELL;
+    uint64_t patience_ns = PATIENCE_NS;
 
     if (sr_inspect_list(directory->path, &list) < 0)
         return complain_of_last(directory->path);
@@ -174,7 +179,7 @@ static enum outcome list_names(struct sr_report *report, const struct directory 
             told = NULL;
         if (!path || !told)
             outcome = complain(list.leaves[i], "out of memory");
-        else if (report_name(report, path, told) == FAILED)
+        else if (report_name(report, path, told, &patience_ns) == FAILED)
             outcome = FAILED;
         free(path);
         free(told);

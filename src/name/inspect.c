@@ -305,7 +305,18 @@ static void judge(const struct look *look, struct sr_inspected *out)
 
 /* ---- names ---- */
 
-static int inspect_file(const char *path, struct sr_inspected *out)
+/* Returns whether there was time left for a nap. */
+static bool nap_once(struct timespec *nap, uint64_t *inout_patience_ns)
+{
+    if (*inout_patience_ns < (uint64_t)nap->tv_nsec)
+        return false;
+    *inout_patience_ns -= (uint64_t)nap->tv_nsec;
+    nanosleep(nap, NULL);
+    nap->tv_nsec *= 2;
+    return true;
+}
+
+static int inspect_file(const char *path, uint64_t *inout_patience_ns, struct sr_inspected *out)
 {
     struct timespec nap = {0, FIRST_NAP_NS};
     struct sr_place place;
@@ -321,11 +332,9 @@ static int inspect_file(const char *path, struct sr_inspected *out)
         return status;
     for (int i = 1;; i++) {
         status = look_at(&place, path, &look);
-        if (status < 0 || look.is_settled || i == MOST_LOOKS)
+        if (status < 0 || look.is_settled || i == MOST_LOOKS || !nap_once(&nap, inout_patience_ns))
             break;
         look_away(&look);
-        nanosleep(&nap, NULL);
-        nap.tv_nsec *= 2;
     }
     if (status == 0)
         judge(&look, out);
@@ -348,7 +357,7 @@ static int inspect_abstract(const char *path, struct sr_inspected *out)
     return 0;
 }
 
-int sr_inspect_name(const char *path, struct sr_inspected *out)
+int sr_inspect_name(const char *path, uint64_t *inout_patience_ns, struct sr_inspected *out)
 {
     int status = sr_path_check(path);
 
@@ -357,7 +366,8 @@ int sr_inspect_name(const char *path, struct sr_inspected *out)
     if (sr_tcp_is_name(path))
         return sr_error_set(SOCKREF_EUNSUPPORTED, path,
                             "a TCP name has no file that tells of it: see ss(8)");
-    return sr_path_is_abstract(path) ? inspect_abstract(path, out) : inspect_file(path, out);
+    return sr_path_is_abstract(path) ? inspect_abstract(path, out)
+                                     : inspect_file(path, inout_patience_ns, out);
 }
 
 /* ---- a directory ---- */

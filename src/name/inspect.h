@@ -34,8 +34,12 @@ struct sr_inspected {
     uid_t user; /* whose lock file or socket it is */
 };
 
-/* Inspect a path or an abstract name. Returns 0, or a described status where that can't be told. */
-int sr_inspect_name(const char *path, struct sr_inspected *out);
+/*
+ * Inspect a path or an abstract name. A name that is changing is waited for, a fifth of a second at
+ * most, and all names together no longer than the patience that is given, and taken from. Returns
+ * 0, or a described status where that can't be told.
+ */
+int sr_inspect_name(const char *path, uint64_t *inout_patience_ns, struct sr_inspected *out);
 
 /* Leaves of a directory that have a lock file, or are sockets; sorted. */
 struct sr_inspect_list {

@@ -39,10 +39,17 @@ static const char *name(void)
     return harness_at("a.sock");
 }
 
+static int look_at(const char *path)
+{
+    uint64_t patience_ns = 1000000000;
+
+    return sr_inspect_name(path, &patience_ns, &seen);
+}
+
 static void inspect(const char *path, enum sr_inspect_state state)
 {
     memset(&seen, 0x55, sizeof seen);
-    harness_assert_ok(sr_inspect_name(path, &seen));
+    harness_assert_ok(look_at(path));
     ck_assert_msg(seen.state == state, "%s is in state %d, not %d (%s)", path, (int)seen.state,
                   (int)state, seen.note ? seen.note : "");
 }
@@ -345,11 +352,11 @@ END_TEST
 START_TEST(what_has_no_answer_is_an_error)
 {
     memset(&seen, 0x55, sizeof seen);
-    harness_assert_fails(sr_inspect_name("relative", &seen), SOCKREF_EPATH);
-    harness_assert_fails(sr_inspect_name("", &seen), SOCKREF_EPATH);
-    harness_assert_fails(sr_inspect_name("/tmp/../x", &seen), SOCKREF_EPATH);
-    harness_assert_fails(sr_inspect_name("tcp:127.0.0.1:1", &seen), SOCKREF_EUNSUPPORTED);
-    harness_assert_fails(sr_inspect_name(harness_text("/%05000d", 1), &seen), SOCKREF_EPATHLEN);
+    harness_assert_fails(look_at("relative"), SOCKREF_EPATH);
+    harness_assert_fails(look_at(""), SOCKREF_EPATH);
+    harness_assert_fails(look_at("/tmp/../x"), SOCKREF_EPATH);
+    harness_assert_fails(look_at("tcp:127.0.0.1:1"), SOCKREF_EUNSUPPORTED);
+    harness_assert_fails(look_at(harness_text("/%05000d", 1)), SOCKREF_EPATHLEN);
     ck_assert_int_eq((int)seen.state, 0x55555555);
 }
 END_TEST
@@ -360,7 +367,7 @@ static int ask_as_another(void *path)
 
     if (geteuid() == 0 && setresuid(65534, 65534, 65534) < 0)
         return 1;
-    if (sr_inspect_name(path, &seen) != -EACCES || sockref_last_error()->os_errno != EACCES)
+    if (look_at(path) != -EACCES || sockref_last_error()->os_errno != EACCES)
         return 2;
     return sr_inspect_list(harness_dir(), &list) == -EACCES ? 0 : 3;
 }
@@ -517,7 +524,7 @@ START_TEST(every_call_fails_once)
         int status;
 
         faults_arm(~(uint64_t)0 & ~FAULTS_BIT(FAULTS_close), nth, EIO);
-        status = sr_inspect_name(name(), &seen);
+        status = look_at(name());
         struck = faults_struck();
         faults_disarm();
         if (status < 0) {
@@ -585,11 +592,11 @@ START_TEST(a_directory_lists_sockets_and_lock_files)
 }
 END_TEST
 
-static int opened;
+static int calls;
 
 static int count_opened(int dir, const char *path, int flags, mode_t mode)
 {
-    opened++;
+    calls++;
     return real.openat(dir, path, flags, mode);
 }
 
@@ -621,10 +628,10 @@ START_TEST(a_directory_is_read_once_whatever_lock_files_it_has)
     harness_write(harness_at("." LONG "none.srlock"), "");
     real = sr_sys;
     sr_sys.openat = count_opened;
-    opened = 0;
+    calls = 0;
     harness_assert_ok(sr_inspect_list(harness_dir(), &list));
     sr_sys = real;
-    ck_assert_int_eq(opened, 2); /* the directory, and to read it */
+    ck_assert_int_eq(calls, 2); /* the directory, and to read it */
     ck_assert_uint_eq(list.count, 2 + MANY);
     ck_assert_str_eq(list.leaves[0], LONG "plain");
     for (size_t i = 1; i < list.count; i++)
@@ -642,7 +649,7 @@ END_TEST
 
 static int count_and_ask(int fd, int command, struct flock *lock)
 {
-    opened++;
+    calls++;
     return real.lock(fd, command, lock);
 }
 
@@ -655,16 +662,42 @@ START_TEST(a_blank_lock_file_is_waited_for_while_it_is_fresh)
     harness_write(harness_at(LOCK), "");
     real = sr_sys;
     sr_sys.lock = count_and_ask;
-    opened = 0;
+    calls = 0;
     inspect(name(), SR_INSPECT_STALE);
-    waited = opened;
+    waited = calls;
     ck_assert_int_eq(stat(harness_at(LOCK), &info), 0);
     WAIT_UNTIL(!sr_probe_is_fresh(&info));
-    opened = 0;
+    calls = 0;
     inspect(name(), SR_INSPECT_STALE);
     sr_sys = real;
-    ck_assert_int_gt(waited, 2 * opened);
+    ck_assert_int_gt(waited, 2 * calls);
     unlink(harness_at(LOCK));
+}
+END_TEST
+
+/* However many there are that somebody keeps so. */
+START_TEST(all_names_together_have_one_patience)
+{
+    uint64_t patience_ns = 1000000;
+    sockref *owner = harness_listen(here, name());
+    int lock = open(harness_at(LOCK), O_RDWR | O_CLOEXEC), asked;
+    struct flock change = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+
+    ck_assert_int_eq(fcntl(lock, F_OFD_SETLK, &change), 0);
+    real = sr_sys;
+    sr_sys.lock = count_and_ask;
+    calls = 0;
+    harness_assert_ok(sr_inspect_name(name(), &patience_ns, &seen));
+    asked = calls;
+    ck_assert_uint_lt(patience_ns, 500000); /* the next nap would be longer than all before */
+    calls = 0;
+    patience_ns = 0;
+    harness_assert_ok(sr_inspect_name(name(), &patience_ns, &seen));
+    ck_assert_int_eq(asked, 4 * calls);
+    sr_sys = real;
+    ck_assert_int_eq(seen.state, SR_INSPECT_LIVE);
+    close(lock);
+    sockref_release(owner);
 }
 END_TEST
 
@@ -696,6 +729,7 @@ int main(void)
     tcase_add_loop_test(changes, a_name_that_begins_anew_meanwhile_is_looked_at_again, 0,
                         sizeof looks / sizeof looks[0]);
     tcase_add_test(changes, a_blank_lock_file_is_waited_for_while_it_is_fresh);
+    tcase_add_test(changes, all_names_together_have_one_patience);
     tcase_add_checked_fixture(nothing, setup, teardown);
     tcase_add_test(nothing, a_look_changes_nothing);
     tcase_add_test(nothing, every_call_fails_once);
