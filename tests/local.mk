@@ -258,7 +258,7 @@ AM_TESTS_ENVIRONMENT = \
 	built_bindings='$(built_bindings)'; export built_bindings; \
 	CC='$(CC)'; export CC; CXX='$(CXX)'; export CXX; NM='$(NM)'; export NM;
 
-# Those that are quick enough under valgrind.
+# Those that are quick enough under valgrind, where cases that do something very often are left out.
 valgrind_suites = \
 	tests/unit/test-error \
 	tests/unit/test-log \
@@ -286,7 +286,7 @@ check-poll:
 check-api:
 	$(top_srcdir)/tests/check-api $(top_srcdir)
 valgrind:
-	$(MAKE) check TESTS='$(valgrind_suites)' CK_TIMEOUT_MULTIPLIER=20 \
+	$(MAKE) check TESTS='$(valgrind_suites)' CK_TIMEOUT_MULTIPLIER=20 CK_EXCLUDE_TAGS=many \
 		LOG_COMPILER='$(LIBTOOL) --mode=execute valgrind -q --error-exitcode=9 --leak-check=full \
 			--errors-for-leak-kinds=definite --track-fds=no'
 

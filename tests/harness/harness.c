@@ -327,6 +327,14 @@ TCase *harness_tcase(Suite *suite, const char *name)
     return tcase;
 }
 
+TCase *harness_tcase_tagged(Suite *suite, const char *tag)
+{
+    TCase *tcase = harness_tcase(suite, tag);
+
+    tcase_set_tags(tcase, tag);
+    return tcase;
+}
+
 TCase *harness_tcase_unchecked(Suite *suite, const char *name)
 {
     TCase *tcase = tcase_create(name);

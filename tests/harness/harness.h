@@ -17,6 +17,8 @@
 
 /* Add a group of cases, each with a directory of its own and a leak check at its end. */
 TCase *harness_tcase(Suite *suite, const char *name);
+/* The same, with its name as a tag: CK_EXCLUDE_TAGS leaves it out where all is slow. */
+TCase *harness_tcase_tagged(Suite *suite, const char *tag);
 /* The same, without the leak check: for cases that are about what is left. */
 TCase *harness_tcase_unchecked(Suite *suite, const char *name);
 /* Run a suite; the exit status of its program. Takes suite. */

@@ -440,6 +440,6 @@ int main(void)
     tcase_add_test(tcase, live_counts_are_sums_over_all);
     tcase_add_test(tcase, null_is_no_reference);
     tcase_add_test(tcase, registries_come_and_go_on_all_threads);
-    tcase_add_test(tcase, lives_of_one_name_use_one_entry);
+    tcase_add_test(harness_tcase_tagged(suite, "many"), lives_of_one_name_use_one_entry);
     return harness_run(suite);
 }
