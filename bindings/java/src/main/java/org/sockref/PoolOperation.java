@@ -35,11 +35,26 @@ final class PoolOperation {
         try {
             byte[] bytes = path.bytes();
             Objects.requireNonNull(options, "options");
-            operation.start(registry, names(bytes, SocketPool.checked(count)), options);
+            List<byte[]> names = names(bytes, SocketPool.checked(count));
+            if (bytes != null) {
+                check(registry, bytes);
+            }
+            operation.start(registry, names, options);
         } catch (Exception e) {
             return CompletableFuture.failedFuture(e);
         }
         return operation.future;
+    }
+
+    /** Refuse what is no name by itself, but might be one with an ending, such as a directory. */
+    private static void check(Registry registry, byte[] path) throws SockrefException {
+        try {
+            registry.getExisting(path).ifPresent(SocketReference::close);
+        } catch (SockrefException e) {
+            if (!e.code().equals("ESOCKREF_LIMIT")) { // a name, which has as many references as it may have
+                throw e;
+            }
+        }
     }
 
     /** As sockref_pool_listen() names them. What is no port is left to the library to refuse. */

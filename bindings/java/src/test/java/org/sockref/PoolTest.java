@@ -164,6 +164,20 @@ class PoolTest extends Scene {
     }
 
     @Test
+    void g42WhatNamesAreMadeOfIsAName() throws Exception {
+        for (String wrong : List.of("", "relative", "@", directory + "/", directory + "/..", directory + "/.")) {
+            refused("ESOCKREF_PATH", SocketPool.start(wrong, 2, Options.NONE));
+        }
+        try (Registry registry = new Registry(Options.builder().maxReferences(2).build());
+                SocketReference held = registry.listen(path("s"), Options.NONE);
+                SocketReference used = held.dup();
+                SocketPool pool = pool(registry.startPool(path("s"), 2, Options.NONE))) {
+            assertEquals(2, pool.size()); // it is one, though it may have no more references
+            assertEquals(2, used.referenceCount());
+        }
+    }
+
+    @Test
     void g42AllOrNone() throws Exception {
         try (ServerSocketChannel server = foreign(path("foreign.2"))) {
             assertTrue(server.isOpen());
