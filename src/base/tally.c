@@ -15,8 +15,8 @@ static unsigned bucket_of(uint64_t took_ns)
 
 void sr_histogram_note(struct sr_histogram *self, uint64_t took_ns)
 {
-    sr_tally_add_shared(&self->sum_ns, took_ns);
-    sr_tally_add_shared(&self->buckets[bucket_of(took_ns)], 1);
+    sr_tally_add(&self->sum_ns, took_ns);
+    sr_tally_add(&self->buckets[bucket_of(took_ns)], 1);
 }
 
 void sr_histogram_read(const struct sr_histogram *self, sockref_histogram *inout_histogram)

@@ -15,7 +15,7 @@ static inline uint64_t sr_tally_read(const sr_tally *self)
     return atomic_load_explicit(self, memory_order_relaxed);
 }
 
-/* By the one thread that writes it. */
+/* By the one thread that writes it, or with a mutex that all of them hold. */
 static inline void sr_tally_add(sr_tally *self, uint64_t more)
 {
     atomic_store_explicit(self, sr_tally_read(self) + more, memory_order_relaxed);
@@ -34,7 +34,7 @@ struct sr_histogram {
     sr_tally buckets[SOCKREF_HISTOGRAM_BUCKETS + 1];
 };
 
-/* By any thread. */
+/* As sr_tally_add(). */
 void sr_histogram_note(struct sr_histogram *self, uint64_t took_ns);
 /* Add what was noted to what the struct has. */
 void sr_histogram_read(const struct sr_histogram *self, sockref_histogram *inout_histogram);

@@ -200,6 +200,7 @@ static int publish(struct sr_attempt *attempt, sockref *entry, struct sr_life *l
         entry->rest->life = life;
         life->entry = entry;
         sr_entry_change(entry, joined ? SR_JOINED : SR_LISTENING, 0);
+        sr_stats_count_locked(self, joined ? SR_STAT_JOINED : SR_STAT_CREATED);
         sr_registry_changed_locked(self, entry, &woken);
     }
     sr_mutex_unlock(&self->mutex);
@@ -223,8 +224,6 @@ static int start(struct sr_attempt *attempt, sockref *entry)
         status = SR_LATER;
     }
     if (status == 0) {
-        sr_stats_count(attempt->registry,
-                       made == SR_SHARE_JOINED ? SR_STAT_JOINED : SR_STAT_CREATED);
         sr_joint_attend(entry);
         sr_log(SR_LOG_LISTENING, SOCKREF_LOG_DEBUG, 0, attempt->name.path, "%s",
                made == SR_SHARE_JOINED ? "joined" : "listening");
@@ -251,6 +250,8 @@ static int run(struct sr_attempt *attempt, sockref **out_ref)
         status = refuse_barred(attempt);
     else
         status = begin(self, attempt, &entry);
+    if (status == 0 || status == REVIVED)
+        sr_stats_count_locked(self, SR_STAT_REUSED);
     sr_mutex_unlock(&self->mutex);
     if (status == START) {
         status = start(attempt, entry);
@@ -259,7 +260,6 @@ static int run(struct sr_attempt *attempt, sockref **out_ref)
             sr_joint_revive(entry);
         if (sr_attempt_has_handlers(attempt))
             sr_hooks.serve_unused(attempt->options);
-        sr_stats_count(self, SR_STAT_REUSED);
         status = 0;
     }
     if (status == 0)
@@ -296,9 +296,9 @@ static int attempt_init(struct sr_attempt *attempt, sockref_registry *registry, 
         return status;
     *attempt = (struct sr_attempt){.registry = registry,
                                    .options = options,
+                                   .settings = registry->settings,
                                    .fd = fd,
                                    .drawn = {.fd = -1, .place = {.dir = -1}}};
-    attempt->settings = registry->settings;
     sr_settings_apply(&attempt->settings, options);
     take_bind_only(attempt);
     if (is_default) {
@@ -394,7 +394,7 @@ static int run_patiently(struct sr_attempt *attempt, sockref **out_ref)
 
 void sr_registry_start_failed(sockref_registry *self)
 {
-    sr_stats_count(self, SR_STAT_FAILED);
+    sr_stats_count_failed(self);
 }
 
 /* With a waiter, which is parked and comes back, it does not wait. fd: to adopt, or -1. */

@@ -65,7 +65,7 @@ void sr_remove_defer(sockref *entry, void (*over)(sockref *entry))
     sr_registry_hold_locked(self);
     begun = sr_cleanup_begin(deferred);
     if (begun)
-        sr_stats_count(self, SR_STAT_DEFERRED); /* before the worker can be done */
+        sr_stats_count_locked(self, SR_STAT_DEFERRED); /* before the worker can be done */
     sr_mutex_unlock(&self->mutex);
     if (!begun)
         over(entry); /* there is no thread to be had: this one waits */
@@ -144,6 +144,7 @@ int sr_remove_finish_dying(sockref *entry, int status)
     struct sr_joint *joint;
     struct sr_share *share;
     struct sr_kept *kept;
+    uint64_t took_ns;
 
     if (status < 0)
         sr_remove_log_failure(entry, status);
@@ -165,9 +166,10 @@ int sr_remove_finish_dying(sockref *entry, int status)
     kept = sr_remove_take_kept(life);
     if (share)
         sr_share_close(share);
-    sr_stats_end_removal(self, life, SR_STAT_CLOSED, status);
+    took_ns = sr_stats_removal_took(life);
     sr_life_release(life);
     sr_mutex_lock(&self->mutex);
+    sr_stats_end_removal_locked(self, took_ns, SR_STAT_CLOSED, status);
     sr_names_free_unlock(self, entry, &woken);
     sr_registry_wake(&woken);
     sr_remove_drop_kept(self, kept);

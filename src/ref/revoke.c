@@ -42,8 +42,8 @@ static int revoke_joined(sockref *entry, bool wait)
         sr_remove_log_failure(entry, status);
     kept = sr_remove_take_kept(life);
     sr_joint_close(life);
-    sr_stats_end_removal(self, life, SR_STAT_REVOKED, status);
     sr_mutex_lock(&self->mutex);
+    sr_stats_end_removal_locked(self, sr_stats_removal_took(life), SR_STAT_REVOKED, status);
     finish_revoke_unlock(self, entry, NULL);
     sr_remove_drop_kept(self, kept);
     return status;
@@ -127,8 +127,8 @@ static int revoke_listening(sockref *entry, uint64_t deadline)
     sr_joint_close(life);
     if (life->file.place.dir < 0)
         give_up_address(self, life);
-    sr_stats_end_removal(self, life, SR_STAT_REVOKED, status);
     sr_mutex_lock(&self->mutex);
+    sr_stats_end_removal_locked(self, sr_stats_removal_took(life), SR_STAT_REVOKED, status);
     finish_revoke_unlock(self, entry, sr_service_take(self, life));
     return status;
 }
@@ -202,7 +202,7 @@ int sr_remove_revoke_unlock(sockref_registry *self, sockref *entry, uint64_t dea
     }
     atomic_fetch_sub(&self->active, 1);
     if (state == SR_NAMED) {
-        sr_stats_count(self, SR_STAT_REVOKED);
+        sr_stats_count_locked(self, SR_STAT_REVOKED);
         finish_revoke_unlock(self, entry, NULL);
         return 0;
     }

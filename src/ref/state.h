@@ -179,6 +179,13 @@ void sr_remove_unseen(struct sr_life *life);
 /* The owner of a joined entry, in REMOVING with a count of ours, is gone. */
 void sr_remove_lost(sockref *entry);
 
+/* ---- stats.c ---- */
+
+void sr_stats_count_locked(sockref_registry *self, enum sr_stat stat) SR_REQUIRES(self->mutex);
+/* A life is closed or revoked; status: what the removal of its files came to. */
+void sr_stats_end_removal_locked(sockref_registry *self, uint64_t took_ns, enum sr_stat end,
+                                 int status) SR_REQUIRES(self->mutex);
+
 /* ---- joint.c: what other holders of a name do ---- */
 
 /* Wait for news of the owner; for a life that nobody can see yet. Returns 0 or a described status.

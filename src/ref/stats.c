@@ -7,9 +7,14 @@
 
 #include <string.h>
 
-void sr_stats_count(sockref_registry *self, enum sr_stat stat)
+void sr_stats_count_locked(sockref_registry *self, enum sr_stat stat)
 {
-    sr_tally_add_shared(&self->stats.values[stat], 1);
+    sr_tally_add(&self->stats.values[stat], 1);
+}
+
+void sr_stats_count_failed(sockref_registry *self)
+{
+    sr_tally_add_shared(&self->stats.values[SR_STAT_FAILED], 1);
 }
 
 void sr_stats_begin_removal(struct sr_life *life)
@@ -17,16 +22,21 @@ void sr_stats_begin_removal(struct sr_life *life)
     life->ending_ns = sr_clock_ns();
 }
 
-void sr_stats_end_removal(sockref_registry *self, const struct sr_life *life, enum sr_stat end,
-                          int status)
+uint64_t sr_stats_removal_took(const struct sr_life *life)
+{
+    return sr_clock_ns() - life->ending_ns;
+}
+
+void sr_stats_end_removal_locked(sockref_registry *self, uint64_t took_ns, enum sr_stat end,
+                                 int status)
 {
     struct sr_stats *stats = &self->stats;
 
-    sr_histogram_note(&stats->removal, sr_clock_ns() - life->ending_ns);
+    sr_histogram_note(&stats->removal, took_ns);
     if (status < 0)
         atomic_store_explicit(&stats->last_remove_status, status, memory_order_relaxed);
-    sr_stats_count(self, status < 0 ? SR_STAT_REMOVE_FAILED : SR_STAT_REMOVED);
-    sr_stats_count(self, end);
+    sr_stats_count_locked(self, status < 0 ? SR_STAT_REMOVE_FAILED : SR_STAT_REMOVED);
+    sr_stats_count_locked(self, end);
 }
 
 int sr_stats_read(sockref_registry **inout_registry, sockref_registry_stats *out_stats)

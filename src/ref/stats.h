@@ -32,12 +32,12 @@ struct sr_stats {
     struct sr_histogram removal;
 };
 
-void sr_stats_count(sockref_registry *self, enum sr_stat stat);
+/* A start has failed. By any thread; all else is counted with the registry's mutex held. */
+void sr_stats_count_failed(sockref_registry *self);
 /* The removal of a name begins; by the thread that has the right to its entry. */
 void sr_stats_begin_removal(struct sr_life *life);
-/* Its life is closed or revoked; status: what the removal came to. */
-void sr_stats_end_removal(sockref_registry *self, const struct sr_life *life, enum sr_stat end,
-                          int status);
+/* How long ago that was, in nanoseconds. */
+uint64_t sr_stats_removal_took(const struct sr_life *life);
 
 /* One name of a registry, and what is counted of it. */
 struct sr_name_stats {
