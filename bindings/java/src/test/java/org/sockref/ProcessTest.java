@@ -122,7 +122,7 @@ class ProcessTest extends Scene {
 
     @Test
     void l45LoadsFromEveryPlace() throws Exception {
-        Path natives = Path.of(System.getProperty("sockref.native.dir"));
+        Path natives = Path.of(System.getProperty("sockref.native.dir")).toRealPath();
         Child resource = Child.start(Programs.class, "load");
         assertTrue(resource.line("version ").contains("/sockref-java-"), resource::output);
         assertEquals(0, resource.end());
