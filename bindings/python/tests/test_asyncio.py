@@ -9,8 +9,9 @@ import random
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import Echo, dial, is_socket, run, script, sockets_in, until
@@ -383,6 +384,23 @@ def test_drain_while_the_loop_goes_on(path: Path) -> None:
         await asyncio.sleep(0)
         await sockref.aio.drain(10)
         (await start).close()
+
+    run(main())
+
+
+def test_what_is_no_registry_is_refused(path: Path) -> None:
+    calls: list[Callable[[Any], Coroutine[object, object, object]]] = [
+        lambda registry: sockref.aio.sweep(path.parent, registry=registry),
+        lambda registry: sockref.aio.drain(0, registry=registry),
+        lambda registry: sockref.aio.shutdown(0, registry=registry),
+        lambda registry: sockref.aio.start_server(print, path, registry=registry),
+    ]
+
+    async def main() -> None:
+        for call in calls:
+            for wrong in ("", 0, "registry", sockref):
+                with pytest.raises(TypeError):
+                    await call(wrong)
 
     run(main())
 

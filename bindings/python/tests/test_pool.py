@@ -175,7 +175,7 @@ class Counted(Registry):
 @ways
 def test_g42_a_registry_that_is_false(begin: Begin, path: Path) -> None:
     with Counted() as registry, begin(path, 2, registry):
-        assert len(registry) == 2 and sockref.active_socket_count() == 0
+        assert registry.active_socket_count() == 2 and sockref.active_socket_count() == 0
     for wrong in ("", 0, "registry", sockref):
         with pytest.raises(TypeError):
             begin(path, 2, wrong)  # type: ignore[arg-type]
