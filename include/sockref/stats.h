@@ -72,7 +72,8 @@ typedef struct sockref_stats {
     uint64_t connections;
     /** Connections that its service accepted. */
     uint64_t accepted;
-    /** Connections that were closed at once, for there were too many, or no descriptor was left. */
+    /** Connections that were closed at once, for there were too many, or no descriptor or memory
+     * was left. */
     uint64_t refused;
     /** Bytes that its connections received. */
     uint64_t bytes_read;
@@ -100,7 +101,8 @@ typedef struct sockref_loop_stats {
     int is_starving;
     /** Connections that its services accepted. */
     uint64_t accepted;
-    /** Connections that were closed at once, for there were too many, or no descriptor was left. */
+    /** Connections that were closed at once, for there were too many, or no descriptor or memory
+     * was left. */
     uint64_t refused;
     /** Connections of sockref_connect() that succeeded. */
     uint64_t connected;

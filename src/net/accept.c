@@ -227,6 +227,7 @@ static bool accept_one(struct sr_listener *self)
     status = sr_conn_make(owner, fd, &conn);
     if (status < 0) {
         sr_fd_close(fd);
+        count_refused(self);
         sr_log(SR_LOG_CONNECTION_FAILED, SOCKREF_LOG_WARNING, status, NULL,
                "a connection could not be taken: %s", sockref_status_message(status));
         pause_accepting(self, -status);

@@ -191,6 +191,28 @@ START_TEST(g41_who_is_turned_away_without_a_descriptor_is_refused)
 }
 END_TEST
 
+START_TEST(g41_who_is_closed_for_want_of_memory_is_refused)
+{
+    sockref *ref = serve_here(NULL, &recording, &record);
+    char byte;
+    int fd;
+
+    drive_all();
+    fd = dial();
+    faults_install();
+    faults_arm(FAULTS_BIT(FAULTS_malloc), 1, ENOMEM);
+    while (!faults_struck())
+        ck_assert_int_ge(sockref_loop_dispatch(loop, 10), 0);
+    faults_clear();
+    ck_assert_int_eq(recv(fd, &byte, 1, 0), 0);
+    ck_assert_uint_eq(counted_of(ref).accepted, 0);
+    ck_assert_uint_eq(counted_of(ref).refused, 1);
+    ck_assert_uint_eq(counted_in(loop).refused, 1);
+    close(fd);
+    stop_serving(ref);
+}
+END_TEST
+
 static sockref_conn *connect_to(const char *name)
 {
     sockref_conn *conn;
@@ -484,6 +506,7 @@ int main(void)
     tcase_add_test(tcase, g41_what_is_not_served_here_tells_its_references);
     tcase_add_test(tcase, g41_connections_beyond_the_limit_are_counted_as_refused);
     tcase_add_test(tcase, g41_who_is_turned_away_without_a_descriptor_is_refused);
+    tcase_add_test(tcase, g41_who_is_closed_for_want_of_memory_is_refused);
     tcase_add_test(tcase, g41_only_connections_that_were_made_have_a_latency);
     tcase_add_test(tcase, g41_what_a_loop_counted_outlives_it);
     tcase_add_test(tcase, t15_callbacks_are_counted_also_those_of_the_end);

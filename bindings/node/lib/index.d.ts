@@ -260,7 +260,7 @@ export interface ReferenceStats {
   /** Connections, now. */
   readonly connections: number;
   readonly accepted: number;
-  /** Connections that were closed at once, for there were too many, or no descriptor was left. */
+  /** Connections that were closed at once, for there were too many, or no descriptor or memory was left. */
   readonly refused: number;
   readonly bytesRead: number;
   readonly bytesWritten: number;

@@ -60,7 +60,7 @@ class SocketStats:
     accepted: int
     """Connections that its service accepted."""
     refused: int
-    """Connections that were closed at once, for there were too many, or no descriptor was left."""
+    """Connections that were closed at once, for there were too many, or no descriptor or memory was left."""
     bytes_read: int
     """Bytes that its connections received."""
     bytes_written: int
@@ -88,7 +88,7 @@ class LoopStats:
     accepted: int
     """Connections that were accepted."""
     refused: int
-    """Connections that were closed at once, for there were too many, or no descriptor was left."""
+    """Connections that were closed at once, for there were too many, or no descriptor or memory was left."""
     connected: int
     """Connects that succeeded."""
     connect_failed: int

@@ -11,7 +11,7 @@ package org.sockref;
  * @param starved how many turns came so late that one of them had waited for longer than a second
  * @param isStarving whether one of them has waited for longer than a second now
  * @param accepted connections that services accepted
- * @param refused connections that were closed at once, for there were too many, or no descriptor was left
+ * @param refused connections that were closed at once, for there were too many, or no descriptor or memory was left
  * @param connected connects that succeeded
  * @param connectFailed connects that failed
  * @param bytesRead bytes that connections received

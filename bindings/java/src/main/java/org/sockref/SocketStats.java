@@ -6,7 +6,7 @@ package org.sockref;
  * @param references references of its registry, now
  * @param connections connections of its service, now
  * @param accepted connections that its service accepted
- * @param refused connections that were closed at once, for there were too many, or no descriptor was left
+ * @param refused connections that were closed at once, for there were too many, or no descriptor or memory was left
  * @param bytesRead bytes that its connections received
  * @param bytesWritten bytes that its connections gave to the system
  * @param servedNanos for how long it is served, in nanoseconds; 0 where it is not
