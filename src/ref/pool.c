@@ -196,6 +196,16 @@ static int acquire_active(sockref *ref)
     }
 }
 
+static int refuse_if_member(sockref_pool *self, const sockref *ref)
+{
+    bool is_member;
+
+    sr_mutex_lock(&self->mutex);
+    is_member = find(self, ref) < self->count;
+    sr_mutex_unlock(&self->mutex);
+    return is_member ? refuse_member(ref) : 0;
+}
+
 int sockref_pool_add(sockref_pool *self, sockref *ref)
 {
     int status;
@@ -205,6 +215,8 @@ int sockref_pool_add(sockref_pool *self, sockref *ref)
     if (is_foreign(self))
         return refuse_foreign();
     status = acquire_active(ref);
+    if (status == SOCKREF_ELIMIT && refuse_if_member(self, ref) < 0)
+        status = SOCKREF_EEXISTS; /* the pool's own reference may be the last that it may have */
     if (status < 0)
         return status;
     sr_mutex_lock(&self->mutex);
@@ -289,16 +301,6 @@ static int read_series(const char *path, unsigned count, struct series *out)
     }
     *out = series;
     return status;
-}
-
-static int refuse_if_member(sockref_pool *self, const sockref *ref)
-{
-    bool is_member;
-
-    sr_mutex_lock(&self->mutex);
-    is_member = find(self, ref) < self->count;
-    sr_mutex_unlock(&self->mutex);
-    return is_member ? refuse_member(ref) : 0;
 }
 
 /* Start or join one after the other; on failure *out_started tells how many there are, of which the

@@ -285,6 +285,20 @@ START_TEST(g42_a_name_at_its_limit_is_not_added)
 }
 END_TEST
 
+START_TEST(g42_a_member_at_its_limit_is_a_member_already)
+{
+    sockref_registry *narrow = harness_registry(SOCKREF_OPT_MAX_REFERENCES, 2, 0);
+    sockref *ref = harness_listen(narrow, member(0));
+
+    harness_assert_ok(sockref_pool_add(pool, ref));
+    harness_assert_fails(sockref_pool_add(pool, ref), SOCKREF_EEXISTS);
+    ck_assert_uint_eq(sockref_reference_count(ref), 2);
+    harness_assert_ok(sockref_pool_remove(pool, ref));
+    sockref_release(ref);
+    sockref_registry_free(narrow);
+}
+END_TEST
+
 /* They outlive their registry as any reference does. */
 START_TEST(g42_members_may_be_of_several_registries)
 {
@@ -377,6 +391,7 @@ int main(void)
     tcase_add_test(tcase, g42_what_is_revoked_is_not_added);
     tcase_add_test(tcase, g42_a_revoked_member_gives_its_place_to_the_next_life);
     tcase_add_test(tcase, g42_a_name_at_its_limit_is_not_added);
+    tcase_add_test(tcase, g42_a_member_at_its_limit_is_a_member_already);
     tcase_add_test(tcase, g42_members_may_be_of_several_registries);
     tcase_add_test(tcase, g42_null_is_refused);
     tcase_add_test(tcase, g42_without_memory_nothing_changes);
