@@ -95,7 +95,7 @@ enum {
     SOCKREF_ECANCELED = -20011,
     /** Owned elsewhere and not joinable, or already served. */
     SOCKREF_EBUSY = -20012,
-    /** The directory could be changed by somebody else. */
+    /** The directory, or the lock file in it, could be changed by somebody else. */
     SOCKREF_EUNTRUSTED = -20013,
     /** This system or file system cannot do it; the message says what. */
     SOCKREF_EUNSUPPORTED = -20014

@@ -6,6 +6,7 @@
 #include "cli/report.h"
 #include "cli/text.h"
 #include "name/inspect.h"
+#include "name/inspect_list.h"
 #include "name/path.h"
 #include "name/place.h"
 #include "name/sweep.h"

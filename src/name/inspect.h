@@ -41,13 +41,4 @@ struct sr_inspected {
  */
 int sr_inspect_name(const char *path, uint64_t *inout_patience_ns, struct sr_inspected *out);
 
-/* Leaves of a directory that have a lock file, or are sockets; sorted. */
-struct sr_inspect_list {
-    char **leaves;
-    size_t count, room;
-};
-/* List the directory of a checked path. Returns 0 or a described status, with nothing to free. */
-int sr_inspect_list(const char *directory, struct sr_inspect_list *out);
-void sr_inspect_list_free(struct sr_inspect_list *self);
-
 #endif

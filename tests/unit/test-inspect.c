@@ -5,6 +5,7 @@
 #include "harness/harness.h"
 #include "harness/wait.h"
 #include "name/inspect.h"
+#include "name/inspect_list.h"
 #include "name/lockfile.h"
 #include "name/probe.h"
 
