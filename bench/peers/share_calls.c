@@ -131,7 +131,6 @@ static void once(const char *directory)
     must(pwrite(locked, record, sizeof record, 0) == (ssize_t)sizeof record, "record");
     lock(locked, F_UNLCK, 1);
 
-    must(getpid() > 0, "getpid");
     lock(locked, F_WRLCK, 0);
     must(fstatat(at, NAME, &seen, AT_SYMLINK_NOFOLLOW) == 0 && unlinkat(at, NAME, 0) == 0 &&
              fstatat(at, LOCK, &seen, AT_SYMLINK_NOFOLLOW) == 0 &&

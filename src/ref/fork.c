@@ -13,11 +13,13 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "name/guard.h"
 #include "name/record.h"
 #include "ref/hooks.h"
 #include "ref/state.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 _Atomic unsigned sr_fork_generation;
@@ -25,6 +27,9 @@ atomic_bool sr_exiting;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static _Atomic pid_t home; /* the process whose names these are; 0: there are none */
+/* Not 0 in that process; the kernel clears it in a child, which saves asking for the number of the
+ * process at each end of a name. NULL: it can't. */
+static volatile char *_Atomic mark;
 
 static void prepare(void) SR_UNCHECKED
 {
@@ -49,12 +54,29 @@ static void mark_entries(sockref_registry *self)
         atomic_fetch_or(&sr_slab_at(&self->slab, i)->word, SR_FORKED);
 }
 
+static void set_home(void)
+{
+    volatile char *known = atomic_load(&mark);
+
+    atomic_store(&home, getpid());
+    if (known)
+        *known = 1;
+}
+
+/* The same question at the end of a process, where a child that shares our memory asks as well. */
+static bool is_away(void)
+{
+    pid_t known = atomic_load(&home);
+
+    return known != 0 && known != getpid();
+}
+
 static void in_child(void) SR_UNCHECKED
 {
     struct sr_list *node;
 
     atomic_fetch_add(&sr_fork_generation, 1);
-    atomic_store(&home, getpid());
+    set_home();
     SR_LIST_EACH(node, &sr_registry_list)
     {
         mark_entries(SR_LIST_OWNER(node, sockref_registry, node));
@@ -69,17 +91,33 @@ static void in_child(void) SR_UNCHECKED
     sr_hooks.after_fork_in_child();
 }
 
+static void make_mark(void)
+{
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    char *page = sr_map_new(size);
+
+    if (!page)
+        return;
+    if (madvise(page, size, MADV_WIPEONFORK) < 0) {
+        sr_map_free(page, size);
+        return;
+    }
+    *page = 1;
+    atomic_store(&mark, page);
+}
+
 static void install(void)
 {
-    atomic_store(&home, getpid());
+    make_mark();
+    set_home();
     pthread_atfork(prepare, in_parent, in_child);
 }
 
 bool sr_fork_was_unseen(void)
 {
-    pid_t known = atomic_load(&home);
+    const volatile char *known = atomic_load_explicit(&mark, memory_order_acquire);
 
-    return known != 0 && known != getpid();
+    return known ? *known == 0 : is_away();
 }
 
 void sr_fork_install(void)
@@ -90,6 +128,6 @@ void sr_fork_install(void)
 __attribute__((destructor)) static void at_exit(void)
 {
     atomic_store(&sr_exiting, true);
-    if (!sr_fork_was_unseen())
+    if (!is_away())
         sr_remove_at_exit();
 }

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -335,6 +336,25 @@ START_TEST(the_list_of_names_is_whole_in_a_child)
 }
 END_TEST
 
+/* D19: such a child has not run the handlers of fork(). */
+START_TEST(d19_a_child_of_the_bare_call_leaves_the_parents_file)
+{
+    int status;
+    pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+
+    if (child == 0 && _i == 0) {
+        sockref_release(ref);
+        _exit(0);
+    }
+    if (child == 0)
+        exit(0);
+    ck_assert_int_gt(child, 0);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    ck_assert(harness_can_dial(harness_at("a")));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("fork");
@@ -344,6 +364,9 @@ int main(void)
     tcase_add_test(tcase, handles_of_the_parent_are_inert);
     tcase_add_test(tcase, what_a_process_knows_of_itself_is_not_its_childs);
     tcase_add_test(tcase, d19_a_childs_exit_leaves_the_parents_file);
+    /* A sanitizer's own handlers of the exit are not made for it. */
+    tcase_add_loop_test(tcase, d19_a_child_of_the_bare_call_leaves_the_parents_file, 0,
+                        IS_SANITIZED ? 1 : 2);
     tcase_add_test(tcase, the_child_has_registries_of_its_own);
     tcase_add_test(tcase, a_grandchild_leaves_the_childs_file);
     tcase_add_test(tcase, the_child_draws_another_default_name);

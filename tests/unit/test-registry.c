@@ -422,6 +422,7 @@ int main(void)
 {
     Suite *suite = suite_create("registry");
     TCase *tcase = harness_tcase(suite, "registry");
+    TCase *many = harness_tcase_tagged(suite, "many");
 
     tcase_add_test(tcase, wrong_arguments_are_told);
     tcase_add_test(tcase, without_memory_no_registry_is_made);
@@ -440,6 +441,6 @@ int main(void)
     tcase_add_test(tcase, live_counts_are_sums_over_all);
     tcase_add_test(tcase, null_is_no_reference);
     tcase_add_test(tcase, registries_come_and_go_on_all_threads);
-    tcase_add_test(harness_tcase_tagged(suite, "many"), lives_of_one_name_use_one_entry);
+    tcase_add_test(many, lives_of_one_name_use_one_entry);
     return harness_run(suite);
 }
