@@ -51,8 +51,7 @@ static bool has_control(const char *path, size_t length)
         if (has_control_of_eight(bytes))
             return true;
     }
-    memcpy(&bytes, path + length - sizeof bytes,
-           sizeof bytes); /* some of them for the second time */
+    memcpy(&bytes, path + length - sizeof bytes, sizeof bytes); /* some are looked at again */
     return has_control_of_eight(bytes);
 }
 

@@ -27,8 +27,8 @@ atomic_bool sr_exiting;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static _Atomic pid_t home; /* the process whose names these are; 0: there are none */
-/* Not 0 in that process; the kernel clears it in a child, which saves asking for the number of the
- * process at each end of a name. NULL: it can't. */
+/* A byte that is 1 in that process; the kernel clears it in a child, so that nobody has to ask for
+ * the number of the process at each end of a name. NULL: it can't. */
 static volatile char *_Atomic mark;
 
 static void prepare(void) SR_UNCHECKED
