@@ -302,31 +302,24 @@ int sr_fd_replace(int fd, int old)
     return status;
 }
 
-/* Inside the gate. */
-static void forget_and_close(int fd)
-{
-    sr_fd_disown(fd);
-    sr_sys.close(fd);
-}
-
 void sr_fd_close(int fd)
 {
-    if (fd < 0)
-        return;
-    enter();
-    forget_and_close(fd);
-    leave();
+    sr_fd_close_both(fd, -1);
 }
 
 void sr_fd_close_both(int first, int second)
 {
+    const int fds[] = {first, second};
+
     if (first < 0 && second < 0)
         return;
     enter();
-    if (first >= 0)
-        forget_and_close(first);
-    if (second >= 0)
-        forget_and_close(second);
+    for (int i = 0; i < 2; i++) {
+        if (fds[i] < 0)
+            continue;
+        sr_fd_disown(fds[i]);
+        sr_sys.close(fds[i]);
+    }
     leave();
 }
 
