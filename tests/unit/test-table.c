@@ -4,6 +4,7 @@
 #include "harness/faults.h"
 #include "harness/harness.h"
 #include "harness/sanitized.h"
+#include "harness/wait.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -218,10 +219,12 @@ START_TEST(a_walk_of_the_old_table_ends)
 }
 END_TEST
 
-#define STEADY 64
-#define CHURN  3000
+#define STEADY  64
+#define CHURN   3000
+#define READERS 2
 
 static atomic_bool stop;
+static atomic_uint reading; /* readers that have begun */
 
 /*
  * Readers without a lock, while a writer adds, removes and grows. A reader may miss what is being
@@ -233,6 +236,7 @@ static void read_or_write(unsigned number, void *arg)
 
     (void)arg;
     if (number == 0) {
+        WAIT_UNTIL(atomic_load(&reading) == READERS);
         for (uint32_t i = 0; i < CHURN; i++) {
             ck_assert_int_eq(sr_table_reserve(&table, 1), 0);
             sr_table_add(&table, (i << 8) | 0x80, SR_TABLE_ALIAS, i + 1000);
@@ -244,7 +248,8 @@ static void read_or_write(unsigned number, void *arg)
         atomic_store(&stop, true);
         return;
     }
-    while (!atomic_load(&stop)) {
+    atomic_fetch_add(&reading, 1);
+    do {
         for (uint32_t i = 0; i < STEADY; i++) {
             struct sr_table_walk walk;
             enum sr_table_kind kind;
@@ -257,7 +262,7 @@ static void read_or_write(unsigned number, void *arg)
                 found++;
             }
         }
-    }
+    } while (!atomic_load(&stop));
     ck_assert_uint_gt(found, 0);
 }
 
@@ -265,7 +270,7 @@ START_TEST(readers_need_no_lock)
 {
     for (uint32_t i = 0; i < STEADY; i++)
         add(i << 8, SR_TABLE_KEY, i);
-    harness_in_threads(3, read_or_write, NULL);
+    harness_in_threads(1 + READERS, read_or_write, NULL);
     for (unsigned i = 0; i < STEADY; i++)
         ck_assert_uint_eq(count_in_table(&model[i]), 1);
     ck_assert_uint_eq(table.used, STEADY + 40);
