@@ -38,6 +38,7 @@ final class PoolOperation {
             List<byte[]> names = names(bytes, SocketPool.checked(count));
             if (bytes != null) {
                 check(registry, bytes);
+                check(registry, names.get(count - 1)); // none is longer
             }
             operation.start(registry, names, options);
         } catch (Exception e) {

@@ -163,6 +163,18 @@ class PoolTest extends Scene {
         refused("ESOCKREF_PATH", SocketPool.start("tcp:127.0.0.1", 3, Options.NONE));
     }
 
+    /** Of eleven, ten have room in a socket's address. */
+    @Test
+    void g42NamesOfWhichOneIsTooLongAreNotBegun() throws Exception {
+        RegistryStats before = Sockref.stats();
+        String leaf = directory.getFileName().toString();
+        String text = "@" + leaf + "x".repeat(104 - leaf.length());
+        refused("ESOCKREF_PATHLEN", () -> SocketPool.listen(text, 11, Options.NONE));
+        assertEquals(text + ".10", refused("ESOCKREF_PATHLEN", SocketPool.start(text, 11, Options.NONE)).path());
+        assertEquals(before, Sockref.stats());
+        pool(SocketPool.start(text, 10, Options.NONE)).close();
+    }
+
     @Test
     void g42WhatNamesAreMadeOfIsAName() throws Exception {
         for (String wrong : List.of("", "relative", "@", directory + "/", directory + "/..", directory + "/.")) {
