@@ -37,17 +37,28 @@ SHIM(jint, connWrite)
     return sr_java_checked(env, status);
 }
 
-SHIM(jint, connWriteDirect)
-(JNIEnv *env, jclass self, jlong conn, jobject buffer, jint offset, jint length)
+/* Where bytes of a direct buffer lie; one without any may have no address. False: thrown. */
+static bool find_bytes(JNIEnv *env, jobject buffer, jint offset, jint length, const char **out_bytes)
 {
     const char *address = (*env)->GetDirectBufferAddress(env, buffer);
 
-    (void)self;
-    if (!address) {
+    if (!address && length > 0) {
         sr_java_throw_own(env, -EINVAL, NULL, "the buffer has no address");
-        return -1;
+        return false;
     }
-    return sr_java_checked(env, sockref_conn_write((sockref_conn *)(uintptr_t)conn, address + offset, (size_t)length));
+    *out_bytes = address ? address + offset : NULL;
+    return true;
+}
+
+SHIM(jint, connWriteDirect)
+(JNIEnv *env, jclass self, jlong conn, jobject buffer, jint offset, jint length)
+{
+    const char *bytes;
+
+    (void)self;
+    if (!find_bytes(env, buffer, offset, length, &bytes))
+        return -1;
+    return sr_java_checked(env, sockref_conn_write((sockref_conn *)(uintptr_t)conn, bytes, (size_t)length));
 }
 
 SHIM(jint, connSendDescriptor)
@@ -114,11 +125,14 @@ static void on_written(int status, void *user)
 SHIM(jint, connWriteLent)
 (JNIEnv *env, jclass self, jlong conn, jobject buffer, jint offset, jint length, jobject told)
 {
-    const char *address = (*env)->GetDirectBufferAddress(env, buffer);
-    struct lent *lent = malloc(sizeof *lent);
+    const char *bytes;
+    struct lent *lent;
     int status = -ENOMEM;
 
     (void)self;
+    if (!find_bytes(env, buffer, offset, length, &bytes))
+        return -1;
+    lent = malloc(sizeof *lent);
     if (!lent) {
         sr_java_throw_no_memory(env);
         return -1;
@@ -126,8 +140,7 @@ SHIM(jint, connWriteLent)
     lent->buffer = (*env)->NewGlobalRef(env, buffer);
     lent->told = (*env)->NewGlobalRef(env, told);
     if (lent->buffer && lent->told)
-        status = sockref_conn_write_own((sockref_conn *)(uintptr_t)conn, address + offset, (size_t)length,
-                                        on_written, lent);
+        status = sockref_conn_write_own((sockref_conn *)(uintptr_t)conn, bytes, (size_t)length, on_written, lent);
     if (status < 0) {
         sr_java_throw(env, status);
         (*env)->DeleteGlobalRef(env, lent->buffer);

@@ -38,6 +38,12 @@ class ArenasTest extends ChannelScene {
         }
     }
 
+    /** A buffer at no address. */
+    private static ByteBuffer nowhere() throws Exception {
+        Class<?> segment = Class.forName("java.lang.foreign.MemorySegment");
+        return (ByteBuffer) segment.getMethod("asByteBuffer").invoke(segment.getField("NULL").get(null));
+    }
+
     @Test
     void memoryOfAnArenaIsReadAndWritten() throws Exception {
         for (String kind : List.of("ofShared", "ofConfined")) {
@@ -91,6 +97,32 @@ class ArenasTest extends ChannelScene {
             assertEquals(20, pair.channel.bytesRead());
         }
         confined.close();
+    }
+
+    @Test
+    void anEmptyBufferMayBeNowhere() throws Exception {
+        ByteBuffer nowhere = nowhere();
+        CompletableFuture<Connection> made = new CompletableFuture<>();
+        CompletableFuture<Void> told = new CompletableFuture<>();
+        try (SocketReference reference = SocketReference.listen(path("s")); Pair pair = new Pair()) {
+            reference.serve(new Handlers() {
+                @Override
+                public void onConnection(Connection connection) {
+                    made.complete(connection);
+                }
+            });
+            try (var peer = dial(path("s"))) {
+                Connection connection = get(made, "the connection");
+                assertEquals(true, on(connection, one -> one.write(nowhere)));
+                assertEquals(true, on(connection, one -> one.write(nowhere, () -> told.complete(null))));
+                get(told, "the write");
+            }
+            assertEquals(0, pair.channel.read(nowhere));
+            assertEquals(0, pair.channel.write(nowhere));
+            assertEquals(0, pair.channel.write(new ByteBuffer[] {nowhere, nowhere}));
+            assertEquals(0, get(pair.channel.writeAsync(nowhere), "the write"));
+            assertEquals(2, pair.channel.write(new ByteBuffer[] {nowhere, ByteBuffer.allocate(2), nowhere}));
+        }
     }
 
     @Test

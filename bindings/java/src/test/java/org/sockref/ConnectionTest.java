@@ -11,6 +11,7 @@ import java.io.FileDescriptor;
 import java.io.FileInputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.lang.reflect.Field;
 import java.net.InetSocketAddress;
 import java.net.SocketAddress;
 import java.net.UnixDomainSocketAddress;
@@ -375,6 +376,30 @@ class ConnectionTest extends ChannelScene {
                 assertEquals("written", told.poll(LONG.toSeconds(), TimeUnit.SECONDS));
             }
         }
+    }
+
+    /** They have no address; Connection refuses them before. */
+    @Test
+    void otherBuffersAreRefusedInCToo() throws Exception {
+        Field pointer = Connection.class.getDeclaredField("pointer");
+        pointer.setAccessible(true);
+        ByteBuffer heap = ByteBuffer.allocate(8);
+        Recorder served = new Recorder();
+        try (SocketReference reference = SocketReference.listen(path("s"))) {
+            reference.serve(served);
+            try (SocketChannel peer = dial(path("s"))) {
+                served.expect("connection", "ready");
+                Connection connection = served.connection.get();
+                assertEquals("EINVAL", assertThrows(SockrefException.class, () -> on(connection,
+                        c -> Shim.connWriteDirect(pointer.getLong(c), heap, 4, 4))).code());
+                assertEquals("EINVAL", assertThrows(SockrefException.class, () -> on(connection,
+                        c -> Shim.connWriteLent(pointer.getLong(c), heap, 4, 4, () -> { }))).code());
+                on(connection, c -> c.write(random(4)));
+                assertArrayEquals(random(4), receive(peer, 4));
+            }
+            served.expect("end");
+        }
+        served.expect("close false", "stop");
     }
 
     private SocketChannel dialAgain(ByteBuffer buffer) throws IOException {
