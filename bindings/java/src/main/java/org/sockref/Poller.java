@@ -1,7 +1,6 @@
 package org.sockref;
 
-import java.util.Map;
-import java.util.concurrent.ConcurrentHashMap;
+import java.util.Arrays;
 
 /**
  * Waits for the descriptors of channels, where those who use them must not: virtual threads and futures. It looks for
@@ -20,7 +19,8 @@ final class Poller {
     private static volatile Poller ofVirtualThreads;
 
     private final int fd;
-    private final Map<Integer, Readiness> waited = new ConcurrentHashMap<>();
+    /** By descriptor. Written with the monitor held, and then set anew for those who read without it. */
+    private volatile Readiness[] waited = new Readiness[MOST_SIGNS];
 
     private Poller() throws SockrefException {
         fd = SockrefException.checked(Sockets.pollerNew(), "epoll_create1");
@@ -54,19 +54,32 @@ final class Poller {
 
     /** Look for input at a descriptor, and for output if that is said. */
     void set(int descriptor, Readiness readiness, boolean isNew, boolean output) throws SockrefException {
-        waited.put(descriptor, readiness);
+        if (isNew) {
+            put(descriptor, readiness);
+        }
         SockrefException.checked(Sockets.pollerSet(fd, descriptor, isNew, output), "epoll_ctl");
     }
 
     /** Look for input once. */
     void setOnce(int descriptor, Readiness readiness, boolean isNew) throws SockrefException {
-        waited.put(descriptor, readiness);
+        if (isNew) {
+            put(descriptor, readiness);
+        }
         SockrefException.checked(Sockets.pollerSetOnce(fd, descriptor, isNew), "epoll_ctl");
     }
 
     void remove(int descriptor) {
-        waited.remove(descriptor);
+        put(descriptor, null);
         Sockets.pollerRemove(fd, descriptor);
+    }
+
+    private synchronized void put(int descriptor, Readiness readiness) {
+        Readiness[] all = waited;
+        if (descriptor >= all.length) {
+            all = Arrays.copyOf(all, Math.max(2 * all.length, descriptor + 1));
+        }
+        all[descriptor] = readiness;
+        waited = all;
     }
 
     private void runInSystem() {
@@ -95,7 +108,7 @@ final class Poller {
 
     private void tell(long[] signs, int count) {
         for (int i = 0; i < count; i++) {
-            Readiness readiness = waited.get((int) (signs[i] >> 3));
+            Readiness readiness = waited[(int) (signs[i] >> 3)];
             if (readiness != null) {
                 try {
                     readiness.sign((int) signs[i] & Readiness.ALL);

@@ -66,7 +66,8 @@ final class Readiness {
     }
 
     private boolean take(int direction) {
-        if ((signs.get() & direction) == 0 || (signs.getAndUpdate(all -> all & ~direction) & direction) == 0) {
+        if ((signs.get() & direction) == 0
+                || (signs.getAndAccumulate(~direction, (all, kept) -> all & kept) & direction) == 0) {
             return false;
         }
         if (direction == INPUT) {
@@ -136,7 +137,7 @@ final class Readiness {
             // Before the sign: who waits again after it arms anew.
             disarmOutput();
         }
-        signs.getAndUpdate(all -> all | directions);
+        signs.getAndAccumulate(directions, (all, more) -> all | more);
         if ((directions & INPUT) != 0) {
             wake(INPUT);
         }

@@ -6,12 +6,15 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.sun.management.ThreadMXBean;
 import java.io.FileDescriptor;
+import java.lang.management.ManagementFactory;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
@@ -19,6 +22,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
 /** What the poller tells of while nobody looks: a read that does not try first misses nothing. */
@@ -222,6 +226,35 @@ class ChannelSignsTest extends ChannelScene {
         assertFalse(signs.isQuiet());
         signs.forgetDescriptor();
         Sockets.close(fd);
+    }
+
+    private static long allocatedByThePoller() {
+        Thread poller = Thread.getAllStackTraces().keySet().stream()
+                .filter(thread -> thread.getName().equals("sockref-poller")).findFirst().orElseThrow();
+        return ((ThreadMXBean) ManagementFactory.getThreadMXBean()).getThreadAllocatedBytes(poller.getId());
+    }
+
+    private static void ringAndWait(Readiness signs, int fd, int times) {
+        for (int i = 0; i < times; i++) {
+            Sockets.ring(fd);
+            assertTrue(signs.park(Readiness.INPUT, System.nanoTime() + LONG.toNanos()));
+        }
+    }
+
+    /** Of a large number too, of which Integer keeps none. */
+    @Test
+    void aSignAllocatesNothing() throws Exception {
+        List<Integer> bells = Stream.generate(Sockets::bellNew).limit(128).toList();
+        int fd = Collections.max(bells);
+        assertTrue(fd > 127);
+        Readiness signs = new Readiness(fd);
+        signs.arm(Readiness.INPUT);
+        ringAndWait(signs, fd, 100);
+        long before = allocatedByThePoller();
+        ringAndWait(signs, fd, 1000);
+        assertEquals(0, (allocatedByThePoller() - before) / 1000);
+        signs.forgetDescriptor();
+        bells.forEach(Sockets::close);
     }
 
     private interface Ending {
