@@ -150,7 +150,7 @@ START_TEST(d39_setters_add_no_reference)
 
     serve_and_dial();
     sockref_live_counts(&handles, NULL, NULL);
-    for (int i = 0; i < 100000; i++) {
+    for (int i = 0; i < (IS_SANITIZED ? 10000 : 100000); i++) {
         ck_assert_int_eq(sockref_conn_set_timeout(seen.conn, (unsigned)i % 3 * 100000), 0);
         ck_assert_int_eq(sockref_conn_set_keepalive(seen.conn, i % 2, 1000), 0);
         ck_assert_int_eq(sockref_conn_set_nodelay(seen.conn, i % 2), 0);
@@ -261,7 +261,7 @@ START_TEST(d42_closed_connections_leave_no_memory)
 }
 END_TEST
 
-#define MUCH ((size_t)64 << 20)
+#define MUCH ((size_t)(IS_SANITIZED ? 16 : 64) << 20)
 
 static void *read_all(void *arg)
 {

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "harness/faults.h"
 #include "harness/harness.h"
+#include "harness/sanitized.h"
 #include "ref/state.h"
 
 #include <errno.h>
@@ -169,9 +170,9 @@ START_TEST(the_delay_of_a_call_is_its_own)
 }
 END_TEST
 
-#define DROPS 100000
+#define DROPS (IS_SANITIZED ? 20000 : 100000)
 
-/* V1, G21: 100000 last references given back, all with a delay: one more thread. */
+/* V1, G21: very many last references given back, all with a delay: one more thread. */
 START_TEST(v1_many_delays_need_one_thread)
 {
     sockref_registry *registry = with_delay(LONG_MS);
@@ -286,11 +287,7 @@ START_TEST(d2_a_worker_that_comes_late_spares_a_new_delay)
 }
 END_TEST
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define ROUNDS 1000
-#else
-#define ROUNDS 5000
-#endif
+#define ROUNDS (IS_SANITIZED ? 1000 : 5000)
 
 static void use_and_let_go(unsigned number, void *arg)
 {

@@ -193,7 +193,7 @@ static inline void end_case(void)
     for (int i = 0; i < SILENT; i++)
         if (silent[i].peer >= 0)
             close(silent[i].peer);
-    ck_assert(UNDER_SANITIZER || harness_threads_become(1));
+    ck_assert(IS_SANITIZED || harness_threads_become(1));
 }
 
 static inline sockref_conn *begin(const char *name)

@@ -243,7 +243,7 @@ int main(void)
     tcase_add_test(tcase, what_is_owned_after_that_may_be_served_anew);
     tcase_add_loop_test(tcase, what_is_never_owned_stops_on_the_loop, 0, BEFALLS);
     /* The thread sanitizer can't bear a new thread in a child, which waits for the owner's news. */
-    if (!UNDER_SANITIZER)
+    if (!IS_SANITIZED)
         tcase_add_test(tcase, the_loop_of_a_parent_is_refused);
     suite_add_tcase(suite, tcase);
     tcase = tcase_create("on_stop");

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/sys.h"
+#include "harness/sanitized.h"
 
 #include <check.h>
 #include <errno.h>
@@ -21,19 +22,6 @@
 #include <unistd.h>
 
 #define PATIENCE_MS 20000
-
-/* A sanitizer keeps what was freed and has a thread of its own: what is in use tells nothing then.
- */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define UNDER_SANITIZER true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define UNDER_SANITIZER true
-#endif
-#endif
-#ifndef UNDER_SANITIZER
-#define UNDER_SANITIZER false
-#endif
 
 /* What each case begins with and must find again at its end. */
 static char directory[64], path[96];

@@ -325,7 +325,7 @@ START_TEST(a_forked_child_can_only_let_go)
         sockref_release(ref);
         good = good && record.closes == 0 && record.stops == 0 && access(path, F_OK) == 0;
         /* The thread sanitizer can't bear a new thread here, which the poll backend has. */
-        if (good && !UNDER_SANITIZER)
+        if (good && !IS_SANITIZED)
             good = sockref_loop_new(&loop) == 0 && sockref_loop_dispatch(loop, 0) == 0;
         _exit(good ? 0 : 1);
     }

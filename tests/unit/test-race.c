@@ -1,6 +1,7 @@
 /* Threads that meet on names: V2, D1, D2, G1, G20, J22-J26. */
 #include "harness/faults.h"
 #include "harness/harness.h"
+#include "harness/sanitized.h"
 #include "ref/state.h"
 
 #include <errno.h>
@@ -11,11 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define ROUNDS 1500
-#else
-#define ROUNDS 6000
-#endif
+#define ROUNDS (IS_SANITIZED ? 1500 : 6000)
 
 static sockref_registry *registry;
 static atomic_uint failures;

@@ -32,7 +32,7 @@ static void begin_case(void)
 static void end_case(void)
 {
     teardown();
-    ck_assert(UNDER_SANITIZER || harness_threads_become(1));
+    ck_assert(IS_SANITIZED || harness_threads_become(1));
     ck_assert_int_eq(atomic_load(&script_running), 0);
 }
 
@@ -211,7 +211,7 @@ START_TEST(lookups_that_hang_make_others_wait)
     for (int i = hanging; i < hanging + 3; i++)
         begin("4.test", AF_UNSPEC, &answers[i]);
     drive_all();
-    ck_assert(UNDER_SANITIZER || harness_threads() == threads_before + SR_RESOLVE_THREADS);
+    ck_assert(IS_SANITIZED || harness_threads() == threads_before + SR_RESOLVE_THREADS);
     ck_assert_int_eq(atomic_load(&script_calls), hanging);
     script_let_go(1); /* one thread is enough for them */
     DRIVE_UNTIL(answers[hanging].count && answers[hanging + 1].count && answers[hanging + 2].count);
@@ -261,7 +261,7 @@ START_TEST(drain_waits_for_what_is_not_wanted)
     harness_assert_fails(sockref_registry_drain(NULL, 0), SOCKREF_ETIMEOUT);
     script_let_go(1);
     harness_assert_ok(sockref_registry_drain(NULL, PATIENCE_MS));
-    ck_assert(UNDER_SANITIZER || harness_threads() == threads_before);
+    ck_assert(IS_SANITIZED || harness_threads() == threads_before);
 }
 END_TEST
 
