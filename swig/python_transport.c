@@ -94,7 +94,7 @@ static PyObject *transport_writelines(PyObject *self, PyObject *list)
     if (transport->flags & EOF_WRITTEN)
         return refuse_after_eof("writelines");
     empty = PyBytes_FromStringAndSize(NULL, 0);
-    joined = empty ? PyObject_CallMethod(empty, "join", "O", list) : NULL;
+    joined = empty ? PyObject_CallMethod(empty, "join", "(O)", list) : NULL;
     Py_XDECREF(empty);
     if (!joined)
         return NULL;

@@ -134,7 +134,10 @@ def test_pieces_and_kinds_of_bytes(net: Net, path: Path) -> None:
             client.transport.write(memoryview(b"a memoryview ")[2:])
             client.transport.writelines([b"nul\0 ", memoryview(b"-view ")[1:], bytearray(b"array"), b""])
             client.transport.writelines(iter([b" ", bytes(range(256))]))
-            expected = b"bytes bytearray memoryview nul\0 view array " + bytes(range(256))
+            client.transport.writelines((b" of a", memoryview(b" tuple")))
+            client.transport.writelines((b"!",))
+            client.transport.writelines(())
+            expected = b"bytes bytearray memoryview nul\0 view array " + bytes(range(256)) + b" of a tuple!"
             assert await server.got(len(expected)) == expected
             for wrong in ("text", None, 3, [b"list"]):
                 with pytest.raises(TypeError):
