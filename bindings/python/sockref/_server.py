@@ -94,7 +94,7 @@ class Server(asyncio.AbstractServer):
             self._running += 1
 
     async def serve_forever(self) -> None:
-        """Accept connections until it is cancelled; then close, and wait for the open ones."""
+        """Accept connections until it is cancelled; then close, also those that are open, and wait for them."""
         if self._forever is not None:
             raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
         self._start()
@@ -104,6 +104,7 @@ class Server(asyncio.AbstractServer):
         except asyncio.CancelledError:
             try:
                 self.close()
+                self.close_clients()
                 await self.wait_closed()
             finally:
                 raise

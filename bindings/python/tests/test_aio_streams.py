@@ -249,6 +249,26 @@ def test_close_ends_serve_forever(net: Net, path: Path) -> None:
     net.run(main())
 
 
+def test_cancelled_serve_forever_waits_for_no_idle_client(ours: Net, path: Path) -> None:
+    """As with asyncio from 3.14 on: an interrupt is enough to end a server."""
+
+    async def main() -> None:
+        server = await sockref.aio.start_server(echo, path)
+        forever = asyncio.create_task(server.serve_forever())
+        reader, writer = await ours.open_connection(path)
+        writer.write(b"x")
+        await reader.readexactly(1)
+        forever.cancel()
+        await asyncio.wait([forever])
+        assert forever.cancelled()
+        await server.wait_closed()
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+    ours.run(main())
+
+
 @pytest.mark.parametrize("how", ["close_clients", "abort_clients"])
 def test_clients_are_ended(ours: Net, path: Path, how: str) -> None:
     async def main() -> None:
