@@ -133,9 +133,9 @@ def script(source: str, *arguments: object, environment: dict[str, str] | None =
     """Run a program in a Python of its own, in development mode; nothing may be told on stderr."""
     # The alarm ends it also where nobody is left who waits for it.
     program = f"import signal\nsignal.alarm({LONGEST})\n" + textwrap.dedent(source)
-    done = execute(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", program, *map(str, arguments)], **(environment or {})
-    )
+    # Python 3.15 has a fork with threads fail where its warning is an error.
+    strict = ["-X", "dev", "-W", "error", "-W", "ignore:This process:DeprecationWarning"]
+    done = execute([sys.executable, *strict, "-c", program, *map(str, arguments)], **(environment or {}))
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     # asyncio's debug mode tells of a slow machine.
     told = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]

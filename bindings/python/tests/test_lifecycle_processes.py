@@ -30,6 +30,7 @@ EXITS = {
     ),
     "loop left open": (
         "import asyncio, warnings\nwarnings.simplefilter('ignore')\nloop = asyncio.new_event_loop()\n"
+        "loop.set_debug(False)\n"  # in which 3.13.0 imports when the interpreter has ended
         "held.append(loop.run_until_complete(sockref.start_listener(path + '3')))\n"
         "class H(sockref.Handlers):\n    def on_stop(self): pass\n"
         "async def serve(): held[-1].serve(H())\nloop.run_until_complete(serve())"
