@@ -250,7 +250,7 @@ int main(int argc, char **argv)
         long count = atol(argv[2]);
 
         run_threads(2, count, stale, NULL);
-        printf("%.1f\n", (double)lost * 1e6 / (2.0 * (double)count));
+        printf("%g\n", (double)lost * 1e6 / (2.0 * (double)count));
         return 0;
     }
     return 2;
