@@ -46,8 +46,6 @@ libsockref_internal_la_SOURCES = \
 	src/name/handover.c \
 	src/name/inspect.c \
 	src/name/inspect.h \
-	src/name/inspect_list.c \
-	src/name/inspect_list.h \
 	src/name/join.c \
 	src/name/listing.c \
 	src/name/listing.h \

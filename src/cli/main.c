@@ -6,7 +6,7 @@
 #include "cli/report.h"
 #include "cli/text.h"
 #include "name/inspect.h"
-#include "name/inspect_list.h"
+#include "name/listing.h"
 #include "name/path.h"
 #include "name/place.h"
 #include "name/sweep.h"
@@ -165,11 +165,11 @@ static enum outcome status(struct sr_report *report, int count, char **names)
 /* Whether one of them is live is no matter here: they are listed. */
 static enum outcome list_names(struct sr_report *report, const struct directory *directory)
 {
-    struct sr_inspect_list list;
+    struct sr_listing list;
     enum outcome outcome = WELL;
     uint64_t patience_ns = PATIENCE_NS;
 
-    if (sr_inspect_list(directory->path, &list) < 0)
+    if (sr_inspect_directory(directory->path, &list) < 0)
         return complain_of_last(directory->path);
     for (size_t i = 0; i < list.count; i++) {
         char *path, *told;
@@ -185,7 +185,7 @@ static enum outcome list_names(struct sr_report *report, const struct directory 
         free(path);
         free(told);
     }
-    sr_inspect_list_free(&list);
+    sr_listing_free(&list);
     return outcome;
 }
 

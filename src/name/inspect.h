@@ -5,6 +5,8 @@
 #ifndef SR_NAME_INSPECT_H
 #define SR_NAME_INSPECT_H
 
+#include "name/listing.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -40,5 +42,8 @@ struct sr_inspected {
  * 0, or a described status where that can't be told.
  */
 int sr_inspect_name(const char *path, uint64_t *inout_patience_ns, struct sr_inspected *out);
+
+/* The names in a directory, whoever may change it. Returns 0 or a described status. */
+int sr_inspect_directory(const char *directory, struct sr_listing *out);
 
 #endif

@@ -1,23 +1,23 @@
-/* What stands in a directory, and which names its lock files go with. */
+/* The names in a directory. */
 #ifndef SR_NAME_LISTING_H
 #define SR_NAME_LISTING_H
 
 #include "name/place.h"
 
-#include <dirent.h>
-#include <stdbool.h>
+#include <stddef.h>
 
-/* Open the directory of a place to read it, with further flags for open(). NULL: errno says why. */
-DIR *sr_listing_open(const struct sr_place *place, int flags);
-/* Whether a file has the name of a lock file, ".LEAF.srlock". */
-bool sr_listing_is_lock(const char *name);
-/* The leaf that the name of such a file tells, SR_LEAF_MAX + 1 bytes. */
-void sr_listing_told_leaf(const char *lock_name, char *out);
+struct sr_listing {
+    char **leaves; /* in order */
+    size_t count;
+};
+
 /*
- * The leaf that such a lock file goes with, SR_LEAF_MAX + 1 bytes. The name of the file tells it,
- * unless it is a long one: then a file is looked for that has such a leaf. Where there is none the
- * leaf is one that leads to the same lock file. Returns 0 or a described status.
+ * The names that have a socket or a lock file in the directory of a place. Where a lock file does
+ * not tell its leaf and no file has such a one, its leaf is one that leads to the same lock file.
+ * What would be no name behind the path of the directory is left out. Returns 0 or a described
+ * status, with nothing to free.
  */
-int sr_listing_find_leaf(const struct sr_place *place, const char *lock_name, char *out);
+int sr_listing_read(const struct sr_place *place, const char *directory, struct sr_listing *out);
+void sr_listing_free(struct sr_listing *self);
 
 #endif

@@ -89,56 +89,44 @@ static bool is_left(const struct sr_place *place, const char *lock_name)
     return left;
 }
 
-/* ".LEAF.srlock": returns 1 if something was removed. */
-static int sweep_lock(const struct sr_place *place, const char *directory, const char *lock_name)
+/* A name that has a lock file: returns 1 if something was removed. */
+static int sweep_lock(const struct sr_place *place, const char *directory, const char *leaf,
+                      const char *lock_name)
 {
-    char path[SR_PATH_MAX + 1], leaf[SR_LEAF_MAX + 1];
+    char path[SR_PATH_MAX + SR_LEAF_MAX + 2];
     bool removed = false;
     int status;
 
     if (!is_left(place, lock_name))
         return 0;
-    status = sr_listing_find_leaf(place, lock_name, leaf);
-    if (status < 0)
-        return status;
-    if (snprintf(path, sizeof path, "%s/%s", directory, leaf) >= (int)sizeof path)
-        return 0;
+    snprintf(path, sizeof path, "%s/%s", directory, leaf);
     status = sr_recover_name(place, path, NULL, &removed);
     return status < 0 ? status : removed;
 }
 
-/* Whether a name has a lock file, whose turn it is then. */
-static bool has_lock(const struct sr_place *place, const char *leaf)
+static int sweep_name(const struct sr_place *place, const char *directory, const char *leaf)
 {
     char lock_name[SR_LOCKFILE_NAME_MAX];
     struct stat info;
 
     sr_lockfile_name(leaf, LOCK_SUFFIX, lock_name);
-    return sr_sys.fstatat(place->dir, lock_name, &info, AT_SYMLINK_NOFOLLOW) == 0;
+    if (sr_sys.fstatat(place->dir, lock_name, &info, AT_SYMLINK_NOFOLLOW) == 0)
+        return sweep_lock(place, directory, leaf, lock_name);
+    return !place->shared && is_default_leaf(leaf) ? sweep_socket(place, leaf) : 0;
 }
 
-static int sweep_item(const struct sr_place *place, const char *directory, const char *name)
-{
-    if (sr_listing_is_lock(name))
-        return sweep_lock(place, directory, name);
-    if (!place->shared && is_default_leaf(name) && !has_lock(place, name))
-        return sweep_socket(place, name);
-    return 0;
-}
-
-static int sweep_stream(DIR *stream, const struct sr_place *place, const char *directory,
-                        uint64_t *inout_count)
+static int sweep_names(const struct sr_listing *listing, const struct sr_place *place,
+                       const char *directory, uint64_t *inout_count)
 {
     struct sr_error *error = NULL; /* what first_error is the status of */
-    struct dirent *item;
     int first_error = 0;
 
-    while ((item = readdir(stream))) {
-        int status = sweep_item(place, directory, item->d_name);
+    for (size_t i = 0; i < listing->count; i++) {
+        int status = sweep_name(place, directory, listing->leaves[i]);
 
         if (status == 1) {
             ++*inout_count;
-            sr_log(SR_LOG_SWEPT, SOCKREF_LOG_INFO, 0, item->d_name,
+            sr_log(SR_LOG_SWEPT, SOCKREF_LOG_INFO, 0, listing->leaves[i],
                    "what a dead process left was removed");
         } else if (status < 0 && first_error == 0) {
             first_error = status;
@@ -152,20 +140,18 @@ static int sweep_stream(DIR *stream, const struct sr_place *place, const char *d
 int sr_sweep_directory(const char *directory, uint64_t *inout_count)
 {
     char inside[SR_PATH_MAX + 4];
+    struct sr_listing listing;
     struct sr_place place;
-    DIR *stream;
     int status;
 
     snprintf(inside, sizeof inside, "%s/.", directory);
     status = sr_place_open(inside, &place);
     if (status < 0)
         return status;
-    stream = sr_listing_open(&place, 0);
-    if (!stream) {
-        status = sr_error_system(errno, "open", directory);
-    } else {
-        status = sweep_stream(stream, &place, directory, inout_count);
-        closedir(stream);
+    status = sr_listing_read(&place, directory, &listing);
+    if (status == 0) {
+        status = sweep_names(&listing, &place, directory, inout_count);
+        sr_listing_free(&listing);
     }
     sr_place_close(&place);
     return status;

@@ -5,7 +5,7 @@
 #include "harness/harness.h"
 #include "harness/wait.h"
 #include "name/inspect.h"
-#include "name/inspect_list.h"
+#include "name/listing.h"
 #include "name/lockfile.h"
 #include "name/probe.h"
 
@@ -364,13 +364,13 @@ END_TEST
 
 static int ask_as_another(void *path)
 {
-    struct sr_inspect_list list;
+    struct sr_listing list;
 
     if (geteuid() == 0 && setresuid(65534, 65534, 65534) < 0)
         return 1;
     if (look_at(path) != -EACCES || sockref_last_error()->os_errno != EACCES)
         return 2;
-    return sr_inspect_list(harness_dir(), &list) == -EACCES ? 0 : 3;
+    return sr_inspect_directory(harness_dir(), &list) == -EACCES ? 0 : 3;
 }
 
 START_TEST(an_unreadable_directory_is_an_error)
@@ -490,7 +490,7 @@ START_TEST(a_look_changes_nothing)
     sockref *owner = harness_listen(here, name());
     const char *socket = times_of(name()), *lock = times_of(harness_at(LOCK)),
                *directory = times_of(harness_dir());
-    struct sr_inspect_list list;
+    struct sr_listing list;
 
     real = sr_sys;
     sr_sys.lock = only_ask;
@@ -498,9 +498,9 @@ START_TEST(a_look_changes_nothing)
     sr_sys.socket = only_datagrams;
     for (int i = 0; i < 1000; i++)
         inspect(name(), SR_INSPECT_LIVE);
-    harness_assert_ok(sr_inspect_list(harness_dir(), &list));
+    harness_assert_ok(sr_inspect_directory(harness_dir(), &list));
     sr_sys = real;
-    sr_inspect_list_free(&list);
+    sr_listing_free(&list);
     ck_assert_str_eq(times_of(name()), socket);
     ck_assert_str_eq(times_of(harness_at(LOCK)), lock);
     ck_assert_str_eq(times_of(harness_dir()), directory);
@@ -515,7 +515,7 @@ END_TEST
 START_TEST(every_call_fails_once)
 {
     sockref *owner = harness_listen(here, name());
-    struct sr_inspect_list list;
+    struct sr_listing list;
     size_t noted = sr_fd_count();
     bool struck = true;
     int failed = 0;
@@ -543,13 +543,13 @@ START_TEST(every_call_fails_once)
         int status;
 
         faults_arm(~(uint64_t)0 & ~FAULTS_BIT(FAULTS_close), nth, EIO);
-        status = sr_inspect_list(harness_dir(), &list);
+        status = sr_inspect_directory(harness_dir(), &list);
         struck = faults_struck();
         faults_disarm();
         if (status < 0)
             harness_assert_error(status);
         else
-            sr_inspect_list_free(&list);
+            sr_listing_free(&list);
         ck_assert_uint_eq(sr_fd_count(), noted);
     }
     faults_clear();
@@ -566,19 +566,19 @@ START_TEST(a_directory_lists_sockets_and_lock_files)
                                   "name of its lock file");
     sockref *shared = harness_listen(here, harness_at("b.sock")),
             *hashed = harness_listen(here, path);
-    struct sr_inspect_list list;
+    struct sr_listing list;
 
     harness_leave_dead(harness_at("c"));
     harness_leave_dead(harness_at("bad\nname"));
     harness_write(harness_at("file"), "");
     harness_write(harness_at(".gone.srlock"), "");
-    harness_assert_ok(sr_inspect_list(harness_dir(), &list));
+    harness_assert_ok(sr_inspect_directory(harness_dir(), &list));
     ck_assert_uint_eq(list.count, 4);
     ck_assert_str_eq(list.leaves[0], strrchr(path, '/') + 1);
     ck_assert_str_eq(list.leaves[1], "b.sock");
     ck_assert_str_eq(list.leaves[2], "c");
     ck_assert_str_eq(list.leaves[3], "gone");
-    sr_inspect_list_free(&list);
+    sr_listing_free(&list);
     inspect(path, SR_INSPECT_LIVE);
     inspect(harness_at("b.sock"), SR_INSPECT_LIVE);
     sockref_release(shared);
@@ -586,10 +586,10 @@ START_TEST(a_directory_lists_sockets_and_lock_files)
     unlink(harness_at("c"));
     unlink(harness_at("bad\nname"));
     unlink(harness_at(".gone.srlock"));
-    harness_assert_ok(sr_inspect_list(harness_dir(), &list));
+    harness_assert_ok(sr_inspect_directory(harness_dir(), &list));
     ck_assert_uint_eq(list.count, 0);
-    sr_inspect_list_free(&list);
-    harness_assert_fails(sr_inspect_list(harness_at("none"), &list), -ENOENT);
+    sr_listing_free(&list);
+    harness_assert_fails(sr_inspect_directory(harness_at("none"), &list), -ENOENT);
 }
 END_TEST
 
@@ -618,7 +618,7 @@ static const char *lock_by_hash(const char *leaf)
 START_TEST(a_directory_is_read_once_whatever_lock_files_it_has)
 {
     const char *lock = lock_by_hash(LONG "plain"), *gone = lock_by_hash(LONG "gone");
-    struct sr_inspect_list list;
+    struct sr_listing list;
 
     harness_write(harness_at(LONG "plain"), "");
     harness_write(harness_at(LONG "bare"), "");
@@ -630,14 +630,14 @@ START_TEST(a_directory_is_read_once_whatever_lock_files_it_has)
     real = sr_sys;
     sr_sys.openat = count_opened;
     calls = 0;
-    harness_assert_ok(sr_inspect_list(harness_dir(), &list));
+    harness_assert_ok(sr_inspect_directory(harness_dir(), &list));
     sr_sys = real;
     ck_assert_int_eq(calls, 2); /* the directory, and to read it */
     ck_assert_uint_eq(list.count, 2 + MANY);
     ck_assert_str_eq(list.leaves[0], LONG "plain");
     for (size_t i = 1; i < list.count; i++)
         ck_assert_int_eq(list.leaves[i][0], '~');
-    sr_inspect_list_free(&list);
+    sr_listing_free(&list);
     unlink(harness_at(LONG "plain"));
     unlink(harness_at(LONG "bare"));
     unlink(lock);

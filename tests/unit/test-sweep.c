@@ -1,6 +1,8 @@
 /* What dead processes left: src/name/sweep.c. U2, N9, D18. */
+#include "base/sys.h"
 #include "harness/faults.h"
 #include "harness/harness.h"
+#include "name/lockfile.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -187,6 +189,36 @@ START_TEST(a_socket_with_a_long_name_goes_with_its_lock_file)
 }
 END_TEST
 
+#define MANY 20
+
+static struct sr_sys real;
+static int readers;
+
+static int count_readers(int dir, const char *path, int flags, mode_t mode)
+{
+    readers += strcmp(path, ".") == 0;
+    return real.openat(dir, path, flags, mode);
+}
+
+/* The time that it takes does not grow by the square of them. */
+START_TEST(a_directory_is_read_once_whatever_lock_files_it_has)
+{
+    char lock_name[SR_LOCKFILE_NAME_MAX];
+
+    for (int i = 0; i < MANY; i++) {
+        sr_lockfile_name(harness_text("%0100d", i), ".srlock", lock_name);
+        ck_assert_int_eq(lock_name[1], '~');
+        harness_write(harness_at(lock_name), "");
+    }
+    real = sr_sys;
+    sr_sys.openat = count_readers;
+    harness_assert_ok(sweep());
+    sr_sys = real;
+    ck_assert_int_eq(readers, 1);
+    ck_assert_uint_eq(harness_beside(), 0);
+}
+END_TEST
+
 START_TEST(where_others_may_add_files_a_name_alone_proves_nothing)
 {
     const char *sticky = harness_sticky_dir();
@@ -354,6 +386,7 @@ int main(void)
     tcase_add_test(tcase, sockets_of_another_user_stay);
     tcase_add_test(tcase, what_is_no_lock_file_of_this_user_is_no_failure);
     tcase_add_test(tcase, a_socket_with_a_long_name_goes_with_its_lock_file);
+    tcase_add_test(tcase, a_directory_is_read_once_whatever_lock_files_it_has);
     tcase_add_test(tcase, where_others_may_add_files_a_name_alone_proves_nothing);
     tcase_add_test(tcase, wrong_directories_are_told);
     tcase_add_test(tcase, the_first_default_name_sweeps_its_directory);
