@@ -107,6 +107,7 @@ integration_suites = \
 	tests/integration/test-trace \
 	tests/integration/test-zombie
 test_headers = \
+	tests/harness/clone.h \
 	tests/harness/faults.h \
 	tests/harness/harness.h \
 	tests/harness/sanitized.h \

@@ -5,11 +5,11 @@
 #ifndef TEST_HOLDER_H
 #define TEST_HOLDER_H
 
+#include "harness/clone.h"
 #include "util.h"
 
 #include <limits.h>
 #include <sched.h>
-#include <sys/syscall.h>
 
 /* What a holder is told. Each start takes the place of what was held before. */
 enum order {
@@ -117,13 +117,6 @@ static inline char drain_queue(void)
         count++;
     }
     return (char)(FIRST_NUMBER + count);
-}
-
-/* A clone that passes by libc, and so by what the library does at a fork; it has all descriptors.
- */
-static inline pid_t clone_raw(void)
-{
-    return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 }
 
 static inline char clone_to_stay(void)

@@ -1,6 +1,7 @@
 /* fork(): src/ref/fork.c. U8, D19, G7 of a child. */
 #include "base/fd.h"
 #include "base/sys.h"
+#include "harness/clone.h"
 #include "harness/faults.h"
 #include "harness/harness.h"
 #include "harness/sanitized.h"
@@ -15,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -340,7 +340,7 @@ END_TEST
 START_TEST(d19_a_child_of_the_bare_call_leaves_the_parents_file)
 {
     int status;
-    pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+    pid_t child = clone_raw();
 
     if (child == 0 && _i == 0) {
         sockref_release(ref);
