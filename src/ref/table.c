@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define FIRST_SLOTS 16u
 #define MAPPED_FROM                                                                                \
@@ -44,10 +45,9 @@ static void unmake(struct sr_slots *slots)
 /* Give back the pages of a table that nobody needs any more; readers find zeros there. */
 static void give_back(struct sr_slots *slots)
 {
-    const size_t page = 4096;
-    size_t size = size_of(slots->mask + 1);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), size = size_of(slots->mask + 1);
 
-    if (slots->mask + 1 >= MAPPED_FROM)
+    if (slots->mask + 1 >= MAPPED_FROM && size > page)
         madvise((char *)slots + page, size - page, MADV_DONTNEED);
 }
 

@@ -219,6 +219,23 @@ START_TEST(a_walk_of_the_old_table_ends)
 }
 END_TEST
 
+/* What a page holds here is the system's to say. */
+START_TEST(a_table_that_has_grown_gives_its_pages_back)
+{
+    const struct sr_slots *old;
+    uint32_t last;
+
+    ck_assert_int_eq(sr_table_reserve(&table, 100000), 0);
+    old = atomic_load(&table.slots);
+    last = old->mask;
+    add(last, SR_TABLE_KEY, 1);
+    ck_assert_uint_ne(atomic_load(&old->slot[last]), 0);
+    ck_assert_int_eq(sr_table_reserve(&table, last), 0);
+    ck_assert_uint_eq(atomic_load(&old->slot[last]), 0);
+    check_all();
+}
+END_TEST
+
 #define STEADY  64
 #define CHURN   3000
 #define READERS 2
@@ -291,6 +308,7 @@ int main(void)
     tcase_add_test(tcase, without_memory_it_stays_as_it_is);
     tcase_add_test(tcase, a_table_without_memory_is_not_made);
     tcase_add_test(tcase, a_walk_of_the_old_table_ends);
+    tcase_add_test(tcase, a_table_that_has_grown_gives_its_pages_back);
     tcase_add_test(tcase, readers_need_no_lock);
     return harness_run(suite);
 }
