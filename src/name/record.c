@@ -90,13 +90,18 @@ static size_t read_file(const char *path, char *out, size_t size)
     return got > 0 ? (size_t)got : 0;
 }
 
-/* When a process began, in ticks since the boot; 0 if that can't be told. */
+/*
+ * When a process began, in ticks since the boot; 0 if that can't be told. Its first thread is
+ * asked: qemu, where it emulates another processor, invents what a process reads in its own
+ * /proc/PID/stat, and others would take it for dead.
+ */
 static uint64_t start_time_of(uint64_t pid)
 {
-    char path[40], text[512];
+    char path[64], text[512];
     const char *at;
 
-    snprintf(path, sizeof path, "/proc/%llu/stat", (unsigned long long)pid);
+    snprintf(path, sizeof path, "/proc/%llu/task/%llu/stat", (unsigned long long)pid,
+             (unsigned long long)pid);
     if (read_file(path, text, sizeof text) == 0)
         return 0;
     at = strrchr(text, ')'); /* the second field is a name, with anything in it */
