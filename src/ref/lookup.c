@@ -285,11 +285,12 @@ static int is_active_fast(const sockref_registry *self, const char *path)
         if (kind != SR_TABLE_KEY ||
             atomic_load_explicit(&entry->hash, memory_order_acquire) != hash)
             continue;
-        /* The hash is of the life that the word told of, or the entry was used anew meanwhile. */
+        /* The hash is of the life that the word told of, or the entry was used anew meanwhile. A
+         * free one has the generation of its last life still: the later word is the answer. */
         again = atomic_load_explicit(&entry->word, memory_order_relaxed);
         if (again >> SR_GENERATION_SHIFT != word >> SR_GENERATION_SHIFT)
             return -1;
-        return sr_word_is_active(word);
+        return sr_word_is_active(again);
     }
     return -1;
 }

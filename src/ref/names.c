@@ -257,7 +257,8 @@ int sr_names_create(sockref_registry *self, const struct sr_name *name, enum sr_
     rest->has_place = false;
     rest->life = NULL;
     rest->in_table = true;
-    atomic_store_explicit(&entry->hash, name->hash, memory_order_relaxed);
+    /* Who reads it without the mutex finds the life before over. */
+    atomic_store_explicit(&entry->hash, name->hash, memory_order_release);
     word = atomic_load_explicit(&entry->word, memory_order_relaxed) >> SR_GENERATION_SHIFT;
     word = (word + 1) << SR_GENERATION_SHIFT | (uint64_t)state << SR_STATE_SHIFT | 1;
     if (self->max_references < SR_FEW)
