@@ -134,6 +134,8 @@ class Sipping(Recorder):
 @pytest.mark.parametrize("limits", [{}, {"high": 2_000_000, "low": 1_000_000}, {"high": 300_000, "low": 250_000}])
 def test_resume_comes_at_the_low_mark(net: Net, path: Path, piece: int, limits: dict[str, int]) -> None:
     """Not only when nothing is queued: the peer may read no further."""
+    if not net.ours and limits.get("high", 0) > 10_000 * piece:
+        pytest.skip("asyncio adds up all pieces at each write, from Python 3.12 on")
 
     async def main() -> None:
         async with pair(net, path, Sipping, Recorder) as (server, client):
