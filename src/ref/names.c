@@ -95,6 +95,29 @@ static bool is_at(const sockref *entry, const struct sr_name *name)
            strcmp(sr_path_leaf(sr_entry_key(entry)), sr_path_leaf(name->key)) == 0;
 }
 
+/* A place may be added to an entry that is held. */
+static bool copy_place(const sockref *entry, struct sr_name *out)
+{
+    sr_mutex_lock(&entry->registry->mutex);
+    out->has_place = entry->rest->has_place;
+    out->device = entry->rest->device;
+    out->inode = entry->rest->inode;
+    sr_mutex_unlock(&entry->registry->mutex);
+    return out->has_place;
+}
+
+bool sr_names_are_one(const sockref *entry, const sockref *other)
+{
+    const char *key = sr_entry_key(entry), *other_key = sr_entry_key(other);
+    struct sr_name place, other_place;
+
+    if (strcmp(key, other_key) == 0)
+        return true;
+    return strcmp(sr_path_leaf(key), sr_path_leaf(other_key)) == 0 && copy_place(entry, &place) &&
+           copy_place(other, &other_place) && place.device == other_place.device &&
+           place.inode == other_place.inode;
+}
+
 sockref *sr_names_find_place(sockref_registry *self, const struct sr_name *name)
 {
     struct sr_table_walk walk;

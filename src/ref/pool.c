@@ -133,8 +133,8 @@ static uint64_t find_past(const sockref_pool *self, const sockref *ref) SR_REQUI
     sockref **members = atomic_load(&self->members);
     uint64_t at = 0;
 
-    while (at < self->count && (sockref_is_active(members[at]) ||
-                                strcmp(sr_entry_key(members[at]), sr_entry_key(ref)) != 0))
+    while (at < self->count &&
+           (sockref_is_active(members[at]) || !sr_names_are_one(members[at], ref)))
         at++;
     return at;
 }

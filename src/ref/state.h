@@ -120,6 +120,9 @@ sockref *sr_names_find_key(sockref_registry *self, const struct sr_name *name)
 /* By directory and leaf; name must have a place. */
 sockref *sr_names_find_place(sockref_registry *self, const struct sr_name *name)
     SR_REQUIRES(self->mutex);
+/* Whether two entries that are held, of whatever registries, are one file's or have one spelling.
+ */
+bool sr_names_are_one(const sockref *entry, const sockref *other);
 /* By spelling, else by place where the name has one. */
 sockref *sr_names_find(sockref_registry *self, const struct sr_name *name) SR_REQUIRES(self->mutex);
 /* Have an entry known by one more spelling. Without memory it just stays unknown by it. */

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static void assert_nothing_started(void)
 {
@@ -248,6 +249,22 @@ START_TEST(g42_what_is_revoked_is_not_added)
 }
 END_TEST
 
+/* The same file by way of another directory. */
+START_TEST(g42_another_spelling_takes_the_place_of_a_revoked_member)
+{
+    sockref *ref;
+
+    ck_assert_int_eq(symlink(".", harness_at("link")), 0);
+    fill();
+    harness_assert_ok(sockref_registry_cleanup(registry, member(1)));
+    ref = harness_listen(registry, harness_at("link/p.1"));
+    harness_assert_ok(sockref_pool_add(pool, ref));
+    ck_assert_uint_eq(sockref_pool_size(pool), MEMBERS);
+    sockref_release(ref);
+    ck_assert_int_eq(unlink(harness_at("link")), 0);
+}
+END_TEST
+
 START_TEST(g42_a_revoked_member_gives_its_place_to_the_next_life)
 {
     sockref *ref;
@@ -390,6 +407,7 @@ int main(void)
     tcase_add_test(tcase, g42_what_was_picked_outlives_the_pool);
     tcase_add_test(tcase, g42_what_is_revoked_is_not_added);
     tcase_add_test(tcase, g42_a_revoked_member_gives_its_place_to_the_next_life);
+    tcase_add_test(tcase, g42_another_spelling_takes_the_place_of_a_revoked_member);
     tcase_add_test(tcase, g42_a_name_at_its_limit_is_not_added);
     tcase_add_test(tcase, g42_a_member_at_its_limit_is_a_member_already);
     tcase_add_test(tcase, g42_members_may_be_of_several_registries);
