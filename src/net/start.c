@@ -27,6 +27,7 @@
 #include "net/service.h"
 #include "ref/options.h"
 #include "ref/registry.h"
+#include "ref/stats.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -139,7 +140,7 @@ static void deliver(struct start *self, int status) SR_EXCLUDES(mutex)
         sr_error_give(error);
     }
     if (status < 0)
-        sr_registry_start_failed(self->registry);
+        sr_stats_count_failed(self->registry);
     sr_loop_enter();
     self->on_start(status, status == 0 ? ref : NULL, self->user);
     sr_loop_leave();
@@ -231,7 +232,7 @@ static int attempt(struct start *self, bool first) SR_EXCLUDES(mutex)
     sr_mutex_unlock(&mutex);
 
     if (refused) {
-        sr_registry_start_failed(self->registry);
+        sr_stats_count_failed(self->registry);
         sr_error_give(error);
         return status;
     }
@@ -416,7 +417,7 @@ static int start_listener(sockref_registry *self, const char *path, const sockre
     if (status == 0)
         status = make(self, path, options, &start);
     if (status < 0) {
-        sr_registry_start_failed(self);
+        sr_stats_count_failed(self);
         return status;
     }
     start->on_start = on_start;
@@ -427,7 +428,7 @@ static int start_listener(sockref_registry *self, const char *path, const sockre
     if (status == 0) {
         status = attempt(start, true);
     } else {
-        sr_registry_start_failed(self);
+        sr_stats_count_failed(self);
         sr_service_leave(start->loop);
         let_go(start); /* for the loop */
     }

@@ -100,20 +100,23 @@ int sr_fate_end(sockref *entry, struct sr_life *life, bool wait)
 void sr_remove_unseen(struct sr_life *life)
 {
     struct sr_share *share = life->share;
+    int status = 0;
 
     if (!share) {
         /* an abstract name has no file */
     } else if (!sr_share_is_shared(share)) {
-        sr_sockfile_remove(&life->file, share->path);
+        status = sr_sockfile_remove(&life->file, share->path);
     } else if (share->is_owner) {
         sr_share_free_slot(share);
         if (sr_share_enter(share, sr_clock_after_ms(UNSEEN_MS)) != SR_LOCK_BUSY)
-            sr_share_end(share, &life->file, true);
+            status = sr_share_end(share, &life->file, true);
         else
-            sr_sockfile_remove(&life->file, share->path);
+            status = sr_sockfile_remove(&life->file, share->path);
     } else {
-        end_joined(life, true, sr_clock_after_ms(UNSEEN_MS));
+        status = end_joined(life, true, sr_clock_after_ms(UNSEEN_MS));
     }
+    if (status < 0)
+        sr_remove_log_failure(share->path, status);
     sr_hooks.kept_forget(life->kept);
     life->kept = NULL;
     sr_joint_close(life);

@@ -392,11 +392,6 @@ static int run_patiently(struct sr_attempt *attempt, sockref **out_ref)
     }
 }
 
-void sr_registry_start_failed(sockref_registry *self)
-{
-    sr_stats_count_failed(self);
-}
-
 /* With a waiter, which is parked and comes back, it does not wait. fd: to adopt, or -1. */
 static int listen_entered(sockref_registry *self, const char *path, const sockref_options *options,
                           struct sr_waiter *waiter, int fd, sockref **out_ref)
@@ -421,7 +416,7 @@ static int listen_entered(sockref_registry *self, const char *path, const sockre
     } else {
         sr_error_free(before);
         if (!waiter)
-            sr_registry_start_failed(self);
+            sr_stats_count_failed(self);
     }
     sr_thread_end_uncancelled(cancel);
     return status;

@@ -51,8 +51,6 @@ int64_t sr_registry_option(const sockref_registry *self, const sockref_options *
  */
 void sr_registry_pending_add(sockref_registry *self);
 void sr_registry_pending_done(sockref_registry *self);
-/* A start that was not made by a try of it alone has failed, or was cancelled: it is counted. */
-void sr_registry_start_failed(sockref_registry *self);
 
 /*
  * Attach a service to a listener. Returns 0 and the life, counted for the service; or a described

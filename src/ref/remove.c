@@ -41,9 +41,9 @@ bool sr_remove_take_held(sockref *entry, enum sr_state state)
     return true;
 }
 
-void sr_remove_log_failure(sockref *entry, int status)
+void sr_remove_log_failure(const char *path, int status)
 {
-    sr_log(SR_LOG_CLEANUP_FAILED, SOCKREF_LOG_ERROR, status, sr_entry_path(entry), "%s",
+    sr_log(SR_LOG_CLEANUP_FAILED, SOCKREF_LOG_ERROR, status, path, "%s",
            sockref_last_error()->message);
 }
 
@@ -147,7 +147,7 @@ int sr_remove_finish_dying(sockref *entry, int status)
     uint64_t took_ns;
 
     if (status < 0)
-        sr_remove_log_failure(entry, status);
+        sr_remove_log_failure(sr_entry_path(entry), status);
     sr_log(SR_LOG_CLOSED, SOCKREF_LOG_DEBUG, 0, sr_entry_path(entry), "closed");
     sr_mutex_lock(&self->mutex);
     joint = sr_joint_take(life);

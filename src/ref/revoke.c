@@ -39,7 +39,7 @@ static int revoke_joined(sockref *entry, bool wait)
     if (status == SR_FATE_WAITS)
         return status;
     if (status < 0)
-        sr_remove_log_failure(entry, status);
+        sr_remove_log_failure(sr_entry_path(entry), status);
     kept = sr_remove_take_kept(life);
     sr_joint_close(life);
     sr_mutex_lock(&self->mutex);
@@ -122,7 +122,7 @@ static int revoke_listening(sockref *entry, uint64_t deadline)
         status = sr_sockfile_remove(&life->file, sr_entry_path(entry));
     }
     if (status < 0)
-        sr_remove_log_failure(entry, status);
+        sr_remove_log_failure(sr_entry_path(entry), status);
     sr_joint_end(life);
     sr_joint_close(life);
     if (life->file.place.dir < 0)

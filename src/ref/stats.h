@@ -32,7 +32,8 @@ struct sr_stats {
     struct sr_histogram removal;
 };
 
-/* A start has failed. By any thread; all else is counted with the registry's mutex held. */
+/* A start has failed, or was cancelled. By any thread; all else is counted with the registry's
+ * mutex held. */
 void sr_stats_count_failed(sockref_registry *self);
 /* The removal of a name begins; by the thread that has the right to its entry. */
 void sr_stats_begin_removal(struct sr_life *life);

@@ -625,6 +625,28 @@ START_TEST(a_delay_of_a_start_that_failed_is_forgotten)
 }
 END_TEST
 
+/* Nobody is told by a call, so the log tells. */
+START_TEST(what_a_start_that_failed_can_not_remove_is_told)
+{
+    sockref_options *options =
+        harness_options(SOCKREF_OPT_CLEANUP_DELAY_MS, 1000000, SOCKREF_OPT_SHARE, _i, 0);
+    const char *path = harness_at("a");
+    sockref *ref;
+
+    harness_log();
+    faults_install();
+    /* There is no memory for its delay when it has been bound. */
+    faults_arm_from(FAULTS_BIT(FAULTS_calloc) | FAULTS_BIT(FAULTS_unlinkat), 1, EPERM);
+    harness_assert_fails(sockref_registry_listen(registry, path, options, &ref), -ENOMEM);
+    faults_clear();
+    ck_assert(harness_exists(path));
+    ck_assert_uint_eq(harness_logged("cleanup_failed"), 1);
+    sockref_options_free(options);
+    sockref_release(harness_listen(registry, path));
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("listen");
@@ -659,5 +681,6 @@ int main(void)
     tcase_add_test(tcase, a_listen_that_succeeds_leaves_the_last_error);
     tcase_add_test(tcase, an_abstract_name_is_joined_when_its_queue_has_room);
     tcase_add_test(tcase, a_delay_of_a_start_that_failed_is_forgotten);
+    tcase_add_loop_test(tcase, what_a_start_that_failed_can_not_remove_is_told, 0, 2);
     return harness_run(suite);
 }
