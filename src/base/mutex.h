@@ -4,18 +4,19 @@
  * Lock order, outermost first; a thread takes a later one while it holds an earlier one, never the
  * reverse:
  *   1. registry list (ref/registry.c)  all registries of the process; also held across fork()
- *   2. registry      (ref/state.h)     the table, free entries, waiters; no file call is made with
+ *   2. pool          (ref/pool.c)      its members
+ *   3. registry      (ref/state.h)     the table, free entries, waiters; no file call is made with
  * it
- *   3. start         (net/start.c)     the starts that are under way
- *   4. service       (net/service.c)   the library's own loop; loops are made with it held
- *   5. resolve       (net/resolve.c)   the lookups of hosts
- *   6. traffic       (net/traffic.c)   the list of loops
- *   7. loop          (net/loop.h)      tasks posted to a loop
- *   8. cleanup       (ref/cleanup.c)   the deadlines of the worker
- *   9. guard         (name/guard.c)    the names watched over; also held across fork(), and never
+ *   4. start         (net/start.c)     the starts that are under way
+ *   5. service       (net/service.c)   the library's own loop; loops are made with it held
+ *   6. resolve       (net/resolve.c)   the lookups of hosts
+ *   7. traffic       (net/traffic.c)   the list of loops
+ *   8. loop          (net/loop.h)      tasks posted to a loop
+ *   9. cleanup       (ref/cleanup.c)   the deadlines of the worker
+ *  10. guard         (name/guard.c)    the names watched over; also held across fork(), and never
  *                                      while a guard is started
- *  10. log           (base/log.c)      who receives records
- * The mutexes of the poll backend, of a listener and of a pool are leaves.
+ *  11. log           (base/log.c)      who receives records
+ * The mutexes of the poll backend and of a listener are leaves.
  * No callback of a user runs with any of them held.
  */
 #ifndef SR_BASE_MUTEX_H
