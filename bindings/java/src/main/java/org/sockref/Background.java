@@ -31,8 +31,8 @@ final class Background {
     static void complete(Executor executor, Runnable completion) {
         try {
             executor.execute(completion);
-        } catch (RuntimeException refused) {
-            // RejectedExecutionException, or what else an executor says that is over.
+        } catch (RuntimeException | OutOfMemoryError refused) {
+            // RejectedExecutionException, or what else an executor says that is over or can start no thread.
             defaultExecutor().execute(completion);
         }
     }

@@ -66,8 +66,11 @@ final class Service {
     }
 
     void close(Connection connection, boolean hadError) {
-        call(() -> handlers.onClose(connection, hadError));
-        connection.closed();
+        try {
+            call(() -> handlers.onClose(connection, hadError));
+        } finally {
+            connection.closed(); // also where there is no memory for the call: C frees it now
+        }
     }
 
     void drop(byte[] local, byte[] remote) {

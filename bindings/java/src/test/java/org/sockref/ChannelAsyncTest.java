@@ -235,6 +235,9 @@ class ChannelAsyncTest extends ChannelScene {
         completeAllOf(task -> {
             throw new IllegalStateException("the toolkit is over");
         });
+        completeAllOf(task -> {
+            throw new OutOfMemoryError("unable to create native thread");
+        });
     }
 
     /** An echo of nothing but futures, on the poller's thread. */

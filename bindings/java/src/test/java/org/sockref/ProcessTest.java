@@ -53,6 +53,15 @@ class ProcessTest extends Scene {
         assertEquals(List.of(), left());
     }
 
+    /** Its pointer would lead to what is freed. */
+    @Test
+    void aConnectionEndsWhereTheHeapIsFull() throws Exception {
+        Child child = Child.start(List.of(), Map.of(), System.getProperty("java.class.path"), List.of("-Xmx16m"),
+                Programs.class, "full", path("s"));
+        assertEquals("open false", child.line("open"), child::output);
+        assertEquals(0, child.end());
+    }
+
     @Test
     void l38OpenReferenceKeepsNoProcessAlive() throws Exception {
         Child child = Child.start(Programs.class, "open", path("s"));

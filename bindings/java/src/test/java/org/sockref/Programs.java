@@ -4,11 +4,13 @@ import static java.util.concurrent.TimeUnit.MILLISECONDS;
 
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
+import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.atomic.AtomicLong;
 
@@ -35,6 +37,7 @@ public final class Programs {
             case "slow-cancel" -> slowCancel(Path.of(arguments[1]));
             case "load" -> load();
             case "many" -> many(Path.of(arguments[1]));
+            case "full" -> full(Path.of(arguments[1]));
             case "share" -> share(Path.of(arguments[1]), List.of(arguments).subList(2, arguments.length));
             default -> throw new IllegalArgumentException(arguments[0]);
         }
@@ -270,5 +273,55 @@ public final class Programs {
             HELD.add(SocketReference.startListener(directory.resolve("s" + i)));
         }
         say("started");
+    }
+
+    private static volatile boolean isFull;
+    private static Object[] heap;
+
+    /** Not an object more has room. */
+    private static void fillHeap() {
+        for (int size = 1 << 20; size > 0; size /= 2) {
+            try {
+                while (true) {
+                    Object[] more = new Object[size];
+                    more[0] = heap;
+                    heap = more;
+                }
+            } catch (OutOfMemoryError full) {
+                // Smaller ones may have room.
+            }
+        }
+    }
+
+    /** A connection ends where the heap is full: nobody can be told, but it is closed. */
+    private static void full(Path path) throws Exception {
+        List<Connection> seen = new CopyOnWriteArrayList<>();
+        try (SocketReference reference = SocketReference.listen(path)) {
+            reference.serve(new Handlers() {
+                @Override
+                public void onConnection(Connection connection) {
+                    seen.add(connection);
+                    if (seen.size() == 2) {
+                        fillHeap();
+                    }
+                    connection.destroy();
+                    isFull = seen.size() == 2;
+                }
+            });
+            // All that is needed is loaded by the first one.
+            Scene.receive(Scene.dial(path), 1);
+            SocketChannel peer = Scene.dial(path);
+            while (!isFull) {
+                Thread.onSpinWait();
+            }
+            Connection connection = seen.get(1);
+            long until = System.nanoTime() + 5_000_000_000L;
+            while (connection.isOpen() && System.nanoTime() < until) {
+                Thread.onSpinWait();
+            }
+            heap = null;
+            Scene.receive(peer, 1);
+            say("open " + connection.isOpen());
+        }
     }
 }
