@@ -137,10 +137,13 @@ def script(source: str, *arguments: object, environment: dict[str, str] | None =
     strict = ["-X", "dev", "-W", "error", "-W", "ignore:This process:DeprecationWarning"]
     done = execute([sys.executable, *strict, "-c", program, *map(str, arguments)], **(environment or {}))
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
-    # asyncio's debug mode tells of a slow machine.
-    told = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
-    assert told == [], done.stderr
+    assert stderr_of(done) == [], done.stderr
     return done.stdout
+
+
+def stderr_of(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What a program said on stderr, but that the machine is slow, of which asyncio's debug mode tells."""
+    return [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
 
 
 class Agent:
