@@ -99,11 +99,12 @@ endif
 $(srcdir)/$(java_wrapper): $(java_stamp_file) ; @:
 MAINTAINERCLEANFILES += $(java_stamp)
 
-# Laid out whole, so that what is there is what is run: the library beside the one that it needs.
+# Laid out whole, so that what is there is what is run: the library beside the one that it needs; replaced, for a program
+# that runs may have it mapped.
 $(java_library): $(java_stamp_file) $(java_shim) libsockref.la $(sockref_guard)
 	$(AM_V_CCLD)$(MKDIR_P) $(java_native) && \
-	cp .libs/$(SOCKREF_SONAME) $(java_native)/$(SOCKREF_SONAME) && \
-	cp -f $(sockref_guard) $(java_native)/sockref-guard && \
+	rm -f $(java_native)/$(SOCKREF_SONAME) $(java_native)/sockref-guard && \
+	cp .libs/$(SOCKREF_SONAME) $(java_native)/$(SOCKREF_SONAME) && cp $(sockref_guard) $(java_native)/sockref-guard && \
 	$(CC) $(DEFS) -D_GNU_SOURCE -I$(top_builddir)/include -I$(top_srcdir)/include -I$(srcdir)/swig \
 		$(JAVA_CPPFLAGS) $(CPPFLAGS) $(CFLAGS) -std=gnu11 -fPIC -fvisibility=hidden -fno-strict-aliasing \
 		$(WARN_CFLAGS) -shared \

@@ -59,11 +59,12 @@ endif
 $(srcdir)/$(python_wrapper) $(srcdir)/$(python_proxies): $(python_stamp_file) ; @:
 MAINTAINERCLEANFILES += $(python_stamp)
 
-# Laid out as the package is: the library unrenamed beside the one that needs it.
+# Laid out as the package is: the library unrenamed beside the one that needs it. A program that runs may have it mapped: it
+# is replaced, not overwritten.
 $(python_extension): $(python_stamp_file) libsockref.la $(sockref_guard)
 	$(AM_V_CCLD)$(MKDIR_P) $(python_dist) && \
-	cp .libs/$(SOCKREF_SONAME) $(python_dist)/$(SOCKREF_SONAME) && \
-	cp -f $(sockref_guard) $(python_dist)/sockref-guard && \
+	rm -f $(python_dist)/$(SOCKREF_SONAME) $(python_dist)/sockref-guard && \
+	cp .libs/$(SOCKREF_SONAME) $(python_dist)/$(SOCKREF_SONAME) && cp $(sockref_guard) $(python_dist)/sockref-guard && \
 	$(CC) -DPy_LIMITED_API=0x030B0000 -I$(top_builddir)/include -I$(top_srcdir)/include \
 		$(PYTHON_CPPFLAGS) $(CPPFLAGS) $(CFLAGS) -std=gnu11 -pthread -fPIC -fvisibility=hidden -fno-strict-aliasing \
 		$(WARN_CFLAGS) -Wno-missing-field-initializers -shared \

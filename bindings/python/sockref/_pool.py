@@ -61,8 +61,9 @@ class SocketPool:
         using = chosen(registry)
         if path is None:
             options["unique"] = True
-        else:
-            _check(using, path)
+        for name in (path, names[-1]):  # none is longer than the last
+            if name is not None:
+                _check(using, name)
         pool = cls()
         tasks = [asyncio.ensure_future(using.start_listener(name, **options)) for name in names]
         try:

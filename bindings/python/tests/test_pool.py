@@ -153,6 +153,17 @@ def test_g42_what_names_are_made_of_is_a_name(begin: Begin, directory: Path) -> 
 
 
 @ways
+def test_g42_names_of_which_one_is_too_long_are_not_begun(begin: Begin, directory: Path) -> None:
+    """Of eleven, ten have room in a socket's address."""
+    name = f"@{directory.name}".ljust(105, "x")
+    with Registry() as registry:
+        assert code_of(begin, name, 11, registry) == "ESOCKREF_PATHLEN"
+        assert registry.stats().created == 0
+        with begin(name, 10, registry) as pool:
+            assert len(pool) == 10
+
+
+@ways
 def test_g42_a_port_of_any_length_is_refused(begin: Begin) -> None:
     with Registry() as registry:
         assert code_of(begin, f"tcp:127.0.0.1:{'1' * 5000}", 2, registry) == "ESOCKREF_PATH"
