@@ -758,7 +758,8 @@ SOCKREF_API uint64_t sockref_reference_count(const sockref *self);
  * @brief Count the registries that hold the name, over all processes.
  *
  * Each registry that has references to a shared name is one holder; an abstract name, and one that
- * is not shared, has no other.
+ * is not shared, has no other. Counting takes a fifth of a second at most: of thousands of holders
+ * those are told that were found by then.
  *
  * Owner: none. Threads: any.
  *

@@ -11,6 +11,7 @@
  */
 #include "name/inspect.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/sys.h"
@@ -46,6 +47,8 @@ struct look {
     struct sr_lockfile lock; /* not open where there is none */
     struct stat lock_info;
     struct sr_locks locks;
+    uint64_t holders; /* counted when nothing changes any more */
+    bool has_more;
     struct sr_record record;
     int inode; /* what stands at the path, pinned; -1: nothing */
     struct stat info;
@@ -133,8 +136,8 @@ static int look_at_socket(struct look *look)
  * somebody who was killed then. */
 static bool is_blank(const struct look *look)
 {
-    return look->lock_info.st_size == 0 && !look->locks.owner && look->locks.holders == 0 &&
-           sr_probe_is_fresh(&look->lock_info);
+    return look->lock_info.st_size == 0 && !look->locks.owner &&
+           !sr_lockfile_has_slots(&look->lock) && sr_probe_is_fresh(&look->lock_info);
 }
 
 /* Whether all is still as it was seen, and nobody is changing it. */
@@ -162,6 +165,20 @@ static int confirm(struct look *look)
     look->is_settled &= !look->locks.changing && !locks.changing && !is_blank(look) &&
                         locks.owner == look->locks.owner &&
                         memcmp(&record, &look->record, sizeof record) == 0;
+    return 0;
+}
+
+static int count_holders(struct look *look, uint64_t *inout_patience_ns)
+{
+    uint64_t most = *inout_patience_ns < SR_COUNTING_NS ? *inout_patience_ns : SR_COUNTING_NS, took;
+    uint64_t began = sr_clock_ns();
+    int status = sr_lockfile_count_slots(&look->lock, most, &look->holders);
+
+    if (status < 0)
+        return sr_error_system(-status, "fcntl", look->path);
+    look->has_more = status == SR_LOCK_MORE;
+    took = sr_clock_ns() - began;
+    *inout_patience_ns -= took < *inout_patience_ns ? took : *inout_patience_ns;
     return 0;
 }
 
@@ -259,7 +276,7 @@ static void judge_left(const struct look *look, struct sr_inspected *out)
     bool is_ours =
         look->inode >= 0 && sr_record_match(record, look->inode, &look->info) != SR_RECORD_OTHER;
 
-    if (look->inode < 0 && look->locks.holders > 0)
+    if (look->inode < 0 && look->holders > 0)
         conclude(out, SR_INSPECT_STALE, "others have not let go of it yet");
     else if (look->inode < 0)
         conclude(out, SR_INSPECT_STALE, "only its lock file is left");
@@ -267,7 +284,7 @@ static void judge_left(const struct look *look, struct sr_inspected *out)
         conclude(out, SR_INSPECT_FOREIGN, "a socket of another user stands at the path");
     else if (look->probe == SR_PROBE_DEAD || (is_ours && sr_record_is_dead(record)))
         conclude(out, SR_INSPECT_STALE,
-                 look->locks.holders > 0 ? "others have not let go of it yet" : NULL);
+                 look->holders > 0 ? "others have not let go of it yet" : NULL);
     else if (is_ours || record->state == SR_RECORD_BINDING)
         conclude(out, SR_INSPECT_DYING, "it has no owner, but somebody has the socket still");
     else
@@ -286,7 +303,7 @@ static void judge(const struct look *look, struct sr_inspected *out)
     out->user = look->kind == LOCK ? look->lock_info.st_uid : look->info.st_uid;
     if (look->kind == LOCK) {
         out->has_lock = true;
-        out->holders = look->locks.holders;
+        out->holders = look->holders;
         out->pid = look->record.pid;
         memcpy(out->program, look->record.program, sizeof out->program);
     }
@@ -300,6 +317,8 @@ static void judge(const struct look *look, struct sr_inspected *out)
         judge_owned(look, out);
     else
         judge_left(look, out);
+    if (look->has_more)
+        out->note = "it has more holders than could be counted in time";
 }
 
 /* ---- names ---- */
@@ -335,6 +354,8 @@ static int inspect_file(const char *path, uint64_t *inout_patience_ns, struct sr
             break;
         look_away(&look);
     }
+    if (status == 0 && look.kind == LOCK)
+        status = count_holders(&look, inout_patience_ns);
     if (status == 0)
         judge(&look, out);
     look_away(&look);

@@ -39,11 +39,15 @@ int sr_try_later_changing(struct sr_try *try)
 
 int sr_try_describe_owner(const struct sr_try *try, int status, const char *what)
 {
+    uint64_t count;
+    int counted;
+
     if (try->record.state == SR_RECORD_NONE)
         return sr_error_set(status, try->path, "%s", what);
+    counted = sr_lockfile_count_slots(&try->share->lock, SR_COUNTING_NS, &count);
     return sr_error_set(
-        status, try->path, "%s; its owner is process %" PRIu64 " (%s), holders: %" PRIu64, what,
-        try->record.pid, try->record.program, sr_lockfile_count_slots(&try->share->lock));
+        status, try->path, "%s; its owner is process %" PRIu64 " (%s), holders: %s%" PRIu64, what,
+        try->record.pid, try->record.program, counted == 0 ? "" : "at least ", count);
 }
 
 /* Since when the owner seems to be dying; whether that is long enough to call it a zombie. */

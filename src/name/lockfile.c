@@ -1,6 +1,7 @@
 /* The lock file of a name. */
 #include "name/lockfile.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/hash.h"
@@ -23,6 +24,7 @@
 #define LEAF_MOST   (SR_LEAF_BY_FD_MAX - sizeof "..srctl" + 1)
 #define SLOT_RANGE  ((uint64_t)1 << 40)
 #define SLOT_TRIES  64
+#define FEW_SLOTS   16 /* are counted, however long it takes */
 #define V9FS        0x01021997
 #define NFS         0x6969
 #define SMB         0x517b
@@ -153,10 +155,11 @@ bool sr_lockfile_has_slots(const struct sr_lockfile *self)
 }
 
 /*
- * The kernel tells any one lock of a range, so the ranges before and after it are asked too.
- * Returns 0 or -errno, with what was counted until then.
+ * The kernel tells any one lock of a range, so the ranges before and after it are asked too. It
+ * looks through all locks each time, and one process may hold any number of them: there is an end
+ * to it. Returns 0, SR_LOCK_MORE or -errno, with what was counted until then.
  */
-static int count_range(const struct sr_lockfile *self, int64_t from, int64_t to,
+static int count_range(const struct sr_lockfile *self, int64_t from, int64_t to, uint64_t until_ns,
                        uint64_t *inout_count)
 {
     struct flock found;
@@ -165,41 +168,36 @@ static int count_range(const struct sr_lockfile *self, int64_t from, int64_t to,
     while (from <= to) {
         int64_t end;
 
+        if (*inout_count >= FEW_SLOTS && sr_clock_ns() >= until_ns)
+            return SR_LOCK_MORE;
         status = lock_range(self->fd, F_OFD_GETLK, F_WRLCK, from, to - from + 1, &found);
         if (status < 0 || found.l_type == F_UNLCK)
             return status;
         end = found.l_len == 0 ? to : found.l_start + found.l_len - 1;
         ++*inout_count;
         if (found.l_start - from < to - end) {
-            status = count_range(self, from, found.l_start - 1, inout_count);
+            status = count_range(self, from, found.l_start - 1, until_ns, inout_count);
             from = end + 1;
         } else {
-            status = count_range(self, end + 1, to, inout_count);
+            status = count_range(self, end + 1, to, until_ns, inout_count);
             to = found.l_start - 1;
         }
-        if (status < 0)
+        if (status != 0)
             return status;
     }
     return 0;
 }
 
-static int count_slots(const struct sr_lockfile *self, uint64_t *out_count)
+int sr_lockfile_count_slots(const struct sr_lockfile *self, uint64_t most_ns, uint64_t *out_count)
 {
+    uint64_t until_ns = sr_clock_ns() + most_ns;
     int status;
 
     *out_count = 0;
-    status = count_range(self, SR_BYTE_FIRST, SR_BYTE_FIRST, out_count);
-    return status < 0
-               ? status
-               : count_range(self, SR_BYTE_SLOTS, SR_BYTE_SLOTS + (int64_t)SLOT_RANGE, out_count);
-}
-
-uint64_t sr_lockfile_count_slots(const struct sr_lockfile *self)
-{
-    uint64_t count;
-
-    (void)count_slots(self, &count);
-    return count;
+    status = count_range(self, SR_BYTE_FIRST, SR_BYTE_FIRST, until_ns, out_count);
+    return status != 0 ? status
+                       : count_range(self, SR_BYTE_SLOTS, SR_BYTE_SLOTS + (int64_t)SLOT_RANGE,
+                                     until_ns, out_count);
 }
 
 int sr_lockfile_look(const struct sr_lockfile *self, struct sr_locks *out)
@@ -213,7 +211,7 @@ int sr_lockfile_look(const struct sr_lockfile *self, struct sr_locks *out)
         return status;
     out->changing = change.l_type != F_UNLCK;
     out->owner = owner.l_type != F_UNLCK;
-    return count_slots(self, &out->holders);
+    return 0;
 }
 
 static int describe_open(int status, const char *path, const char *name)

@@ -88,13 +88,15 @@ bool sr_lockfile_has_starter(const struct sr_lockfile *self);
 /* Whether somebody else has the owner's byte, or a slot; where it can't be told: yes. */
 bool sr_lockfile_has_owner(const struct sr_lockfile *self);
 bool sr_lockfile_has_slots(const struct sr_lockfile *self);
-/* How many slots others have. */
-uint64_t sr_lockfile_count_slots(const struct sr_lockfile *self);
+#define SR_LOCK_MORE   1
+#define SR_COUNTING_NS 200000000u /* so long a caller may be held by it */
+/* Count the slots that others have, for some time at most. Returns 0; SR_LOCK_MORE where there may
+ * be more than were counted by then; or -errno, not described. */
+int sr_lockfile_count_slots(const struct sr_lockfile *self, uint64_t most_ns, uint64_t *out_count);
 
 /* What others have of it at this moment; no byte is taken, and a descriptor to read is enough. */
 struct sr_locks {
     bool changing, owner; /* bytes 0 and 1 */
-    uint64_t holders;     /* slots */
 };
 /* Ask for that. Returns 0 or -errno, not described. */
 int sr_lockfile_look(const struct sr_lockfile *self, struct sr_locks *out);

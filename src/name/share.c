@@ -99,7 +99,10 @@ bool sr_share_has_others(const struct sr_share *self)
 
 uint64_t sr_share_count_others(const struct sr_share *self)
 {
-    return sr_lockfile_count_slots(&self->lock);
+    uint64_t count;
+
+    (void)sr_lockfile_count_slots(&self->lock, SR_COUNTING_NS, &count);
+    return count;
 }
 
 /*

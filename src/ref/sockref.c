@@ -130,7 +130,7 @@ uint64_t sockref_holder_count(const sockref *self)
     cancel = sr_thread_begin_uncancelled();
     lock.fd = borrow_lock(self);
     if (lock.fd >= 0)
-        others = sr_lockfile_count_slots(&lock);
+        (void)sr_lockfile_count_slots(&lock, SR_COUNTING_NS, &others);
     sr_fd_close(lock.fd);
     sr_thread_end_uncancelled(cancel);
     return others + 1;

@@ -650,7 +650,7 @@ END_TEST
 
 static int count_and_ask(int fd, int command, struct flock *lock)
 {
-    calls++;
+    calls += lock->l_start == SR_BYTE_CHANGE; /* asked twice in a look */
     return real.lock(fd, command, lock);
 }
 
@@ -703,6 +703,37 @@ START_TEST(all_names_together_have_one_patience)
 }
 END_TEST
 
+/* As if one process held every other byte of the lock file. */
+static int find_at_each(int fd, int command, struct flock *lock)
+{
+    int64_t from = lock->l_start, length = lock->l_len;
+
+    if (command != F_OFD_GETLK || from < SR_BYTE_SLOTS || length == 1)
+        return real.lock(fd, command, lock);
+    lock->l_type = F_WRLCK;
+    lock->l_start = from + length / 2;
+    lock->l_len = 1;
+    return 0;
+}
+
+/* However many locks there are, nobody is held up by them, and is told that there are more. */
+START_TEST(holders_without_end_are_counted_for_some_time)
+{
+    uint64_t no_patience_ns = 0;
+    sockref *owner = harness_listen(here, name());
+
+    real = sr_sys;
+    sr_sys.lock = find_at_each;
+    harness_assert_ok(sr_inspect_name(name(), &no_patience_ns, &seen));
+    ck_assert_uint_ge(sockref_holder_count(owner), 16);
+    sr_sys = real;
+    ck_assert_int_eq(seen.state, SR_INSPECT_LIVE);
+    ck_assert_uint_eq(seen.holders, 16);
+    ck_assert_str_eq(seen.note, "it has more holders than could be counted in time");
+    sockref_release(owner);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("inspect");
@@ -732,6 +763,7 @@ int main(void)
                         sizeof looks / sizeof looks[0]);
     tcase_add_test(changes, a_blank_lock_file_that_is_old_is_looked_at_once);
     tcase_add_test(changes, all_names_together_have_one_patience);
+    tcase_add_test(changes, holders_without_end_are_counted_for_some_time);
     tcase_add_checked_fixture(nothing, setup, teardown);
     tcase_add_test(nothing, a_look_changes_nothing);
     tcase_add_test(nothing, every_call_fails_once);
