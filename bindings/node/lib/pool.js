@@ -146,7 +146,10 @@ function closeAll(references) {
 async function startAll(path, names, { registry, signal, ...options }) {
   if (registry !== undefined && !(registry instanceof Registry)) throw invalidType('registry', 'a Registry', registry);
   if (signal !== undefined) checkSignal(signal);
-  if (path !== undefined) checkName(path, registry);
+  if (path !== undefined) {
+    checkName(path, registry);
+    checkName(names.at(-1), registry); // none is longer
+  }
   const all = new AbortController();
   setMaxListeners(names.length, all.signal);
   const abort = () => all.abort(signal.reason);

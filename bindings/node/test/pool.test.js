@@ -83,6 +83,17 @@ scenario('G42 what names are made of is a name', async ({ directory, file }) => 
   for (const one of [pool, used, held, registry]) one.close();
 });
 
+scenario('G42 names of which one is too long are not begun', async ({ directory }) => {
+  const name = `@${path.basename(directory)}`.padEnd(105, 'x'); // of eleven, ten have room in a socket's address
+  const registry = new Registry();
+  await assert.rejects(SocketPool.start(name, 11, { registry }), { code: 'ESOCKREF_PATHLEN', path: `${name}.10` });
+  assert.equal(registry.stats().created, 0);
+  const pool = await SocketPool.start(name, 10, { registry });
+  assert.equal(pool.size, 10);
+  pool.close();
+  registry.close();
+});
+
 scenario('G42 ports from one on', async () => {
   for (let tries = 0; ; tries++) { // somebody else may have the next port
     const first = await startListener('tcp:127.0.0.1:0');
