@@ -178,7 +178,6 @@ function connected(socket) {
   timeouts.connected(socket);
   state.applyOptions(socket);
   socket.emit('connect');
-  sendWaiting(socket);
   socket.emit('ready');
   if (!socket.readable || (socket.isPaused() && !socket[kIsWanted])) pauseReading(socket);
 }
@@ -281,8 +280,10 @@ const lengthOf = (data) => (Array.isArray(data) ? data.reduce((sum, { length }) 
 function send(socket, data, callback) {
   if (socket.connecting) {
     const fail = () => callback(errors.plainError('closedBeforeConnection'));
-    socket[kWaiting] = { data, callback, fail };
+    const sendNow = () => sendWaiting(socket, callback);
+    socket[kWaiting] = { data, fail, sendNow };
     socket.once('close', fail);
+    socket.once('connect', sendNow); // as with Node, before whoever listens later
     return;
   }
   if (!socket[kIsOpen] || socket.destroyed) {
@@ -309,12 +310,11 @@ function notConnected(socket) {
   return errors.callFailed(-constants.errno[bound.isPipe ? 'ENOTCONN' : 'EPIPE'], 'write');
 }
 
-function sendWaiting(socket) {
-  const waiting = socket[kWaiting];
+function sendWaiting(socket, callback) {
+  const { data, fail } = socket[kWaiting];
   socket[kWaiting] = null;
-  if (!waiting) return;
-  socket.off('close', waiting.fail);
-  send(socket, waiting.data, waiting.callback);
+  socket.off('close', fail);
+  send(socket, data, callback);
 }
 
 function written(socket, status) {

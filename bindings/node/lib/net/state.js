@@ -56,7 +56,8 @@ state.revive = function (socket) {
   const slot = socket[state.kSlot];
   const hadError = socket[state.kHadError];
   const onClose = () => socket.emit('close', hadError);
-  if (socket[state.kWaiting]) socket.off('close', socket[state.kWaiting].fail); // its stream has forgotten that write
+  const waiting = socket[state.kWaiting];
+  if (waiting) socket.off('close', waiting.fail).off('connect', waiting.sendNow); // its stream has forgotten that write
   socket._undestroy();
   if (slot >= 0) events.addConnection(slot, { ...nobody, [events.resource]: socket[state.kResource], [events.onClose]: onClose });
   Object.assign(socket, fresh, unconnected, { [state.kDelivered]: socket[state.kDelivered] });

@@ -357,6 +357,19 @@ both('resetAndDestroy: the peer sees ECONNRESET', async ({ pair, net, peer }) =>
   assert.equal(idle.errored.code, 'ERR_SOCKET_CLOSED');
 });
 
+both('what was written while it connected is sent before those who listened later are told', async ({ serve, placeOf, net }) => {
+  const server = await serve({}, (client) => client.resume().on('error', () => {}), tcp);
+  const socket = net.connect(placeOf(server));
+  const order = [];
+  socket.once('connect', () => order.push('listened before', socket.bytesWritten));
+  socket.write('some', () => order.push('written'));
+  socket.once('connect', () => order.push('listened later'));
+  socket.resetAndDestroy();
+  await closed(socket);
+  assert.equal(socket.errored, null);
+  assert.deepEqual(order, ['listened before', 4, 'written', 'listened later']);
+});
+
 both('resetAndDestroy of a Unix socket is refused', async ({ pair }) => {
   const [, socket, client] = await pair();
   for (const one of [socket, client]) {
