@@ -312,7 +312,8 @@ static int wait(struct sr_backend *base, struct sr_event *events, int count, int
     return given;
 }
 
-/* Between two calls of poll() the kernel keeps nothing, so the one that is under way is ended. */
+/* Between two calls of poll() the kernel keeps nothing, so the one that is under way is ended; and
+ * the helper, which might be about to make one, begins no other before the host has dispatched. */
 static void forget(struct sr_backend *base, int fd)
 {
     struct poll_backend *self = of(base);
@@ -320,6 +321,10 @@ static void forget(struct sr_backend *base, int fd)
 
     (void)fd;
     sr_mutex_lock(&self->mutex);
+    if (self->armed) {
+        self->armed = false;
+        signal_host(self);
+    }
     polls = self->polls;
     if (self->polling)
         put_byte(self->wake[1]);
