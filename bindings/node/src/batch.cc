@@ -10,6 +10,7 @@ namespace
 {
 
 constexpr int batch_size = 64;
+constexpr size_t batch_bytes = 128 * 1024;
 constexpr int cursor = batch_size * 4;
 
 } // namespace
@@ -101,13 +102,16 @@ void Batch::data(Conn *conn, const void *data, size_t length)
         event.kind = LENT;
         event.a = static_cast<int32_t>(length);
         lent_.emplace_back(static_cast<const char *>(data), lent_length);
+        bytes_ += length;
         append(event);
         return;
     }
     if (reads_.is_full(length))
         flush();
-    if (reads_.take(data, length, &event.a, &event.b))
+    if (reads_.take(data, length, &event.a, &event.b)) {
+        bytes_ += length;
         append(event);
+    }
 }
 
 void Batch::event(Kind kind, int32_t slot, int32_t a, int32_t b)
@@ -162,7 +166,7 @@ void Batch::append(const Event &event)
     if (event.kind != STOP)
         conns.get(event.slot)->told = number_;
     std::memcpy(events_ + count_ * 4, &event, sizeof event);
-    if (++count_ == batch_size)
+    if (++count_ == batch_size || bytes_ >= batch_bytes)
         flush();
 }
 
@@ -260,6 +264,7 @@ void Batch::forget_told()
             services.remove(slot);
     }
     count_ = 0;
+    bytes_ = 0;
     number_++;
     lent_.clear();
     reads_.forget();

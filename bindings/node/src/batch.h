@@ -3,8 +3,9 @@
  *
  * The library's handlers only note what happened. A batch of up to 64 events goes to JavaScript in
  * one call, at most one event of a connection in each, so that what a handler does (pause, destroy)
- * counts before the next event of the same connection is told. An event is four numbers in an array
- * that both sides see:
+ * counts before the next event of the same connection is told. A batch is full with 128 KiB of what
+ * was read, too, so that a handler finds it in the processor's cache. An event is four numbers in an
+ * array that both sides see:
  *
  *     kind     slot        a                      b
  *     OPEN     connection  service
@@ -151,6 +152,7 @@ class Batch
         return !connected_.empty();
     }
     void tell_connected();
+    void begin_event(const Conn *conn); /* tells what waits of it */
     void event(Kind kind, int32_t slot, int32_t a = 0, int32_t b = 0);
     void data(Conn *conn, const void *data, size_t length);
     void *room(Conn *conn, size_t *inout_length);
@@ -161,7 +163,6 @@ class Batch
 
   private:
     void append(const Event &event);
-    void begin_event(const Conn *conn);
     void take_late();
     bool is_awaited(const void *memory, size_t length) const;
     bool is_of_focused() const;
@@ -172,6 +173,7 @@ class Batch
     Env *self_;
     int32_t *events_ = nullptr;
     int count_ = 0;
+    size_t bytes_ = 0; /* that were read and wait to be told */
     uint64_t number_ = 1;
     bool flushing_ = false;
     napi_ref events_ref_ = nullptr, deliver_ = nullptr;

@@ -92,6 +92,13 @@ static void on_end(sockref_conn *handle, void *)
     tell(handle, END);
 }
 
+/* Our side ends when this returns: what came before can be answered. */
+static void on_last_end(sockref_conn *handle, void *)
+{
+    if (Conn *conn = conn_of(handle))
+        conn->self->batch->begin_event(conn);
+}
+
 static void on_drain(sockref_conn *handle, void *)
 {
     tell(handle, DRAIN);
@@ -161,7 +168,7 @@ void set_conn_handlers(sockref_handlers *handlers, bool tell_end)
     handlers->on_connect = on_connect;
     handlers->on_buffer = on_buffer;
     handlers->on_data = on_data;
-    handlers->on_end = tell_end ? on_end : nullptr;
+    handlers->on_end = tell_end ? on_end : on_last_end;
     handlers->on_drain = on_drain;
     handlers->on_timeout = on_timeout;
     handlers->on_error = on_error;

@@ -72,6 +72,7 @@ Reads::~Reads()
 {
     drop(env_, &pool_ref_);
     drop(env_, &staging_ref_);
+    drop(env_, &spare_ref_);
 }
 
 /* Nobody else sees it before it is given away, so its memory stays where it is. */
@@ -81,6 +82,22 @@ void *Reads::staging(size_t *inout_length)
         staging_ = make_buffer(env_, staging_size, &staging_ref_);
     *inout_length = std::min(*inout_length, staging_size);
     return staging_;
+}
+
+/*
+ * The next one is made ahead: it lies above those that the collector frees, or the allocator would
+ * give the top of its heap back to the system each time, whose pages are then faulted in anew.
+ */
+napi_value Reads::give_staging()
+{
+    napi_value buffer = value_of(env_, staging_ref_);
+
+    drop(env_, &staging_ref_);
+    staging_ = spare_;
+    staging_ref_ = spare_ref_;
+    spare_ref_ = nullptr;
+    spare_ = make_buffer(env_, staging_size, &spare_ref_);
+    return buffer;
 }
 
 bool Reads::find_pool()
@@ -122,9 +139,7 @@ bool Reads::take(const void *data, size_t length, int32_t *out_a, int32_t *out_b
 
     if (length > pooled_limit) {
         if (length > copied_limit && data == staging_) {
-            buffer = value_of(env_, staging_ref_);
-            drop(env_, &staging_ref_);
-            staging_ = nullptr;
+            buffer = give_staging();
         } else if (napi_create_buffer_copy(env_, length, data, nullptr, &buffer) != napi_ok) {
             return false;
         }

@@ -56,13 +56,14 @@ class Reads
     napi_value large() const; /* an array, or NULL */
 
   private:
+    napi_value give_staging();
     bool make_pool();
     bool find_pool();
     bool take_large(napi_value buffer, size_t length, int32_t *out_a, int32_t *out_b);
 
     napi_env env_;
-    napi_ref pool_ref_ = nullptr, staging_ref_ = nullptr;
-    char *pool_ = nullptr, *staging_ = nullptr;
+    napi_ref pool_ref_ = nullptr, staging_ref_ = nullptr, spare_ref_ = nullptr;
+    char *pool_ = nullptr, *staging_ = nullptr, *spare_ = nullptr;
     size_t used_ = 0;
     napi_value large_ = nullptr; /* of the handle scope of this dispatch */
     uint32_t large_count_ = 0;

@@ -47,6 +47,8 @@ static napi_value serve(napi_env env, napi_callback_info info)
     napi_get_value_bool(env, args[2], &holds);
     if (holds)
         options.max_buffered = UINT64_MAX; /* streams have limits of their own */
+    if (!(options.flags & SOCKREF_CONN_HALF_OPEN))
+        options.flags |= SOCKREF_CONN_AUTO_END;
     set_conn_handlers(&handlers, (options.flags & SOCKREF_CONN_HALF_OPEN) != 0);
     handlers.on_stop = on_stop;
     handlers.options = &options;

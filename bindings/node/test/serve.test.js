@@ -119,6 +119,29 @@ scenario('reads of every length come whole', async ({ file }) => {
   reference.close();
 });
 
+scenario('large reads of many connections are told a few at a time', async ({ file }) => {
+  const size = 64 * 1024;
+  const ahead = []; // what was read and not told yet, at each event
+  let opened = 0;
+  let told = 0;
+  const reference = await startListener(file());
+  reference.serve({
+    connection() { opened++; },
+    data(connection, data) {
+      told += data.length;
+      ahead.push(reference.stats().bytesRead - told);
+    },
+  });
+  const clients = [];
+  for (let i = 0; i < 12; i++) clients.push(await connect(file()));
+  await until(() => opened === clients.length, 'all connections');
+  for (const client of clients) client.end(Buffer.alloc(size));
+  await until(() => told === clients.length * size, 'all bytes');
+  assert.ok(Math.max(...ahead) < 3 * size, `${ahead}`);
+  for (const client of clients) client.destroy();
+  reference.close();
+});
+
 scenario('many connections, small pieces kept by the handlers', async ({ file }) => {
   const kept = new Map();
   const reference = await startListener(file());
