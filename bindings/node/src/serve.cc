@@ -35,7 +35,7 @@ static napi_value serve(napi_env env, napi_callback_info info)
     napi_value args[3], result = nullptr;
     Handle<sockref> *ref;
     Service *service;
-    bool holds = false;
+    bool holds = false, tell_end;
     Env *self;
     int err;
 
@@ -47,9 +47,10 @@ static napi_value serve(napi_env env, napi_callback_info info)
     napi_get_value_bool(env, args[2], &holds);
     if (holds)
         options.max_buffered = UINT64_MAX; /* streams have limits of their own */
-    if (!(options.flags & SOCKREF_CONN_HALF_OPEN))
-        options.flags |= SOCKREF_CONN_AUTO_END;
-    set_conn_handlers(&handlers, (options.flags & SOCKREF_CONN_HALF_OPEN) != 0);
+    tell_end = (options.flags & SOCKREF_CONN_HALF_OPEN) != 0;
+    if (!tell_end)
+        options.flags |= SOCKREF_CONN_AUTO_END; /* with on_end nothing ends by itself */
+    set_conn_handlers(&handlers, tell_end);
     handlers.on_stop = on_stop;
     handlers.options = &options;
     service = new Service{self, -1, holds};
