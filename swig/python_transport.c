@@ -73,23 +73,38 @@ static PyObject *write_nowhere(struct transport *transport, PyObject *data)
     Py_RETURN_NONE;
 }
 
-static PyObject *transport_write(PyObject *self, PyObject *data)
+/* The one argument of a method, given by position or by its name, as asyncio's methods take it; borrowed. */
+static PyObject *only_argument(const char *name, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    Py_ssize_t by_name = keywords ? PyTuple_Size(keywords) : 0;
+
+    if (count == 1 && by_name == 0)
+        return args[0];
+    if (count == 0 && by_name == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GetItem(keywords, 0), name) == 0)
+        return args[0];
+    PyErr_Format(PyExc_TypeError, "expected one argument, '%s'", name);
+    return NULL;
+}
+
+static PyObject *transport_write(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
     struct transport *transport = enter(self);
+    PyObject *data = transport ? only_argument("data", args, count, keywords) : NULL;
 
-    if (!transport)
+    if (!data)
         return NULL;
     if (transport->flags & (EOF_WRITTEN | CLOSING))
         return write_nowhere(transport, data);
     return write_checked(self, transport, data);
 }
 
-static PyObject *transport_writelines(PyObject *self, PyObject *list)
+static PyObject *transport_writelines(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
     struct transport *transport = enter(self);
+    PyObject *list = transport ? only_argument("list_of_data", args, count, keywords) : NULL;
     PyObject *empty, *joined, *result;
 
-    if (!transport)
+    if (!list)
         return NULL;
     if (transport->flags & EOF_WRITTEN)
         return refuse_after_eof("writelines");
@@ -264,11 +279,12 @@ static PyObject *transport_get_write_buffer_size(PyObject *self, PyObject *Py_UN
     return transport ? PyLong_FromSize_t(queued_of(transport)) : NULL;
 }
 
-static PyObject *transport_set_protocol(PyObject *self, PyObject *protocol)
+static PyObject *transport_set_protocol(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
     struct transport *transport = enter(self);
+    PyObject *protocol = transport ? only_argument("protocol", args, count, keywords) : NULL;
 
-    if (!transport || !take_protocol(transport, protocol))
+    if (!protocol || !take_protocol(transport, protocol))
         return NULL;
     Py_RETURN_NONE;
 }
@@ -371,10 +387,10 @@ static void transport_dealloc(PyObject *self)
 }
 
 static PyMethodDef transport_methods[] = {
-    {"write", transport_write, METH_O,
-     "write($self, data, /)\n--\n\nSend bytes: the socket is tried first, what is left is queued."},
-    {"writelines", transport_writelines, METH_O,
-     "writelines($self, list_of_data, /)\n--\n\nSend several pieces as one."},
+    {"write", (PyCFunction)(void (*)(void))transport_write, METH_FASTCALL | METH_KEYWORDS,
+     "write($self, /, data)\n--\n\nSend bytes: the socket is tried first, what is left is queued."},
+    {"writelines", (PyCFunction)(void (*)(void))transport_writelines, METH_FASTCALL | METH_KEYWORDS,
+     "writelines($self, /, list_of_data)\n--\n\nSend several pieces as one."},
     {"write_eof", transport_write_eof, METH_NOARGS,
      "write_eof($self, /)\n--\n\nSend no more when all that is queued is written; reading goes on."},
     {"can_write_eof", transport_can_write_eof, METH_NOARGS, "can_write_eof($self, /)\n--\n\nTrue."},
@@ -401,8 +417,8 @@ static PyMethodDef transport_methods[] = {
      "get_write_buffer_limits($self, /)\n--\n\n(low, high), in bytes."},
     {"get_write_buffer_size", transport_get_write_buffer_size, METH_NOARGS,
      "get_write_buffer_size($self, /)\n--\n\nThe bytes that are queued."},
-    {"set_protocol", transport_set_protocol, METH_O,
-     "set_protocol($self, protocol, /)\n--\n\nHave another protocol called from now on."},
+    {"set_protocol", (PyCFunction)(void (*)(void))transport_set_protocol, METH_FASTCALL | METH_KEYWORDS,
+     "set_protocol($self, /, protocol)\n--\n\nHave another protocol called from now on."},
     {"get_protocol", transport_get_protocol, METH_NOARGS,
      "get_protocol($self, /)\n--\n\nThe protocol; None when the connection is lost."},
     {"get_extra_info", (PyCFunction)(void (*)(void))transport_get_extra_info, METH_VARARGS | METH_KEYWORDS,

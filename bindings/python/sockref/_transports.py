@@ -87,11 +87,11 @@ class TransportSocket:
         """Set an option, as socket.setsockopt() does."""
         _lent(self._transport()).setsockopt(level, option, value)
 
-    def shutdown(self, how: int, /) -> None:
+    def shutdown(self, how: int) -> None:
         """Shut one direction, or both, below the transport, which then meets an end or a broken pipe."""
         _lent(self._transport()).shutdown(how)
 
-    def settimeout(self, value: float | None, /) -> None:
+    def settimeout(self, value: float | None) -> None:
         """Only 0 is no ValueError: it stays non-blocking."""
         if value != 0:
             raise ValueError("settimeout(): only 0 timeout is allowed on transport sockets")
@@ -100,7 +100,7 @@ class TransportSocket:
         """0: it is non-blocking."""
         return 0
 
-    def setblocking(self, flag: bool, /) -> None:
+    def setblocking(self, flag: bool) -> None:
         """Only False is no ValueError: it stays non-blocking."""
         if flag:
             raise ValueError("setblocking(): transport sockets cannot be blocking")
