@@ -136,10 +136,11 @@ function connectFailed(status, syscall, address, port, local) {
   return error;
 }
 
-/** "listen EADDRINUSE: address already in use 127.0.0.1:1" */
+/** "listen EADDRINUSE: address already in use 127.0.0.1:1". Its properties have another order. */
 function listenFailed(errno, syscall, address, port) {
-  const text = getSystemErrorMap().get(errno)?.[1] ?? 'unknown error';
-  const error = systemError(errno, syscall, `: ${text}${place(address, port)}`, { address });
+  const [code, text] = getSystemErrorMap().get(errno) ?? [`Unknown system error ${errno}`, 'unknown error'];
+  const error = new Error(`${syscall} ${code}: ${text}${place(address, port)}`);
+  Object.assign(error, { code, errno, syscall, address });
   if (port) error.port = port;
   return error;
 }

@@ -216,6 +216,16 @@ function isBlocked(server, slot) {
   return family !== 0 && server.blockList.check(address, `ipv${family}`);
 }
 
+// Of what the server has by now it may not be possible to make one.
+function socketOf(server, slot) {
+  try {
+    return accepted(slot, server);
+  } catch (error) {
+    turnAway(slot);
+    throw error;
+  }
+}
+
 function accept(server, slot) {
   if (!server[kReference]) { // closed since, by the listener for one that came with this one
     turnAway(slot);
@@ -232,7 +242,7 @@ function accept(server, slot) {
     turnAway(slot);
     return;
   }
-  const socket = accepted(slot, server);
+  const socket = socketOf(server, slot);
   if (server.keepAlive) socket.setKeepAlive(true, server.keepAliveInitialDelay * 1000);
   server[kSockets]++;
   server.emit('connection', socket);

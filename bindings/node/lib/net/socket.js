@@ -254,7 +254,7 @@ Socket.prototype.write = function (chunk, encoding, callback) {
     this[kDispatched] += taken;
     return taken === chunk.length || Duplex.prototype.write.call(this, chunk.subarray(taken));
   }
-  if (this.writableEnded && this.readableEnded && !this.allowHalfOpen) return refuseWrite(this, encoding, callback);
+  if (this.writableEnded && this[kHasPeerEnded] && this.readableEnded && !this.allowHalfOpen) return refuseWrite(this, encoding, callback);
   return Duplex.prototype.write.call(this, chunk, encoding, callback);
 };
 
@@ -494,9 +494,10 @@ const getters = {
     return socket.writable ? 'writeOnly' : 'closed';
   },
 };
+const notListed = ['bufferSize', 'pending', 'readyState']; // as Node's: for-in passes them over
 for (const [name, get] of Object.entries(getters)) {
   Object.defineProperty(Socket.prototype, name, {
-    get() { return get(this); }, configurable: true, enumerable: true,
+    get() { return get(this); }, configurable: true, enumerable: !notListed.includes(name),
   });
 }
 

@@ -197,6 +197,22 @@ scenario('the only busy socket keeps its context, and so does the next one', asy
   assert.equal(made.length, 4, 'each in turn was told of in a context of its own');
 });
 
+scenario('where no socket can be made of a connection each is an exception, and closed', async ({ file: place }) => {
+  const { out, code, err } = await run([...program(`
+    const seen = [];
+    process.on('uncaughtException', ({ code, message }) => seen.push(code ?? message));
+    const server = net.createServer({ highWaterMark: 1.5 }).listen(place, () => {
+      let left = 2;
+      for (let i = 0; i < 2; i++) {
+        net.connect(place).resume().on('close', () => {
+          if (--left === 0) server.close(() => console.log(seen.join()));
+        });
+      }
+    });
+  `), place()]);
+  assert.deepEqual([out, code, err], ['ERR_INVALID_ARG_VALUE,ERR_INVALID_ARG_VALUE\n', 0, '']);
+});
+
 scenario('a handler that throws does not take the data of others', async ({ file: place }) => {
   const { out, code, err } = await run([...program(`
     process.on('uncaughtException', () => {});

@@ -71,7 +71,9 @@ both('J37 errors of listen are told by the event', async ({ net, serve, file }) 
   const tcpServer = await serve({}, undefined, tcp);
   const { port } = tcpServer.address();
   const second = net.createServer().listen(port, '127.0.0.1');
-  assert.deepEqual(visible((await within(once(second, 'error'), 'error'))[0]), {
+  const [error] = await within(once(second, 'error'), 'error');
+  assert.deepEqual(Object.keys(error), ['code', 'errno', 'syscall', 'address', 'port'], 'in this order');
+  assert.deepEqual(visible(error), {
     message: `listen EADDRINUSE: address already in use 127.0.0.1:${port}`, code: 'EADDRINUSE', errno: -98,
     syscall: 'listen', address: '127.0.0.1', port,
   });

@@ -210,6 +210,15 @@ both('write after end is an error', async ({ pair }) => {
   assert.equal(error.code, 'ERR_STREAM_WRITE_AFTER_END');
 });
 
+both('without allowHalfOpen, a write after end of a socket that reads nothing blames nobody else', async ({ serve, dial }) => {
+  const server = await serve({ allowHalfOpen: true });
+  const socket = await dial(server, { readable: false });
+  socket.end();
+  socket.write('x');
+  const [error] = await within(once(socket, 'error'), 'error');
+  assert.equal(error.code, 'ERR_STREAM_WRITE_AFTER_END');
+});
+
 both('a socket without a connection cannot be written to', async ({ net }) => {
   const socket = new net.Socket();
   socket.write('x');
@@ -402,6 +411,14 @@ both('it is a Duplex, and can be made without new', async ({ net }) => {
   class Own extends net.Socket {}
   assert.equal(new Own() instanceof net.Socket, true);
   assert.deepEqual([socket.bytesRead, socket.bytesWritten, socket.bufferSize, socket.timeout], [0, 0, undefined, undefined]);
+});
+
+both('what for-in tells of a socket', async ({ net }) => {
+  const told = [];
+  for (const name in new net.Socket()) told.push(name);
+  const asked = ['bufferSize', 'bytesRead', 'connecting', 'localPort', 'pending', 'readyState', 'remoteAddress', 'write'];
+  assert.deepEqual(asked.filter((name) => told.includes(name)),
+    ['bytesRead', 'connecting', 'localPort', 'remoteAddress', 'write']);
 });
 
 both('readableDidRead tells', async ({ pair }) => {
