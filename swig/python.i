@@ -213,7 +213,7 @@ PyObject *adopt_handlers(int fd, PyObject *loop, PyObject *handlers, PyObject *r
 PyObject *serve_transports(struct pin *ref, PyObject *loop, PyObject *host, PyObject *factory, PyObject *clients,
                            PyObject *stopped, bool tcp, bool descriptors, PyObject *options);
 PyObject *connect_transport(const char *name, PyObject *loop, PyObject *host, PyObject *factory, PyObject *outcome,
-                            bool descriptors, PyObject *connect_options, PyObject *options);
+                            PyObject *failed, bool descriptors, PyObject *connect_options, PyObject *options);
 PyObject *adopt_transport(int fd, PyObject *loop, PyObject *host, PyObject *factory, PyObject *outcome, bool tcp,
                           bool descriptors, PyObject *options);
 PyObject *local_address(struct pin *ref);

@@ -10,8 +10,10 @@ struct endpoint {
     PyObject *clients; /* serving: the set of transports */
     PyObject *settle;  /* connecting: called once with (transport, protocol, exception); what is not there is None */
     PyObject *stopped; /* serving: called at the end */
+    PyObject *failed;  /* connecting: a list for what each address fails with, or NULL */
     char *name;        /* what is connected to, or NULL */
-    bool tcp;          /* addresses are looked up at once: they tell peers apart, also in connection_lost() */
+    bool one_by_one;
+    bool tcp; /* addresses are looked up at once: they tell peers apart, also in connection_lost() */
 };
 
 static int traverse_endpoint(struct kept *kept, visitproc visit, void *arg)
@@ -24,6 +26,7 @@ static int traverse_endpoint(struct kept *kept, visitproc visit, void *arg)
     Py_VISIT(endpoint->clients);
     Py_VISIT(endpoint->settle);
     Py_VISIT(endpoint->stopped);
+    Py_VISIT(endpoint->failed);
     return 0;
 }
 
@@ -59,6 +62,7 @@ static void endpoint_free(struct endpoint *endpoint)
     Py_XDECREF(endpoint->clients);
     Py_XDECREF(endpoint->settle);
     Py_XDECREF(endpoint->stopped);
+    Py_XDECREF(endpoint->failed);
     state_release(endpoint->state);
     free(endpoint->name);
     free(endpoint);
@@ -153,6 +157,8 @@ static void on_transport_ready(sockref_conn *conn, void *user)
 
     if (!endpoint->settle || !may_call(transport_of(self)))
         return; /* of an accepted one */
+    if (endpoint->failed)
+        PyList_SetSlice(endpoint->failed, 0, PY_SSIZE_T_MAX, NULL); /* what comes now is not of connecting */
     if (!begin_protocol(endpoint, self)) {
         error = take_failure(endpoint->state);
         settle(endpoint, NULL, NULL, error);
@@ -181,6 +187,22 @@ static void on_endpoint_error(sockref_conn *conn, int status, void *user)
     if (!error)
         error = take_failure(endpoint->state);
     settle(endpoint, NULL, NULL, error);
+    Py_XDECREF(error);
+}
+
+/* An address failed; or is late, which one by one is a failure and else is followed by one, or by a success. */
+static void on_transport_attempt(sockref_conn *Py_UNUSED(conn), const sockref_address *Py_UNUSED(address), int event,
+                                 int status, void *user)
+{
+    struct endpoint *endpoint = user;
+    bool is_over = event == SOCKREF_ATTEMPT_FAILED || (event == SOCKREF_ATTEMPT_LATE && endpoint->one_by_one);
+    PyObject *error;
+
+    if (!is_over || endpoint->state->muted)
+        return;
+    error = connection_error(status, endpoint->name);
+    if (!error || PyList_Append(endpoint->failed, error) < 0)
+        drop_failure(endpoint->state, endpoint->failed);
     Py_XDECREF(error);
 }
 
@@ -300,9 +322,13 @@ static PyObject *begun(PyObject *self, struct endpoint *endpoint, int status, so
     return self;
 }
 
-/* Connect to a name. outcome(transport, protocol, exception) is called once; all are None where it was aborted. */
+/*
+ * Connect to a name. outcome(transport, protocol, exception) is called once; all are None where it was aborted. failed
+ * is None, or a list that gets what each address failed with.
+ */
 static PyObject *connect_transport(const char *name, PyObject *loop, PyObject *host, PyObject *factory,
-                                   PyObject *outcome, bool descriptors, PyObject *connect_options, PyObject *options)
+                                   PyObject *outcome, PyObject *failed, bool descriptors, PyObject *connect_options,
+                                   PyObject *options)
 {
     sockref_connect_options how;
     sockref_conn_options begin;
@@ -326,6 +352,11 @@ static PyObject *connect_transport(const char *name, PyObject *loop, PyObject *h
     endpoint->settle = Py_NewRef(outcome);
     table = endpoint_table(&begin, descriptors);
     table.on_ready = on_transport_ready;
+    if (failed != Py_None) {
+        endpoint->failed = Py_NewRef(failed);
+        endpoint->one_by_one = how.flags & SOCKREF_CONNECT_ONE_BY_ONE;
+        table.on_attempt = on_transport_attempt;
+    }
     status = sockref_connect(endpoint->state->loop, name, &how, &table, endpoint, &conn);
     self = begun(self, endpoint, status, conn);
 

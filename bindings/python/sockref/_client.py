@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import TypedDict, TypeVar, Unpack
 
 from . import _loops, _lowlevel
 from ._connection import connect_options, connection_options
@@ -27,6 +27,35 @@ NO_TLS = (
 )
 
 
+class OfAsyncio(TypedDict, total=False):
+    """What asyncio takes and the library has in one way only. Anything else is refused."""
+
+    proto: int
+    """0, or socket.IPPROTO_TCP."""
+    flags: int
+    """0: the library looks hosts up."""
+    interleave: int | None
+    """1, or None: the families take turns."""
+    server_hostname: str | None
+    """None, as the rest: there is no TLS."""
+    ssl_handshake_timeout: float | None
+    ssl_shutdown_timeout: float | None
+
+
+_ONLY: dict[str, tuple[object, ...]] = {"proto": (0, socket.IPPROTO_TCP), "flags": (0,), "interleave": (None, 1)}
+_OF_TLS = ("server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout")
+
+
+def refuse(ssl: object, given: Mapping[str, object], only: Mapping[str, tuple[object, ...]]) -> None:
+    """Raise where asyncio would do what the library cannot."""
+    for name, possible in only.items():
+        if name in given and given[name] not in possible:
+            text = " or ".join(map(repr, possible))
+            raise NotImplementedError(f"sockref.aio cannot do {name}={given[name]!r}, only {text}")
+    if ssl or any(given.get(name) is not None for name in _OF_TLS):
+        raise NotImplementedError(NO_TLS)
+
+
 def tcp_name(host: str, port: int) -> str:
     if not host.isascii():
         host = host.encode("idna").decode()  # as the socket module looks it up
@@ -44,28 +73,33 @@ async def create_connection(
     from_: SocketReference | None = None,
     happy_eyeballs_delay: float | None = None,
     one_by_one: bool = False,
+    all_errors: bool = False,
     timeout: float | None = None,
     keepalive: bool = False,
     descriptors: bool = False,
     ssl: object = None,
-    server_hostname: str | None = None,
+    **asyncios: Unpack[OfAsyncio],
 ) -> tuple[Transport, ProtocolT]:
     """Connect, and give a transport and the protocol that it feeds.
 
     name alone is a path, which need not be absolute, "@" and an abstract name, or "tcp:HOST:PORT"; with a port it
-    is a host, as with asyncio's own create_connection(). sock is a socket that is connected already: it is
-    detached. from_ is a name of bind_only whose socket is to be connected; the transport holds a reference of its own.
+    is a host, or None for this machine, as with asyncio's own create_connection(). sock is a socket that is
+    connected already: it is detached. from_ is a name of bind_only whose socket is to be connected; the transport
+    holds a reference of its own.
 
     The addresses of a host are tried in the order of RFC 8305, the next one happy_eyeballs_delay seconds (0.25)
-    after the last, side by side or, with one_by_one, each in turn. timeout, in seconds, covers the lookup as well.
+    after the last, side by side or, with one_by_one, each in turn. Where none can be connected to, the error is that
+    of the last; with all_errors, an ExceptionGroup of those of all. timeout, in seconds, covers the lookup as well.
     With descriptors, those that the peer passes are given to the protocol's descriptor_received(fd); without, none
-    is taken in.
+    is taken in. What asyncio can and the library cannot, TLS for one, raises NotImplementedError.
 
     Cancelling it leaves nothing behind. Raises OSErrors as asyncio does: FileNotFoundError,
     ConnectionRefusedError, TimeoutError, socket.gaierror for a host that there is not, ...
     """
-    if ssl or server_hostname is not None:
-        raise NotImplementedError(NO_TLS)
+    for key in asyncios:
+        if key not in OfAsyncio.__optional_keys__:
+            raise TypeError(f"{key!r} is not an option of a connection")
+    refuse(ssl, asyncios, _ONLY)
     host = asyncio.get_running_loop()
     loop = _loops.of_asyncio(host)
     tcp = {"nodelay": True, "keepalive": keepalive}
@@ -92,30 +126,39 @@ async def create_connection(
             return made
 
         return await _made(host, adopt)
-    if name is None:
-        raise ValueError("name was not given, and no sock")
-    raw = encode(name)
     if port is not None:
-        raw = encode(tcp_name(os.fsdecode(raw), port))
+        raw = encode(tcp_name(os.fsdecode(name or ""), port))
+    elif name is not None:
+        raw = encode(name)
+    else:
+        raise ValueError("name was not given, and no sock")
     how, begin = connect_options(
         {
             "paused": True,
             **FOR_ASYNCIO,
             "family": family,
             "one_by_one": one_by_one,
-            "attempt_delay_ms": _positive_ms(happy_eyeballs_delay),
-            "connect_timeout_ms": _positive_ms(timeout),
+            "attempt_delay_ms": None if happy_eyeballs_delay is None else max(1, milliseconds(happy_eyeballs_delay)),
+            "connect_timeout_ms": None if timeout is None or timeout <= 0 else milliseconds(timeout),
             "local_host": None if local_addr is None else local_addr[0],
             "local_port": None if local_addr is None else local_addr[1],
             "from_": from_,
             **(tcp if raw.startswith(b"tcp:") else {}),
         }
     )
+    failed: list[Exception] | None = [] if all_errors else None
 
     def connect(outcome: Outcome) -> Transport:
-        return _lowlevel.connect_transport(raw, loop, host, protocol_factory, outcome, descriptors, how, begin)
+        return _lowlevel.connect_transport(raw, loop, host, protocol_factory, outcome, failed, descriptors, how, begin)
 
-    return await _made(host, connect)
+    try:
+        return await _made(host, connect)
+    except OSError as error:
+        if not failed:
+            raise
+        if isinstance(error, TimeoutError) and not isinstance(failed[-1], TimeoutError):
+            failed.append(error)  # the time was over before all were tried
+        raise ExceptionGroup("create_connection failed", failed) from None
 
 
 async def _made(
@@ -160,10 +203,11 @@ async def open_connection(
     from_: SocketReference | None = None,
     happy_eyeballs_delay: float | None = None,
     one_by_one: bool = False,
+    all_errors: bool = False,
     timeout: float | None = None,
     keepalive: bool = False,
     ssl: object = None,
-    server_hostname: str | None = None,
+    **asyncios: Unpack[OfAsyncio],
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect as create_connection() does, and give asyncio's streams."""
     host = asyncio.get_running_loop()
@@ -178,14 +222,10 @@ async def open_connection(
         from_=from_,
         happy_eyeballs_delay=happy_eyeballs_delay,
         one_by_one=one_by_one,
+        all_errors=all_errors,
         timeout=timeout,
         keepalive=keepalive,
         ssl=ssl,
-        server_hostname=server_hostname,
+        **asyncios,
     )
     return reader, asyncio.StreamWriter(transport, protocol, reader, host)
-
-
-def _positive_ms(seconds: float | None) -> int | None:
-    """None, and what is not positive, are the defaults."""
-    return None if seconds is None or seconds <= 0 else milliseconds(seconds)

@@ -163,6 +163,7 @@ def connect_transport(
     host: asyncio.AbstractEventLoop,
     factory: Callable[[], asyncio.BaseProtocol],
     outcome: Outcome,
+    failed: list[Exception] | None,
     descriptors: bool,
     connect_options: How,
     options: Begin,

@@ -8,7 +8,7 @@ from typing import Union
 from ._errors import EPATH, make_error
 
 #: What names a socket: a file path, or "@" and an abstract name.
-Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+Path = Union[str, bytes, os.PathLike[str], os.PathLike[bytes]]
 
 
 def encode(path: Path) -> bytes:

@@ -9,12 +9,11 @@ from collections.abc import Awaitable, Callable
 from typing import NoReturn, SupportsIndex, Unpack
 
 from . import _loops, _lowlevel
-from ._client import FOR_ASYNCIO, NO_TLS
+from ._client import FOR_ASYNCIO, refuse
 from ._connection import Begin, connection_options
 from ._errors import ENOTFOUND, SockrefError
-from ._listen import Names, held, listen
+from ._listen import ONLY, Names, ServerOptions, held, listen, options_of_start
 from ._lowlevel import Transport
-from ._options import ListenOptions
 from ._reference import SocketReference
 from ._registry import Registry
 
@@ -202,7 +201,7 @@ async def create_server(
     keepalive: bool = False,
     descriptors: bool = False,
     ssl: object = None,
-    **options: Unpack[ListenOptions],
+    **options: Unpack[ServerOptions],
 ) -> Server:
     """Listen on a name and serve it, each connection with a protocol of the factory.
 
@@ -210,24 +209,25 @@ async def create_server(
     default name. With a port it is a host, a sequence of hosts, or None for every address, and as with asyncio each
     address has a socket of its own: port 0 gives each another port, and one of IPv6 takes no connections by IPv4.
     Options are those of start_listener(), but that the name must not be in use: exclusive is True. A name in use is
-    an OSError with EADDRINUSE.
+    an OSError with EADDRINUSE. Of asyncio's, family and flags are those of the lookup of hosts; with a family, a TCP
+    name is listened on as its host and port would be. What the library cannot do raises NotImplementedError.
 
     With reference, a name that is held already is served; the server counts a reference of its own. With sock, a
-    socket that the program bound, which is detached: see Registry.register_new().
+    socket that the program bound, which is detached: see Registry.register_new(); of options, it takes a backlog.
 
     With descriptors, those that peers pass are given to the protocol's descriptor_received(fd); without, none is
     taken in.
     """
-    if ssl:
-        raise NotImplementedError(NO_TLS)
+    refuse(ssl, options, ONLY)
     loop = asyncio.get_running_loop()
     if reference is not None or sock is not None:
-        if name is not None or port is not None or options:
+        backlog = options.pop("backlog", None) if sock is not None else None
+        if name is not None or port is not None or options_of_start(options):
             raise ValueError("with reference or sock, a name and options cannot be given")
-        references = [held(reference, sock, registry)]
+        references = [held(reference, sock, registry, backlog)]
     else:
         references = await listen(registry, name, port, options)
-    server = Server(loop, references, protocol_factory, keepalive, descriptors)
+    server = Server(loop, references, protocol_factory, keepalive or bool(options.get("keep_alive")), descriptors)
     try:
         if start_serving:
             server._start()
@@ -249,7 +249,7 @@ async def start_server(
     start_serving: bool = True,
     keepalive: bool = False,
     ssl: object = None,
-    **options: Unpack[ListenOptions],
+    **options: Unpack[ServerOptions],
 ) -> Server:
     """Listen and serve as create_server() does, with asyncio's streams: client_connected_cb(reader, writer)."""
     loop = asyncio.get_running_loop()

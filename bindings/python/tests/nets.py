@@ -54,11 +54,13 @@ class Net:
     async def open_connection(self, path: Path | str, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await sockref.aio.open_connection(path, **options)
 
-    async def create_tcp_server(self, factory: Factory, host: Any, port: int) -> asyncio.AbstractServer:
-        return await sockref.aio.create_server(factory, host, port)
+    async def create_tcp_server(self, factory: Factory, host: Any, port: int, **options: Any) -> asyncio.AbstractServer:
+        return await sockref.aio.create_server(factory, host, port, **options)
 
-    async def create_tcp_connection(self, factory: Factory, host: str, port: int) -> tuple[Any, Any]:
-        return await sockref.aio.create_connection(factory, host, port)
+    async def create_tcp_connection(
+        self, factory: Factory, host: str | None, port: int, **options: Any
+    ) -> tuple[Any, Any]:
+        return await sockref.aio.create_connection(factory, host, port, **options)
 
 
 class OfAsyncio(Net):
@@ -80,11 +82,13 @@ class OfAsyncio(Net):
     async def open_connection(self, path: Path | str, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_unix_connection(str(path), **options)
 
-    async def create_tcp_server(self, factory: Factory, host: Any, port: int) -> asyncio.AbstractServer:
-        return await asyncio.get_running_loop().create_server(factory, host, port)
+    async def create_tcp_server(self, factory: Factory, host: Any, port: int, **options: Any) -> asyncio.AbstractServer:
+        return await asyncio.get_running_loop().create_server(factory, host, port, **options)
 
-    async def create_tcp_connection(self, factory: Factory, host: str, port: int) -> tuple[Any, Any]:
-        return await asyncio.get_running_loop().create_connection(factory, host, port)
+    async def create_tcp_connection(
+        self, factory: Factory, host: str | None, port: int, **options: Any
+    ) -> tuple[Any, Any]:
+        return await asyncio.get_running_loop().create_connection(factory, host, port, **options)
 
 
 NETS: dict[str, Callable[[], Net]] = {
