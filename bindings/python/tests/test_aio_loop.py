@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import os
 import time
@@ -264,6 +265,63 @@ def test_a_loop_in_each_thread(directory: Path) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_one_context_for_a_connection(ours: Net, path: Path) -> None:
+    """The callbacks of one connection, and what they begin, see what those before have set; nobody else does."""
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+
+    class Contextual(Recorder):
+        def __init__(self, name: str) -> None:
+            super().__init__(keep_open=True)
+            self.seen = [variable.get()]
+            self.tasks: list[asyncio.Task[str]] = []
+            variable.set(f"{name} init")
+
+        def note(self, call: str) -> None:
+            self.seen.append(variable.get())
+            variable.set(call)
+            self.tasks.append(asyncio.get_running_loop().create_task(read()))
+            super().note(call)
+
+    async def read() -> str:
+        return variable.get()
+
+    async def main() -> None:
+        made: list[Contextual] = []
+
+        def factory() -> Contextual:
+            made.append(Contextual("accepted"))
+            return made[-1]
+
+        variable.set("serving")
+        server = await ours.create_server(factory, path)
+        variable.set("connecting")
+        for _ in range(2):  # what the first one sets, the second one does not see
+            transport, client = await ours.create_connection(lambda: Contextual("connected"), path)
+            variable.set("writing")
+            transport.write(b"x")
+            transport.write_eof()
+            await client.has("made")
+            while not made:
+                await asyncio.sleep(0)
+            accepted = made.pop()
+            await accepted.has("eof")
+            accepted.transport.close()
+            await accepted.has("lost")
+            await client.has("eof")
+            transport.close()
+            await client.has("lost")
+            assert accepted.seen == ["serving", "accepted init", "made", "data", "eof"]
+            assert await asyncio.gather(*accepted.tasks) == ["made", "data", "eof", "lost"]
+            assert client.seen == ["connecting", "connected init", "made", "eof"]
+            assert await asyncio.gather(*client.tasks) == ["made", "eof", "lost"]
+            assert variable.get() == "writing"
+            variable.set("connecting")
+        server.close()
+        await server.wait_closed()
+
+    ours.run(main())
 
 
 class LoopThatClosesNothing(asyncio.SelectorEventLoop):
