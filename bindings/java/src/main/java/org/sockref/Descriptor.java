@@ -136,13 +136,13 @@ final class Descriptor {
     }
 
     /** Park until there is a sign, or it is closed; false: the time is over. */
-    boolean park(int direction, long deadline) {
+    boolean park(int direction, long deadline) throws SockrefException {
         Readiness signs = readiness();
         return isClosed() || signs.park(direction, deadline);
     }
 
     /** Have an operation run at the next sign; false: go on now. */
-    boolean await(int direction, Runnable operation) throws SockrefException {
+    boolean await(int direction, Operation<?> operation) throws SockrefException {
         Readiness signs = readiness();
         boolean waits = signs.await(direction, operation);
         if (waits && isClosed()) {
@@ -151,7 +151,7 @@ final class Descriptor {
         return waits;
     }
 
-    boolean forget(int direction, Runnable operation) {
+    boolean forget(int direction, Operation<?> operation) {
         return readiness().forget(direction, operation);
     }
 

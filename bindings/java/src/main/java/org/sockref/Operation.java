@@ -97,6 +97,13 @@ abstract class Operation<T> extends CompletableFuture<T> implements Runnable {
         side.turn.release();
     }
 
+    /** Of the poller that it waited by, which failed. */
+    void fail(SockrefException why) {
+        problem = why;
+        end();
+        Background.complete(side.executor, this);
+    }
+
     private void tell() {
         if (problem != null) {
             super.completeExceptionally(problem);

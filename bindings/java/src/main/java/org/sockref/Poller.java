@@ -10,6 +10,8 @@ import java.util.Arrays;
  * wakes runs where it runs, without a thread of the system's between, and it yields to them, so that more has come when
  * it looks again. Where there is nothing more it parks until the daemon thread, which waits for its set of descriptors
  * as for one of them, wakes it.
+ *
+ * <p>Where the system refuses to wait, all who wait are told why, and the next one starts another.
  */
 final class Poller {
     /** As java_channel.c fills in at most. */
@@ -21,6 +23,8 @@ final class Poller {
     private final int fd;
     /** By descriptor. Written with the monitor held, and then set anew for those who read without it. */
     private volatile Readiness[] waited = new Readiness[MOST_SIGNS];
+    /** Why it looks no more. Guarded by this. */
+    private SockrefException problem;
 
     private Poller() throws SockrefException {
         fd = SockrefException.checked(Sockets.pollerNew(), "epoll_create1");
@@ -55,7 +59,7 @@ final class Poller {
     /** Look for input at a descriptor, and for output if that is said. */
     void set(int descriptor, Readiness readiness, boolean isNew, boolean output) throws SockrefException {
         if (isNew) {
-            put(descriptor, readiness);
+            add(descriptor, readiness);
         }
         SockrefException.checked(Sockets.pollerSet(fd, descriptor, isNew, output), "epoll_ctl");
     }
@@ -63,7 +67,7 @@ final class Poller {
     /** Look for input once. */
     void setOnce(int descriptor, Readiness readiness, boolean isNew) throws SockrefException {
         if (isNew) {
-            put(descriptor, readiness);
+            add(descriptor, readiness);
         }
         SockrefException.checked(Sockets.pollerSetOnce(fd, descriptor, isNew), "epoll_ctl");
     }
@@ -71,6 +75,13 @@ final class Poller {
     void remove(int descriptor) {
         put(descriptor, null);
         Sockets.pollerRemove(fd, descriptor);
+    }
+
+    private synchronized void add(int descriptor, Readiness readiness) throws SockrefException {
+        if (problem != null) {
+            throw problem.again();
+        }
+        put(descriptor, readiness);
     }
 
     private synchronized void put(int descriptor, Readiness readiness) {
@@ -84,8 +95,12 @@ final class Poller {
 
     private void runInSystem() {
         long[] signs = new long[MOST_SIGNS];
-        for (int count = 0; count >= 0; count = Sockets.pollerWait(fd, signs, true)) {
-            tell(signs, count);
+        try {
+            for (int count = 0;; count = look(signs, true)) {
+                tell(signs, count);
+            }
+        } catch (SockrefException e) {
+            end(e);
         }
     }
 
@@ -93,7 +108,7 @@ final class Poller {
         long[] signs = new long[MOST_SIGNS];
         Readiness own = new Readiness(fd);
         try {
-            for (int count = 0; count >= 0; count = Sockets.pollerWait(fd, signs, false)) {
+            for (int count = 0;; count = look(signs, false)) {
                 tell(signs, count);
                 if (count == 0) {
                     own.awaitOnce(outer);
@@ -102,7 +117,42 @@ final class Poller {
                 }
             }
         } catch (SockrefException e) {
-            EventLoop.report(e);
+            end(e);
+        }
+    }
+
+    private int look(long[] signs, boolean wait) throws SockrefException {
+        int count = Sockets.pollerWait(fd, signs, wait);
+        if (count < 0) {
+            throw SockrefException.ofCall(count, "epoll_wait", "waiting for channels failed: ");
+        }
+        return count;
+    }
+
+    /** The number is not closed: it may be somebody else's now. */
+    private void end(SockrefException met) {
+        forget(this);
+        synchronized (this) {
+            problem = met;
+        }
+        for (Readiness readiness : waited) {
+            if (readiness != null) {
+                try {
+                    readiness.fail(this, met);
+                } catch (Throwable t) {
+                    EventLoop.report(t);
+                }
+            }
+        }
+        EventLoop.report(met);
+    }
+
+    private static synchronized void forget(Poller poller) {
+        if (ofFutures == poller) {
+            ofFutures = null;
+        }
+        if (ofVirtualThreads == poller) {
+            ofVirtualThreads = null;
         }
     }
 

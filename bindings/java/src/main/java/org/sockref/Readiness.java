@@ -25,7 +25,7 @@ final class Readiness {
     private final AtomicInteger signs = new AtomicInteger();
     private final AtomicReference<Object> reader = new AtomicReference<>();
     private final AtomicReference<Object> writer = new AtomicReference<>();
-    /** That of the first who waited. Guarded by this. */
+    /** That of the first who waited, while it looks for something. Guarded by this. */
     private Poller poller;
     /** What the poller looks for; set with the monitor held. */
     private volatile int armed;
@@ -46,10 +46,9 @@ final class Readiness {
             return;
         }
         synchronized (this) {
-            if (poller == null) {
-                poller = Poller.get();
-            }
-            poller.set(fd, this, armed == 0, direction == OUTPUT);
+            Poller looking = poller == null ? Poller.get() : poller;
+            looking.set(fd, this, armed == 0, direction == OUTPUT);
+            poller = looking;
             armed |= INPUT | direction;
         }
     }
@@ -88,35 +87,48 @@ final class Readiness {
 
     /** Of a poller, whose set of descriptors is waited for by another one: park until something is in it. */
     void awaitOnce(Poller outer) throws SockrefException {
-        outer.setOnce(fd, this, armed == 0);
-        armed = INPUT;
+        synchronized (this) {
+            outer.setOnce(fd, this, armed == 0);
+            poller = outer;
+            armed = INPUT;
+        }
         park(INPUT, NEVER);
     }
 
     /** Park until there is a sign; false: the time is over. */
-    boolean park(int direction, long deadline) {
+    boolean park(int direction, long deadline) throws SockrefException {
         AtomicReference<Object> waiter = waiter(direction);
         waiter.set(Thread.currentThread());
+        Object left;
+        boolean isSigned;
         try {
-            while (!take(direction)) {
-                if (deadline == NEVER) {
-                    LockSupport.park(this);
-                } else {
-                    long left = deadline - System.nanoTime();
-                    if (left <= 0) {
-                        return false;
-                    }
-                    LockSupport.parkNanos(this, left);
-                }
-            }
-            return true;
+            isSigned = parkUntilSigned(direction, deadline);
         } finally {
-            waiter.set(null);
+            left = waiter.getAndSet(null);
         }
+        if (left instanceof SockrefException problem) {
+            throw problem.again();
+        }
+        return isSigned;
+    }
+
+    private boolean parkUntilSigned(int direction, long deadline) {
+        while (!take(direction)) {
+            if (deadline == NEVER) {
+                LockSupport.park(this);
+            } else {
+                long left = deadline - System.nanoTime();
+                if (left <= 0) {
+                    return false;
+                }
+                LockSupport.parkNanos(this, left);
+            }
+        }
+        return true;
     }
 
     /** Have an operation run at the next sign; false: there is one, go on now. */
-    boolean await(int direction, Runnable operation) throws SockrefException {
+    boolean await(int direction, Operation<?> operation) throws SockrefException {
         arm(direction);
         waiter(direction).set(operation);
         if ((signs.get() & direction) == 0 || !waiter(direction).compareAndSet(operation, null)) {
@@ -127,7 +139,7 @@ final class Readiness {
     }
 
     /** Whether an operation that waited does so no more, because of this. */
-    boolean forget(int direction, Runnable operation) {
+    boolean forget(int direction, Operation<?> operation) {
         return waiter(direction).compareAndSet(operation, null);
     }
 
@@ -153,7 +165,39 @@ final class Readiness {
             LockSupport.unpark(thread);
         } else if (waiting != null && waiter.compareAndSet(waiting, null)) {
             take(direction);
-            ((Runnable) waiting).run();
+            ((Operation<?>) waiting).run();
+        }
+    }
+
+    /** Of a poller that looks no more: who waits is told why, and who comes later waits by another one. */
+    void fail(Poller ended, SockrefException problem) {
+        Object reading;
+        Object writing;
+        synchronized (this) {
+            if (poller != ended) {
+                return;
+            }
+            poller = null;
+            armed = 0;
+            // Who is about to wait tries again.
+            signs.getAndAccumulate(INPUT | OUTPUT, (all, more) -> all | more);
+            reading = takeWaiting(reader, problem);
+            writing = takeWaiting(writer, problem);
+        }
+        fail(reading, problem);
+        fail(writing, problem);
+    }
+
+    /** A thread finds the problem in its place. */
+    private static Object takeWaiting(AtomicReference<Object> waiter, SockrefException problem) {
+        return waiter.getAndUpdate(waiting -> waiting instanceof Thread ? problem : null);
+    }
+
+    private static void fail(Object waiting, SockrefException problem) {
+        if (waiting instanceof Thread thread) {
+            LockSupport.unpark(thread);
+        } else if (waiting != null) {
+            ((Operation<?>) waiting).fail(problem.again());
         }
     }
 
@@ -168,6 +212,7 @@ final class Readiness {
         if (armed != 0) {
             armed = 0;
             poller.remove(fd);
+            poller = null;
         }
     }
 }

@@ -46,8 +46,20 @@ public final class SockrefException extends IOException {
 
     /** What a system call of a channel refused: a negative errno. */
     static SockrefException ofCall(int status, String syscall) {
-        return new SockrefException(SockrefNative.sockref_status_message(status),
+        return ofCall(status, syscall, "");
+    }
+
+    /** The same, with what is said before the system's own words. */
+    static SockrefException ofCall(int status, String syscall, String said) {
+        return new SockrefException(said + SockrefNative.sockref_status_message(status),
                 SockrefNative.sockref_status_name(status), Shim.statusErrno(status), syscall, null);
+    }
+
+    /** For one more who is told of what a thread of ours met, which is its cause. */
+    SockrefException again() {
+        SockrefException again = new SockrefException(getMessage(), code, errno, syscall, path);
+        again.initCause(this);
+        return again;
     }
 
     /** The result of a system call, unless that is a negative errno. */

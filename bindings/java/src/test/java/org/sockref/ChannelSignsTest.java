@@ -220,7 +220,21 @@ class ChannelSignsTest extends ChannelScene {
         signs.setDrained(true);
         assertTrue(signs.isQuiet());
         AtomicInteger woken = new AtomicInteger();
-        assertTrue(signs.await(Readiness.INPUT, woken::incrementAndGet));
+        assertTrue(signs.await(Readiness.INPUT, new Operation<Integer>(null) {
+            @Override
+            public void run() {
+                woken.incrementAndGet();
+            }
+
+            @Override
+            Integer attempt(int number) {
+                return null;
+            }
+
+            @Override
+            void letGo() {
+            }
+        }));
         signs.sign(Readiness.INPUT);
         assertEquals(1, woken.get());
         assertFalse(signs.isQuiet());
@@ -234,7 +248,7 @@ class ChannelSignsTest extends ChannelScene {
         return ((ThreadMXBean) ManagementFactory.getThreadMXBean()).getThreadAllocatedBytes(poller.getId());
     }
 
-    private static void ringAndWait(Readiness signs, int fd, int times) {
+    private static void ringAndWait(Readiness signs, int fd, int times) throws Exception {
         for (int i = 0; i < times; i++) {
             Sockets.ring(fd);
             assertTrue(signs.park(Readiness.INPUT, System.nanoTime() + LONG.toNanos()));

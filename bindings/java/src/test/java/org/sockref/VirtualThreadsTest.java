@@ -31,7 +31,7 @@ class VirtualThreadsTest extends ChannelScene {
     }
 
     /** A call on a virtual thread. */
-    private static final class Virtual<T> {
+    static final class Virtual<T> {
         final CompletableFuture<T> outcome = new CompletableFuture<>();
         final AtomicReference<Thread> thread = new AtomicReference<>();
 
