@@ -337,6 +337,45 @@ START_TEST(d1_a_new_life_waits_for_the_end_of_the_last)
 }
 END_TEST
 
+static int revoked_status;
+
+static void *revoke_name(void *path)
+{
+    revoked_status = sockref_registry_cleanup(registry, path);
+    return NULL;
+}
+
+/* Nothing but the end of the revocation wakes who waits for it: the old reference is still held. */
+START_TEST(d1_a_new_life_waits_for_the_end_of_a_revocation)
+{
+    const char *path = harness_at("a");
+    struct faults_gate gate;
+    pthread_t revoker, listener;
+    sockref *ref = harness_listen(registry, path);
+
+    faults_install();
+    faults_hold(FAULTS_unlinkat, &gate);
+    ck_assert_int_eq(pthread_create(&revoker, NULL, revoke_name, (void *)path), 0);
+    faults_wait_held(&gate);
+    ck_assert(!sockref_registry_is_socket_active(registry, path));
+    got = NULL;
+    ck_assert_int_eq(pthread_create(&listener, NULL, listen_again, (void *)path), 0);
+    wait_for_waiter();
+    faults_let_go(&gate);
+    pthread_join(revoker, NULL);
+    pthread_join(listener, NULL);
+    ck_assert_int_eq(revoked_status, 0);
+    ck_assert_int_eq(got_status, 0);
+    ck_assert_ptr_ne(got, ref);
+    ck_assert(sockref_is_active(got));
+    ck_assert(harness_can_dial(path));
+    sockref_release(ref);
+    ck_assert(harness_exists(path));
+    sockref_release(got);
+    ck_assert(!harness_exists(path));
+}
+END_TEST
+
 /* Decision 6: the wait is bounded by the start time-out. */
 START_TEST(the_wait_for_the_last_life_has_an_end)
 {
@@ -519,6 +558,7 @@ int main(void)
     tcase_add_test(tcase, eight_threads_do_anything);
     tcase_add_test(tcase, counting_needs_no_lock);
     tcase_add_loop_test(tcase, d1_a_new_life_waits_for_the_end_of_the_last, 0, 2);
+    tcase_add_test(tcase, d1_a_new_life_waits_for_the_end_of_a_revocation);
     tcase_add_test(tcase, the_wait_for_the_last_life_has_an_end);
     tcase_add_loop_test(tcase, a_start_under_way_is_waited_for, 0, 3);
     tcase_add_test(tcase, if_the_first_start_fails_another_tries);

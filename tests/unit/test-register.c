@@ -39,6 +39,26 @@ START_TEST(a_registered_port_is_closed_at_the_end)
 }
 END_TEST
 
+/* "Every address" is that of either family. */
+START_TEST(a_port_of_every_address_is_registered)
+{
+    struct sockaddr_storage address = {.ss_family = _i ? AF_INET6 : AF_INET};
+    socklen_t size = _i ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const char *name;
+    sockref *ref = NULL;
+
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, size), 0);
+    ck_assert_int_eq(listen(fd, 8), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    name = harness_text("tcp::%u", ntohs(((struct sockaddr_in *)&address)->sin_port));
+    harness_assert_ok(sockref_registry_register_new(registry, name, fd, &ref));
+    ck_assert_str_eq(sockref_path(ref), name);
+    sockref_release(ref);
+    ck_assert_int_eq(fcntl(fd, F_GETFD), -1);
+}
+END_TEST
+
 START_TEST(a_socket_tells_its_name)
 {
     const char *path = harness_at("a"), *name = harness_text("@sockref-tcp-%d", (int)getpid());
@@ -141,6 +161,7 @@ int main(void)
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_registered_port_is_closed_at_the_end);
+    tcase_add_loop_test(tcase, a_port_of_every_address_is_registered, 0, 2);
     tcase_add_test(tcase, a_socket_tells_its_name);
     tcase_add_test(tcase, a_path_that_fills_the_address_is_told_whole);
     tcase_add_test(tcase, what_tells_no_name_is_refused);
