@@ -88,7 +88,8 @@ function setOption(native, name, value, place) {
 }
 
 function isSignal(value) {
-  return typeof value === 'object' && value !== null && 'aborted' in value && typeof value.addEventListener === 'function';
+  return typeof value === 'object' && value !== null && 'aborted' in value &&
+    typeof value.addEventListener === 'function' && typeof value.removeEventListener === 'function';
 }
 
 function checkSignal(value) {

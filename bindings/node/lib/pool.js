@@ -19,8 +19,8 @@ const policies = { 'round-robin': 1, 'least-references': 2 };
  */
 class SocketPool {
   #native = low.sockref_pool_new();
-  // Of members, by their numbers: they must not be collected before these. That of a revoked member whose place
-  // another one took stays until the pool is closed.
+  // Of members that are not of the default one, by their numbers, with their paths: they must not be collected before
+  // these.
   #registries = new Map();
 
   constructor() {
@@ -59,8 +59,20 @@ class SocketPool {
   add(reference) {
     const pool = SocketPool.#open(this);
     const native = nativeMember(reference);
+    const size = pool.size();
     pool.add(native);
-    this.#registries.set(native.id(), registryOf(reference));
+    const registry = registryOf(reference);
+    const path = reference.pathBytes;
+    if (pool.size() === size) this.#forgetPast(registry, path); // it has taken the place of one that was revoked
+    if (registry) this.#registries.set(native.id(), { registry, path });
+  }
+
+  // Nobody is given a revoked member any more. A registry has one active name of a path, which is the new one now.
+  #forgetPast(registry, path) {
+    for (const [id, kept] of this.#registries) {
+      const isPast = kept.registry === registry && kept.path.equals(path);
+      if (isPast || !kept.registry.isSocketActive(kept.path)) this.#registries.delete(id);
+    }
   }
 
   remove(reference) {
@@ -73,7 +85,7 @@ class SocketPool {
   /** A reference to a member that is active, of the caller. */
   pick(policy = 'round-robin') {
     const native = SocketPool.#open(this).pick(policyNumber(policy));
-    return wrap(native, this.#registries.get(native.id()));
+    return wrap(native, this.#registries.get(native.id())?.registry);
   }
 
   /** Members, active or not. */

@@ -216,6 +216,37 @@ scenario('G42 members come and go', async ({ file }) => {
   await collect(() => sockref.liveCounts().references === 0); // the clone that was not added
 });
 
+scenario('the registry of a revoked member is kept until its place is taken', async ({ file }) => {
+  const pool = new SocketPool();
+  const join = (name, registry = new Registry()) => {
+    const reference = registry.startListenerSync(file(name), { exclusive: true });
+    pool.add(reference);
+    reference.close();
+    return registry;
+  };
+  const revoke = (name) => {
+    const registry = join(name);
+    registry.cleanup(file(name));
+    return registry;
+  };
+  const takeOut = (registry, name) => {
+    const reference = registry.getExisting(file(name));
+    pool.remove(reference);
+    reference.close();
+    return registry;
+  };
+  const kept = new WeakRef(join('kept'));
+  const past = new WeakRef(revoke('past'));
+  const last = join('past');
+  const again = new WeakRef(takeOut(join('again', revoke('again')), 'again'));
+  assert.equal(pool.size, 2);
+  await collect(() => past.deref() === undefined && again.deref() === undefined);
+  assert.equal(kept.deref() instanceof Registry, true);
+  assert.equal(last.isSocketActive(file('past')), true);
+  assert.deepEqual(pathsOf(pool, 2).sort(), [file('kept'), file('past')]);
+  pool.close();
+});
+
 scenario('G43 one after the other, and the least used', async ({ file }) => {
   const pool = await SocketPool.start(file(), 3);
   const round = pathsOf(pool, 6);
