@@ -86,32 +86,35 @@ static void settle(struct endpoint *endpoint, PyObject *transport, PyObject *pro
     Py_DECREF(callable);
 }
 
-/* Make the protocol. */
-static bool begin_protocol(struct endpoint *endpoint, PyObject *self)
+/* Make the protocol. Returns its connection_made(), which it must have; NULL with an exception. */
+static PyObject *begin_protocol(struct endpoint *endpoint, PyObject *self)
 {
     struct transport *transport = transport_of(self);
-    PyObject *protocol;
-    bool taken;
+    PyObject *protocol, *made = NULL;
 
     if (endpoint->tcp && !keep_addresses(transport))
-        return false;
+        return NULL;
     protocol = call_in_context(transport, endpoint->factory, NULL);
-    taken = protocol && take_protocol(transport, protocol);
+    if (protocol)
+        made = PyObject_GetAttrString(protocol, "connection_made");
+    if (made && !take_protocol(transport, protocol))
+        Py_CLEAR(made);
     Py_XDECREF(protocol);
-    return taken;
+    return made;
 }
 
-/* What connection_made() raises is told, and the connection goes on, as with asyncio. */
-static void tell_made(PyObject *self)
+/* Takes made. What connection_made() raises is told, and the connection goes on, as with asyncio. */
+static void tell_made(PyObject *self, PyObject *made)
 {
-    PyObject *result = call_protocol(transport_of(self), "connection_made", self);
+    PyObject *result = call_in_context(transport_of(self), made, self);
     PyObject *error = result ? NULL : tell_failure(self, "Exception in protocol.connection_made()");
 
+    Py_DECREF(made);
     Py_XDECREF(result);
     Py_XDECREF(error);
 }
 
-static PyObject *accept_transport(struct endpoint *endpoint, sockref_conn *conn)
+static PyObject *accept_transport(struct endpoint *endpoint, sockref_conn *conn, PyObject **out_made)
 {
     PyObject *context = PyObject_CallMethod(endpoint->context, "copy", NULL);
     PyObject *self = context ? transport_new(endpoint->state, endpoint->host, context) : NULL;
@@ -121,23 +124,25 @@ static PyObject *accept_transport(struct endpoint *endpoint, sockref_conn *conn)
         return NULL;
     transport_attach(self, conn);
     Py_DECREF(self); /* the connection has it */
-    if (begin_protocol(endpoint, self) && PySet_Add(endpoint->clients, self) == 0)
+    *out_made = begin_protocol(endpoint, self);
+    if (*out_made && PySet_Add(endpoint->clients, self) == 0)
         return self;
+    Py_CLEAR(*out_made);
     return NULL;
 }
 
 static void on_transport_connection(sockref_conn *conn, void *user)
 {
     struct endpoint *endpoint = user;
-    PyObject *self, *error;
+    PyObject *self, *made, *error;
 
     if (endpoint->state->muted || !endpoint->state->loop) {
         sockref_conn_destroy(conn);
         return;
     }
-    self = accept_transport(endpoint, conn);
+    self = accept_transport(endpoint, conn, &made);
     if (self) {
-        tell_made(self);
+        tell_made(self, made);
         return;
     }
     error = take_failure(endpoint->state);
@@ -153,13 +158,14 @@ static void on_transport_ready(sockref_conn *conn, void *user)
 {
     struct endpoint *endpoint = user;
     PyObject *self = sockref_conn_data(conn);
-    PyObject *protocol, *error;
+    PyObject *protocol, *made, *error;
 
     if (!endpoint->settle || !may_call(transport_of(self)))
         return; /* of an accepted one */
     if (endpoint->failed)
         PyList_SetSlice(endpoint->failed, 0, PY_SSIZE_T_MAX, NULL); /* what comes now is not of connecting */
-    if (!begin_protocol(endpoint, self)) {
+    made = begin_protocol(endpoint, self);
+    if (!made) {
         error = take_failure(endpoint->state);
         settle(endpoint, NULL, NULL, error);
         Py_XDECREF(error);
@@ -167,7 +173,7 @@ static void on_transport_ready(sockref_conn *conn, void *user)
         return;
     }
     protocol = Py_NewRef(transport_of(self)->protocol); /* which connection_made() may replace */
-    tell_made(self);
+    tell_made(self, made);
     settle(endpoint, self, protocol, NULL);
     Py_DECREF(protocol);
 }

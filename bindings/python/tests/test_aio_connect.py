@@ -71,6 +71,26 @@ def test_factory_of_a_server_that_fails(ours: Net, path: Path) -> None:
     ours.run(main())
 
 
+def test_factory_that_makes_no_protocol(ours: Net, path: Path) -> None:
+    """It is told where a factory that raises is, and nothing more is called of it."""
+
+    def make() -> Any:
+        return object()
+
+    async def main() -> None:
+        async with await ours.create_server(Recorder, path):
+            with pytest.raises(AttributeError, match="connection_made"):
+                await ours.create_connection(make, path)
+        async with await ours.create_server(make, path):
+            _, client = await ours.create_connection(Recorder, path)
+            await client.has("lost")
+        (report,) = ours.reports
+        assert report["message"] == "Error on transport creation for incoming connection"
+        assert isinstance(report["exception"], AttributeError)
+
+    ours.run(main())
+
+
 def test_socket_that_is_connected_already(ours: Net) -> None:
     async def main() -> None:
         near, far = socket.socketpair()
