@@ -165,6 +165,8 @@ final class Poller {
                 } catch (Throwable t) {
                     EventLoop.report(t);
                 }
+                // A callback may have left it: no next one is meant, and no park would wait.
+                Thread.interrupted();
             }
         }
     }

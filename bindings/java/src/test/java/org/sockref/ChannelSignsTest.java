@@ -271,6 +271,28 @@ class ChannelSignsTest extends ChannelScene {
         bells.forEach(Sockets::close);
     }
 
+    private static CompletableFuture<Boolean> leaveAnInterrupt(SockrefChannel channel) {
+        return channel.readAsync(ByteBuffer.allocate(1)).thenApply(count -> {
+            boolean wasInterrupted = Thread.currentThread().isInterrupted();
+            Thread.currentThread().interrupt();
+            return wasInterrupted;
+        });
+    }
+
+    /** On the virtual poller it would be the end of all waiting as well. */
+    @Test
+    void anInterruptIsNotLeftToTheNextCallback() throws Exception {
+        try (SockrefServerChannel server = SockrefServerChannel.listen(path("s"), ON_THE_POLLER);
+                SocketChannel peer = dial(path("s"));
+                SockrefChannel channel = server.accept()) {
+            for (int i = 0; i < 3; i++) {
+                CompletableFuture<Boolean> read = leaveAnInterrupt(channel);
+                send(peer, new byte[1]);
+                assertFalse(get(read, "the read"));
+            }
+        }
+    }
+
     private interface Ending {
         void end(CompletableFuture<Integer> future);
     }
