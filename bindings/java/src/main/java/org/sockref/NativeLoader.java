@@ -110,7 +110,8 @@ final class NativeLoader {
             copies = made;
             made.removeLoaded();
             return true;
-        } catch (IOException | UnsatisfiedLinkError e) {
+        } catch (IOException | UnsatisfiedLinkError | IllegalCallerException e) {
+            // The last: native code is forbidden to us, as the next place's load says.
             tried.add("resource " + place + (made == null ? "" : " copied to " + made.directory()) + ": " + e);
             if (made != null) {
                 made.remove();

@@ -19,6 +19,8 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledForJreRange;
+import org.junit.jupiter.api.condition.JRE;
 
 /** What a VM copies out of the jar: the libraries, and the guard's program beside them. */
 class CopiesTest extends Scene {
@@ -121,6 +123,16 @@ class CopiesTest extends Scene {
         assertGuardIsFrom(second, next);
         assertEquals(0, third.leave());
         assertEquals(0, next.leave());
+        assertEquals(Set.of(), list(copies));
+    }
+
+    @Test
+    @EnabledForJreRange(min = JRE.JAVA_24, max = JRE.OTHER)
+    void nothingIsLeftWhereNativeCodeIsForbidden() throws Exception {
+        Child child = Child.start(List.of(), Map.of(), System.getProperty("java.class.path"),
+                List.of("-Djava.io.tmpdir=" + copies, "--illegal-native-access=deny"), Programs.class, "load");
+        assertEquals(1, child.end());
+        assertTrue(child.output().contains("java.lang.IllegalCallerException"), child::output);
         assertEquals(Set.of(), list(copies));
     }
 
