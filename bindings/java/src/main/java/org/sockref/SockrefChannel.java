@@ -57,6 +57,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
     private final SocketAddress remote;
     /** Of TCP, whose system knows the peer no more once both sides are ended: as {@link Addresses} reads it. */
     private final byte[] remoteTold;
+    private final boolean isTcp;
     private volatile int timeoutMs;
 
     /** Takes the descriptor. */
@@ -66,7 +67,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
         socket = new Descriptor(this, fd, onFree);
         input = new Side(socket, Readiness.INPUT, executor);
         output = new Side(socket, Readiness.OUTPUT, executor);
-        boolean isTcp = local == null && remote == null;
+        isTcp = local == null && remote == null;
         remoteTold = isTcp ? Sockets.address(fd, true) : null;
     }
 
@@ -521,15 +522,6 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
         return this;
     }
 
-    private boolean isUnix(int fd) throws SockrefException {
-        byte[] told = Sockets.address(fd, false);
-        return told == null || told[0] == Addresses.UNIX;
-    }
-
-    private Set<SocketOption<?>> supported(int fd) throws SockrefException {
-        return isUnix(fd) ? SocketOptions.OF_UNIX : SocketOptions.OF_TCP;
-    }
-
     /**
      * Set an option.
      *
@@ -543,7 +535,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
     public <T> SockrefChannel setOption(SocketOption<T> name, T value) throws IOException {
         SocketOptions.require(supportedOptions(), name);
         return socket.use(fd -> {
-            SocketOptions.set(fd, supported(fd), name, value);
+            SocketOptions.set(fd, supportedOptions(), name, value);
             return this;
         });
     }
@@ -559,17 +551,17 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
     @Override
     public <T> T getOption(SocketOption<T> name) throws IOException {
         SocketOptions.require(supportedOptions(), name);
-        return socket.use(fd -> SocketOptions.get(fd, supported(fd), name));
+        return socket.use(fd -> SocketOptions.get(fd, supportedOptions(), name));
     }
 
     /**
      * Tell which options there are.
      *
-     * @return all that a channel may have; a Unix socket has those of the buffers only
+     * @return those that {@link #setOption} takes
      */
     @Override
     public Set<SocketOption<?>> supportedOptions() {
-        return SocketOptions.OF_TCP;
+        return isTcp ? SocketOptions.OF_TCP : SocketOptions.OF_UNIX;
     }
 
     /**
@@ -577,10 +569,12 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      *
      * @param local anything
      * @return never
-     * @throws AlreadyBoundException always
+     * @throws AlreadyBoundException if the channel is open
+     * @throws ClosedChannelException if it is not
      */
     @Override
-    public SockrefChannel bind(SocketAddress local) {
+    public SockrefChannel bind(SocketAddress local) throws ClosedChannelException {
+        requireOpen();
         throw new AlreadyBoundException();
     }
 
@@ -627,7 +621,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      */
     public PeerCredentials peer() throws IOException {
         return socket.use(fd -> {
-            if (!isUnix(fd)) {
+            if (isTcp) {
                 throw new UnsupportedOperationException("TCP does not tell who the peer is");
             }
             long[] told = Sockets.peer(fd);

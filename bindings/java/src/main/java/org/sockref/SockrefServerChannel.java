@@ -398,10 +398,12 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
      *
      * @param local anything
      * @return never
-     * @throws AlreadyBoundException always
+     * @throws AlreadyBoundException if the channel is open
+     * @throws ClosedChannelException if it is not
      */
     @Override
-    public SockrefServerChannel bind(SocketAddress local) {
+    public SockrefServerChannel bind(SocketAddress local) throws ClosedChannelException {
+        requireOpen();
         throw new AlreadyBoundException();
     }
 

@@ -164,6 +164,8 @@ class ChannelCloseTest extends ChannelScene {
         assertThrows(ClosedChannelException.class, pair.channel::shutdownOutput);
         assertThrows(ClosedChannelException.class, () -> pair.server.accept());
         assertThrows(ClosedChannelException.class, () -> pair.server.getLocalAddress());
+        assertThrows(ClosedChannelException.class, () -> pair.channel.bind(null));
+        assertThrows(ClosedChannelException.class, () -> pair.server.bind(null));
         assertInstanceOf(ClosedChannelException.class, problem(pair.channel.readAsync(ByteBuffer.allocate(1))));
         assertInstanceOf(ClosedChannelException.class, problem(pair.channel.writeAsync(ByteBuffer.allocate(1))));
         assertInstanceOf(ClosedChannelException.class, problem(pair.server.acceptAsync()));

@@ -278,6 +278,8 @@ class ChannelTest extends ChannelScene {
                     () -> pair.channel.getOption(StandardSocketOptions.IP_TOS));
             assertThrows(UnsupportedOperationException.class, () -> pair.channel.setKeepAlive(true, Duration.ZERO));
             assertThrows(NullPointerException.class, () -> pair.channel.getOption(null));
+            assertEquals(Set.of(StandardSocketOptions.SO_SNDBUF, StandardSocketOptions.SO_RCVBUF),
+                    pair.channel.supportedOptions());
             assertThrows(AlreadyBoundException.class, () -> pair.channel.bind(null));
             assertThrows(AlreadyBoundException.class, () -> pair.server.bind(null));
             assertEquals(Set.of(StandardSocketOptions.SO_RCVBUF), pair.server.supportedOptions());
