@@ -114,11 +114,13 @@ public final class Connection {
      * @throws SockrefException as {@link #write(byte[])}
      */
     public boolean write(ByteBuffer data) throws SockrefException {
+        int position = Objects.requireNonNull(data, "data").position();
+        int length = Transfers.remaining(data, position);
         boolean more;
-        if (Objects.requireNonNull(data, "data").isDirect()) {
-            more = Shim.connWriteDirect(use(), Transfers.checked(data), data.position(), data.remaining()) == 0;
+        if (data.isDirect()) {
+            more = Shim.connWriteDirect(use(), Transfers.checked(data), position, length) == 0;
         } else if (data.hasArray()) {
-            more = write(data.array(), data.arrayOffset() + data.position(), data.remaining());
+            more = write(data.array(), data.arrayOffset() + position, length);
         } else {
             byte[] copy = new byte[data.remaining()];
             data.duplicate().get(copy);
@@ -215,7 +217,9 @@ public final class Connection {
         if (!data.isDirect()) {
             throw new IllegalArgumentException("the buffer is not direct");
         }
-        boolean more = Shim.connWriteLent(use(), Transfers.checked(data), data.position(), data.remaining(), () -> {
+        int position = data.position();
+        int length = Transfers.remaining(data, position);
+        boolean more = Shim.connWriteLent(use(), Transfers.checked(data), position, length, () -> {
             try {
                 onWritten.run();
             } catch (Throwable t) {

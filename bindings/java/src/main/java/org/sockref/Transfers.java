@@ -5,6 +5,9 @@ import java.nio.ByteBuffer;
 /**
  * Bytes between buffers and a descriptor, in one system call: direct buffers where they lie, arrays by one copy. What
  * moved moves the buffers' positions. What is received is answered as {@link Sockets} does, with DRAINED.
+ *
+ * <p>A position is asked for once, and the length counted from it: what C is given lies within the buffer also where
+ * another thread moves positions meanwhile.
  */
 final class Transfers {
     /** As java_channel.c takes at most. */
@@ -27,10 +30,15 @@ final class Transfers {
         return direct;
     }
 
+    static int remaining(ByteBuffer buffer, int position) {
+        return Math.max(0, buffer.limit() - position);
+    }
+
     static long receive(int fd, ByteBuffer to, boolean wait) {
         int position = to.position();
-        long got = to.isDirect() ? Sockets.receiveDirect(fd, checked(to), position, to.remaining(), wait)
-                : Sockets.receive(fd, to.array(), to.arrayOffset() + position, to.remaining(), wait);
+        int length = remaining(to, position);
+        long got = to.isDirect() ? Sockets.receiveDirect(fd, checked(to), position, length, wait)
+                : Sockets.receive(fd, to.array(), to.arrayOffset() + position, length, wait);
         if (got > 0) {
             to.position(position + (int) got);
         }
@@ -39,11 +47,12 @@ final class Transfers {
 
     static int send(int fd, ByteBuffer from, boolean wait) {
         int position = from.position();
+        int length = remaining(from, position);
         int moved;
         if (from.isDirect()) {
-            moved = Sockets.sendDirect(fd, checked(from), position, from.remaining(), wait);
+            moved = Sockets.sendDirect(fd, checked(from), position, length, wait);
         } else if (from.hasArray()) {
-            moved = Sockets.send(fd, from.array(), from.arrayOffset() + position, from.remaining(), wait);
+            moved = Sockets.send(fd, from.array(), from.arrayOffset() + position, length, wait);
         } else {
             byte[] copy = copy(from);
             moved = Sockets.send(fd, copy, 0, copy.length, wait);
@@ -116,13 +125,14 @@ final class Transfers {
         }
 
         private void set(int index, ByteBuffer buffer) {
-            lengths[index] = buffer.remaining();
+            int position = buffer.position();
+            lengths[index] = remaining(buffer, position);
             if (buffer.isDirect()) {
                 buffers[index] = checked(buffer);
-                offsets[index] = buffer.position();
+                offsets[index] = position;
             } else if (buffer.hasArray()) {
                 arrays[index] = buffer.array();
-                offsets[index] = buffer.arrayOffset() + buffer.position();
+                offsets[index] = buffer.arrayOffset() + position;
             } else {
                 arrays[index] = copy(buffer);
                 lengths[index] = arrays[index].length;

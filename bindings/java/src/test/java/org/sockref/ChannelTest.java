@@ -288,6 +288,14 @@ class ChannelTest extends ChannelScene {
         }
     }
 
+    /** Another thread has moved the position since: C is given what the first one had, and nothing beside the buffer. */
+    @Test
+    void lengthsAreCountedFromThePositionThatIsUsed() {
+        ByteBuffer shared = ByteBuffer.allocateDirect(2048);
+        assertEquals(48, Transfers.remaining(shared.position(0), 2000));
+        assertEquals(0, Transfers.remaining(shared.limit(1000), 2000));
+    }
+
     @Test
     void l62TimeOut() throws Exception {
         try (Pair pair = new Pair()) {
