@@ -57,6 +57,9 @@ final class ConnectOperation {
 
     /** The outcome, waited for: an interrupt ends it. */
     static SockrefChannel await(PathBytes name, ConnectOptions options) throws IOException {
+        if (Thread.currentThread().isInterrupted()) {
+            throw new ClosedByInterruptException(); // also where it would succeed before anybody has to wait
+        }
         CompletableFuture<SockrefChannel> future = begin(name, options, Runnable::run);
         try {
             return future.get();

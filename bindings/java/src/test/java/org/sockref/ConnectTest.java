@@ -298,6 +298,17 @@ class ConnectTest extends ChannelScene {
         }
     }
 
+    @Test
+    void anInterruptBeforeAConnectIsItsEnd() throws Exception {
+        try (SockrefServerChannel server = SockrefServerChannel.listen(path("s"))) {
+            for (int i = 0; i < 50; i++) {
+                Thread.currentThread().interrupt();
+                assertThrows(ClosedByInterruptException.class, () -> SockrefChannel.connect(server.path()).close());
+                assertTrue(Thread.interrupted());
+            }
+        }
+    }
+
     /** Whether it was connected or not when it was cancelled, nothing is left: Scene looks. */
     @Test
     void connectsAndCancelsRace() throws Exception {
