@@ -39,7 +39,8 @@ import java.util.function.BooleanSupplier;
  * and completes its future on the executor, by default the common pool. There is one read and one write at a time.
  * A future that is complete already runs what is attached to it on the thread that attaches it: a chain that calls itself
  * without end needs the forms that end in Async, or a loop.
- * Completing or cancelling a future ends its operation; bytes that it moved before are not put back.
+ * Completing or cancelling a future ends its operation; bytes that it moved before are not put back. A try that is under
+ * way then is finished first, and the next operation may be refused as one too many until it is.
  *
  * <p>Direct buffers are read into and written from where they lie; others are copied once. One whose arena is closed is
  * refused with {@link IllegalStateException}; an arena must not be closed while a call or an operation uses its buffer.
