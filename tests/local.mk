@@ -189,6 +189,9 @@ TESTS += $(c_suites) $(poll_suites)
 endif
 AM_CPPFLAGS += $(CHECK_CFLAGS) -I$(top_srcdir)/tests
 LDADD = tests/libharness.la libsockref_internal.la $(CHECK_LIBS)
+# libtool would take longer to find out that these two are archives than the linker takes to link them.
+$(unit_suites) $(long_unit_suites): LDADD = tests/.libs/libharness.a .libs/libsockref_internal.a $(CHECK_LIBS)
+$(unit_suites) $(long_unit_suites): LINK = $(CCLD) $(AM_CFLAGS) $(CFLAGS) $(AM_LDFLAGS) $(LDFLAGS) -o $@
 
 # These use nothing but the public interface.
 $(integration_suites) $(long_integration_suites): LDADD = libsockref.la $(CHECK_LIBS)
