@@ -57,7 +57,8 @@ def java_command(kind: str, scratch: pathlib.Path) -> list[str] | None:
     program, library = TESTS / kind / "Agent.java", DIST / "java/sockref.jar"
     if not library.exists() or not shutil.which("javac"):
         return None
-    compile_it = ["javac", "-cp", str(library), "-d", str(scratch), str(program)]
+    brief = ["-J-XX:TieredStopAtLevel=1", "-J-XX:+UseSerialGC"]  # of a second or two; see bindings/java/local.mk
+    compile_it = ["javac", *brief, "-cp", str(library), "-d", str(scratch), str(program)]
     subprocess.run(compile_it, check=True, stdin=subprocess.DEVNULL, timeout=COMPILING)
     return ["java", "-cp", f"{scratch}:{library}", "Agent"]
 

@@ -210,7 +210,7 @@ pairs: all
 # By itself: a virtual machine that compiles takes long, and longer where others do so as well.
 build/pairs/Agent.class: $(top_srcdir)/tests/pairs/Agent.java build/dist/java/sockref.jar
 	@$(MKDIR_P) build/pairs
-	$(AM_V_GEN)javac -cp build/dist/java/sockref.jar -d build/pairs $(top_srcdir)/tests/pairs/Agent.java
+	$(AM_V_GEN)javac $(java_brief:%=-J%) -cp build/dist/java/sockref.jar -d build/pairs $(top_srcdir)/tests/pairs/Agent.java
 EXTRA_DIST += tests/agents.py tests/pairs/run tests/pairs/agent.js tests/pairs/agent.py tests/pairs/Agent.java
 
 # Client and server in two languages; tests/exchange/agent.c tells what an agent does.

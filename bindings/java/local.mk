@@ -113,10 +113,13 @@ $(java_library): $(java_stamp_file) $(java_shim) libsockref.la $(sockref_guard)
 		$(java_native)/$(SOCKREF_SONAME) && \
 	printf '%s\n' $(SOCKREF_SONAME) libsockref_java.so sockref-guard > $(java_native)/natives.list
 
+# What the tools do takes seconds: to optimise them fully, and threads that collect beside them, take longer than they gain.
+java_brief = -XX:+IgnoreUnrecognizedVMOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+
 $(java_jar): $(java_stamp_file) $(java_classes)
 	$(AM_V_GEN)rm -rf build/java/classes && $(MKDIR_P) build/java/classes/META-INF $(java_dist) && \
 	cp $(srcdir)/LICENSE build/java/classes/META-INF/ && \
-	$(JAVAC) --release 17 -Xlint:all -Werror -d build/java/classes \
+	$(JAVAC) $(java_brief:%=-J%) --release 17 -Xlint:all -Werror -d build/java/classes \
 		`for file in $(java_classes) $(java_generated_classes); do echo "$(srcdir)/$$file"; done` && \
 	$(JAR) --create --file $@ -C build/java/classes . -C $(srcdir)/$(java_resources) META-INF
 
@@ -133,7 +136,7 @@ build/java/slow-unlink.so: tests/harness/slow-unlink.c
 	$(AM_V_CCLD)$(MKDIR_P) build/java && \
 	$(CC) -D_GNU_SOURCE $(CPPFLAGS) $(CFLAGS) $(WARN_CFLAGS) -fPIC -shared -o $@ $(srcdir)/tests/harness/slow-unlink.c
 
-java_maven = $(MVN) -B -f '$(abs_top_srcdir)/bindings/java/pom.xml' \
+java_maven = MAVEN_OPTS="$${MAVEN_OPTS-$(java_brief)}" $(MVN) -B -f '$(abs_top_srcdir)/bindings/java/pom.xml' \
 	-Dsockref.native.dir='$(abs_top_builddir)/$(java_native)' \
 	-Dsockref.generated='$(abs_top_srcdir)/swig/generated/java' \
 	-Dsockref.slow.unlink='$(abs_top_builddir)/build/java/slow-unlink.so' \
@@ -157,7 +160,7 @@ BINDING_CHECK += check-java
 # Documentation comments are complete and right.
 check-javadoc: $(java_stamp_file)
 	$(AM_V_GEN)$(MKDIR_P) build/java/javadoc && \
-	`dirname $(JAVAC)`/javadoc -quiet -Xdoclint:all -Werror -d build/java/javadoc \
+	`dirname $(JAVAC)`/javadoc $(java_brief:%=-J%) -quiet -Xdoclint:all -Werror -d build/java/javadoc \
 		`for file in $(java_classes) $(java_generated_classes); do echo "$(srcdir)/$$file"; done`
 endif
 
