@@ -98,7 +98,7 @@ def _host_and_port(name: Names | None) -> tuple[str, int]:
 
 
 def _hosts(name: Names | None) -> list[str | None]:
-    if not name:
+    if name is None or name == "":
         return [None]
     if isinstance(name, str):
         return [name]
@@ -120,15 +120,15 @@ async def _listen_on(
             if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                 raise
             lacking = error
-    if lacking and not references:
-        raise lacking
+    if not references:
+        raise lacking or make_error(-errno.EADDRNOTAVAIL, message="there is no host to listen on")
 
 
 async def _addresses(hosts: list[str | None], port: int, family: int, flags: int) -> list[str]:
     """The numeric addresses of hosts, each once; those of None are every one of each family."""
     lookup = asyncio.get_running_loop().getaddrinfo
     found = await asyncio.gather(
-        *(lookup(host or None, port, family=family, type=socket.SOCK_STREAM, flags=flags) for host in hosts)
+        *(lookup(host, port, family=family, type=socket.SOCK_STREAM, flags=flags) for host in hosts)
     )
     return list(dict.fromkeys(_numeric(*address) for infos in found for *_, address in infos))
 

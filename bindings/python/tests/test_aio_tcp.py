@@ -164,6 +164,21 @@ def test_every_address_of_hosts(net: Net, hosts: list[str] | None, wanted: list[
     net.run(main())
 
 
+def test_no_host_is_not_every_address(ours: Net) -> None:
+    """A list of hosts that is empty, or has an empty one, is most likely a mistake."""
+
+    async def main() -> None:
+        for hosts in [], ():
+            with pytest.raises(OSError) as caught:
+                await ours.create_tcp_server(Recorder, hosts, 0)
+            assert caught.value.errno == errno.EADDRNOTAVAIL
+        for hosts in [""], ["127.0.0.1", ""]:
+            with pytest.raises(socket.gaierror):
+                await ours.create_tcp_server(Recorder, hosts, 0)
+
+    ours.run(main())
+
+
 def test_host_in_other_letters(net: Net) -> None:
     """Nameprep makes them those of ASCII."""
 
