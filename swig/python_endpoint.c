@@ -196,17 +196,29 @@ static void on_endpoint_error(sockref_conn *conn, int status, void *user)
     Py_XDECREF(error);
 }
 
+/* What is tried, as a name. */
+static const char *name_of_attempt(const struct endpoint *endpoint, const sockref_address *address, char *room,
+                                   size_t size)
+{
+    if (address->family != SOCKREF_FAMILY_IPV4 && address->family != SOCKREF_FAMILY_IPV6)
+        return endpoint->name;
+    snprintf(room, size, address->family == SOCKREF_FAMILY_IPV6 ? "tcp:[%s]:%u" : "tcp:%s:%u", address->host,
+             address->port);
+    return room;
+}
+
 /* An address failed; or is late, which one by one is a failure and else is followed by one, or by a success. */
-static void on_transport_attempt(sockref_conn *Py_UNUSED(conn), const sockref_address *Py_UNUSED(address), int event,
-                                 int status, void *user)
+static void on_transport_attempt(sockref_conn *Py_UNUSED(conn), const sockref_address *address, int event, int status,
+                                 void *user)
 {
     struct endpoint *endpoint = user;
     bool is_over = event == SOCKREF_ATTEMPT_FAILED || (event == SOCKREF_ATTEMPT_LATE && endpoint->one_by_one);
+    char room[sizeof(address->host) + sizeof("tcp:[]:65535")];
     PyObject *error;
 
     if (!is_over || endpoint->state->muted)
         return;
-    error = connection_error(status, endpoint->name);
+    error = connection_error(status, name_of_attempt(endpoint, address, room, sizeof(room)));
     if (!error || PyList_Append(endpoint->failed, error) < 0)
         drop_failure(endpoint->state, endpoint->failed);
     Py_XDECREF(error);

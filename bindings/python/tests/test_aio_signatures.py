@@ -191,14 +191,15 @@ def test_all_errors(net: Net) -> None:
 
     async def main() -> None:
         port = free_port()
-        for one_by_one in {}, {"one_by_one": True}:
+        options: dict[str, Any] = {"all_errors": True, "family": socket.AF_INET}
+        for more in [{}, {"one_by_one": True}] if net.ours else [{}]:
             with pytest.raises(ExceptionGroup) as caught:
-                await net.create_tcp_connection(
-                    Recorder, "127.0.0.1", port, all_errors=True, **(one_by_one if net.ours else {})
-                )
+                await net.create_tcp_connection(Recorder, "localhost", port, **options, **more)
             assert caught.value.message == "create_connection failed"
-            (refused,) = caught.value.exceptions
+            *_, refused = caught.value.exceptions  # of 127.0.0.1
             assert isinstance(refused, ConnectionRefusedError)
+            if net.ours:
+                assert isinstance(refused, sockref.SockrefError) and refused.path == f"tcp:127.0.0.1:{port}"
         with pytest.raises(socket.gaierror):
             await net.create_tcp_connection(Recorder, "there-is-no-such-host.invalid", port, all_errors=True)
 
