@@ -8,12 +8,21 @@ const low = require('../low.js');
 
 function make(Base, code, message, properties) {
   const error = Object.assign(new Base(message), { code }, properties);
-  // The code shows in the stack, as everywhere in Node, and not in the name.
-  error.name = `${error.name} [${code}]`;
-  Error.captureStackTrace(error, make);
+  Object.defineProperty(error, 'toString', { value: toText, writable: true, configurable: true });
+  return showCode(error, make);
+}
+
+// The code shows in the stack and in the text, as everywhere in Node, and not in the name.
+function showCode(error, maker) {
+  error.name = `${error.name} [${error.code}]`;
+  Error.captureStackTrace(error, maker);
   void error.stack; // which is formatted now
   delete error.name;
   return error;
+}
+
+function toText() {
+  return `${this.name} [${this.code}]: ${this.message}`;
 }
 
 function received(value) {
@@ -63,12 +72,16 @@ const plain = {
   handleAdopted: [Error, 'ERR_SOCKET_HANDLE_ADOPTED', 'The bound socket has already been adopted by a server or socket'],
   connectionTimeout: [Error, 'ERR_SOCKET_CONNECTION_TIMEOUT', 'Socket connection timeout'],
   invalidHandleType: [TypeError, 'ERR_INVALID_HANDLE_TYPE', 'This handle type cannot be sent'],
-  endedByOther: [Error, 'EPIPE', 'This socket has been ended by the other party'],
 };
 
 /** One that has no arguments, by its name here. */
 function plainError(name) {
   return make(...plain[name]);
+}
+
+/** Its code does not show, for Node tells it as the system does. */
+function endedByOther() {
+  return Object.assign(new Error('This socket has been ended by the other party'), { code: 'EPIPE' });
 }
 
 function invalidFdType(type) {
@@ -92,7 +105,7 @@ function blocked(address) {
 function allFailed(errors) {
   const error = new AggregateError(errors);
   error.code = errors[0].code;
-  return error;
+  return showCode(error, allFailed);
 }
 
 // What statuses of the library are to a program that knows only the system's.
@@ -146,6 +159,6 @@ function listenFailed(errno, syscall, address, port) {
 }
 
 module.exports = {
-  invalidArgType, invalidArgValue, outOfRange, badPort, missingArgs, plainError, invalidFdType, invalidAddress,
-  invalidFamily, blocked, allFailed, errnoOf, callFailed, connectFailed, listenFailed,
+  invalidArgType, invalidArgValue, outOfRange, badPort, missingArgs, plainError, endedByOther, invalidFdType,
+  invalidAddress, invalidFamily, blocked, allFailed, errnoOf, callFailed, connectFailed, listenFailed,
 };

@@ -260,7 +260,7 @@ Socket.prototype.write = function (chunk, encoding, callback) {
 
 // "write after end" would seem to blame who wrote.
 function refuseWrite(socket, encoding, callback) {
-  const error = errors.plainError('endedByOther');
+  const error = errors.endedByOther();
   const tell = typeof encoding === 'function' ? encoding : callback;
   if (typeof tell === 'function') process.nextTick(tell, error);
   socket.destroy(error);

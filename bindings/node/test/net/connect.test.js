@@ -235,6 +235,7 @@ both('all of several addresses fail: the errors as one', async ({ net }) => {
   const [error] = await within(once(socket, 'error'), 'error');
   assert.equal(error.constructor, AggregateError);
   assert.equal(error.code, 'ECONNREFUSED');
+  assert.match(error.stack, /^AggregateError \[ECONNREFUSED\]/);
   assert.deepEqual(error.errors.map(({ message }) => message),
     [`connect ECONNREFUSED ${host}:${port}`, `connect ECONNREFUSED 127.0.0.2:${port}`]);
   await closed(socket);
