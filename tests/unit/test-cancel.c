@@ -3,6 +3,10 @@
 #include "harness/harness.h"
 #include "harness/wait.h"
 
+#include <sched.h>
+#include <sockref/pool.h>
+#include <sockref/stats.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +17,47 @@ static uint64_t swept;
 static int listen_on(void)
 {
     return sockref_registry_listen(NULL, path, NULL, &ref);
+}
+
+static atomic_int starts;
+
+static void on_start(int status, sockref *started, void *user)
+{
+    (void)status;
+    (void)user;
+    ref = started;
+    atomic_fetch_add(&starts, 1);
+}
+
+/* The wait is no place where a thread ends. */
+static int start(void)
+{
+    int status = sockref_registry_start_listener(NULL, path, NULL, on_start, NULL);
+
+    while (status == 0 && atomic_load(&starts) == 0)
+        sched_yield();
+    return status;
+}
+
+static int listen_in_pool(void)
+{
+    sockref_pool *pool = NULL;
+    int status = sockref_pool_new(&pool);
+
+    if (status == 0)
+        status = sockref_pool_listen(pool, NULL, path, 1, NULL);
+    if (status == 0)
+        status = sockref_pool_pick(pool, SOCKREF_POOL_ROUND_ROBIN, &ref);
+    sockref_pool_free(pool);
+    path = harness_at("a.0");
+    return status;
+}
+
+static int check_health(void)
+{
+    sockref_health health = {.size = sizeof health};
+
+    return sockref_check_health(ref, &health);
 }
 
 static int release(void)
@@ -55,12 +100,15 @@ static const struct {
 } calls[] = {
     {listen_on, FAULTS_bind, false, false, 0},
     {listen_on, FAULTS_openat, false, false, 0},
+    {start, FAULTS_thread_create, false, false, 0},
+    {listen_in_pool, FAULTS_bind, false, false, 0},
     {release, FAULTS_unlinkat, true, true, 0},
     {clean_up, FAULTS_unlinkat, true, true, 0},
     {clean_all_up, FAULTS_unlinkat, true, true, 0},
     {shut_down, FAULTS_unlinkat, true, true, SOCKREF_ETIMEOUT},
     {sweep, FAULTS_openat, false, true, 0},
     {count_holders, FAULTS_close, true, false, 1},
+    {check_health, FAULTS_openat, true, false, 0},
 };
 
 static int result_of_call;

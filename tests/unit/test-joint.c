@@ -2,6 +2,7 @@
 #include "harness/faults.h"
 #include "harness/harness.h"
 #include "harness/wait.h"
+#include "ref/state.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -209,6 +210,47 @@ START_TEST(a_lingering_owner_rests_while_it_waits)
     assert_rests();
     close(peer);
     close(byte);
+    sockref_release(joiner);
+    WAIT_UNTIL(harness_beside() == 0);
+}
+END_TEST
+
+static sockref *started;
+
+static void note_start(int status, sockref *ref, void *user)
+{
+    (void)user;
+    started = ref;
+    wait_add(&heard, status);
+}
+
+static bool is_waited_for(sockref_registry *registry)
+{
+    bool result;
+
+    sr_mutex_lock(&registry->mutex);
+    result = !sr_list_is_empty(&registry->waiters);
+    sr_mutex_unlock(&registry->mutex);
+    return result;
+}
+
+/* Its owner lets it live on for others in the end: a start that waited meanwhile gets it back. */
+START_TEST(a_start_that_waits_for_an_end_hears_that_there_is_none)
+{
+    const char *path = harness_at("a");
+    sockref *owner = harness_listen(here, path), *joiner = harness_listen(there, path);
+    int byte;
+
+    harness_assert_ok(sockref_serve(owner, sockref_echo_handlers(), NULL));
+    byte = hold_change(harness_at(".a.srlock"));
+    sockref_release(owner);
+    harness_assert_ok(sockref_registry_start_listener(here, path, NULL, note_start, NULL));
+    WAIT_UNTIL(is_waited_for(here));
+    close(byte);
+    wait_for(&heard, 0);
+    ck_assert(sockref_is_owner(started));
+    ck_assert_uint_eq(sockref_holder_count(started), 2);
+    sockref_release(started);
     sockref_release(joiner);
     WAIT_UNTIL(harness_beside() == 0);
 }
@@ -668,6 +710,7 @@ int main(void)
     tcase_add_checked_fixture(busy, setup, teardown);
     tcase_add_test(busy, a_joiner_rests_while_its_owner_is_unclear);
     tcase_add_test(busy, a_lingering_owner_rests_while_it_waits);
+    tcase_add_test(busy, a_start_that_waits_for_an_end_hears_that_there_is_none);
     tcase_add_test(busy, a_lingering_owner_rests_without_descriptors);
     tcase_add_test(busy, the_end_of_a_registry_waits_for_no_other_process_for_ever);
     tcase_add_test(busy, the_end_of_a_registry_inside_a_callback_waits_for_nobody);
