@@ -31,8 +31,9 @@ final class Background {
     static void complete(Executor executor, Runnable completion) {
         try {
             executor.execute(completion);
-        } catch (RuntimeException | OutOfMemoryError refused) {
-            // RejectedExecutionException, or what else an executor says that is over or can start no thread.
+        } catch (RuntimeException | OutOfMemoryError | LinkageError refused) {
+            // RejectedExecutionException, or what else an executor says that is over, can start no thread, or whose
+            // classes are gone.
             defaultExecutor().execute(completion);
         }
     }

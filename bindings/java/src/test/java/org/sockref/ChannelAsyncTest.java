@@ -238,6 +238,9 @@ class ChannelAsyncTest extends ChannelScene {
         completeAllOf(task -> {
             throw new OutOfMemoryError("unable to create native thread");
         });
+        completeAllOf(task -> {
+            throw new NoClassDefFoundError("of an application that was taken down");
+        });
     }
 
     /** An echo of nothing but futures, on the poller's thread. */
