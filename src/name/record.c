@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define MAGIC   "srlock\r\n"
@@ -62,11 +63,21 @@ int sr_record_read(int fd, struct sr_record *out)
     return 0;
 }
 
+/* A write beyond that limit of the process would end it by SIGXFSZ. */
+static bool may_write(void)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur >= SR_RECORD_SIZE;
+}
+
 int sr_record_write(int fd, const struct sr_record *record)
 {
     struct image image;
     ssize_t put;
 
+    if (!may_write())
+        return -EFBIG;
     memset(&image, 0, sizeof image);
     memcpy(image.magic, MAGIC, sizeof image.magic);
     image.version = VERSION;

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -86,6 +87,24 @@ START_TEST(who_cannot_read_the_boot_takes_nobody_for_dead)
 }
 END_TEST
 
+static int start_without_room(void *path)
+{
+    const struct rlimit none = {0, 0};
+    sockref *ref;
+
+    if (setrlimit(RLIMIT_FSIZE, &none) < 0)
+        return 1;
+    return sockref_registry_listen(NULL, path, NULL, &ref) == -EFBIG ? 0 : 2;
+}
+
+/* A write beyond that limit would be the end of the process. */
+START_TEST(a_process_that_may_write_no_files_lives_on)
+{
+    ck_assert_int_eq(harness_in_child(start_without_room, (void *)harness_at("a")), 0);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("record");
@@ -95,5 +114,7 @@ int main(void)
     tcase_add_test(tcase, an_earlier_boot_or_process_is_over);
     tcase_add_test(tcase, what_cannot_be_compared_proves_nothing);
     tcase_add_test(tcase, who_cannot_read_the_boot_takes_nobody_for_dead);
+    tcase = harness_tcase(suite, "writing");
+    tcase_add_test(tcase, a_process_that_may_write_no_files_lives_on);
     return harness_run(suite);
 }
