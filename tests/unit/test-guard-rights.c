@@ -165,6 +165,33 @@ START_TEST(nothing_of_another_user_is_removed)
 }
 END_TEST
 
+/* Root may connect to anything. */
+static void open_one_without_rights(void *unused)
+{
+    (void)unused;
+    drop_rights();
+    open_name(&names[0], harness_at("theirs/a"));
+    CHECK(chmod(names[0].path, 0040) == 0);
+    step(sr_guard_status());
+    step(0);
+}
+
+/* Whether it is dead is asked by connecting. */
+START_TEST(a_mode_that_keeps_its_user_out_keeps_nothing)
+{
+    struct host host;
+
+    if (geteuid() != 0)
+        return;
+    make_directory_of_nobody();
+    have_guard_of_nobody();
+    host = begin(open_one_without_rights, NULL);
+    lose_guard_of_nobody();
+    end(&host);
+    ck_assert_uint_eq(harness_files() + harness_sockets(), 0);
+}
+END_TEST
+
 /* Descriptors on their way count for the user's limit, and the guard does not read at once. */
 static void watch_many(void *unused)
 {
@@ -206,6 +233,7 @@ int main(void)
     TCase *tcase = harness_tcase(suite, "dropped");
 
     tcase_add_loop_test(tcase, names_of_both_users_are_removed, 0, 2);
+    tcase_add_test(tcase, a_mode_that_keeps_its_user_out_keeps_nothing);
     tcase_add_test(tcase, a_guard_that_reads_is_not_replaced);
     tcase = harness_tcase_unchecked(suite, "left");
     tcase_add_test(tcase, a_later_guard_does_what_it_may);
