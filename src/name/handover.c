@@ -64,6 +64,8 @@ static void hear_answer(struct offers *self, size_t i)
 
     if (status == -EAGAIN)
         return;
+    for (size_t k = 0; status == 0 && k < SR_CONTROL_FDS; k++)
+        sr_fd_close(none[k]); /* nobody else answers with any */
     if (status == 0 && word == SR_CONTROL_TAKEN)
         self->heir = self->peers[i];
     else if (status == 0 && self->count > 1)

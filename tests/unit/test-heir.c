@@ -8,10 +8,12 @@
 #include "name/share.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -272,6 +274,43 @@ START_TEST(the_answer_of_a_slow_holder_counts)
 }
 END_TEST
 
+static bool is_read(int fd)
+{
+    int left = -1;
+
+    return ioctl(fd, SIOCOUTQ, &left) == 0 && left == 0;
+}
+
+/* Nobody answers so but to have this process keep what it can't use. */
+START_TEST(descriptors_that_come_with_an_answer_are_not_kept)
+{
+    const char *path = harness_at("a");
+    struct holder owner, heir;
+    struct passing passing;
+    int fds[SR_CONTROL_FDS], liar;
+    unsigned before;
+
+    start(&owner, path, SR_SHARE_OWNED);
+    start(&heir, path, SR_SHARE_JOINED);
+    liar = connect_silently(harness_at(".a.srctl"));
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    begin_to_pass_on(&passing, &owner);
+    WAIT_UNTIL(has_word(liar));
+    before = harness_descriptors();
+    ck_assert_int_eq(sr_control_send(liar, SR_CONTROL_DECLINED, fds), 0);
+    WAIT_UNTIL(is_read(liar));
+    ck_assert(takes_over(&heir));
+    WAIT_UNTIL(atomic_load(&passing.is_over));
+    /* What the heir was offered has come, and it was offered nothing else. */
+    ck_assert_uint_eq(harness_descriptors(), before + SR_CONTROL_FDS);
+    ck_assert(end_of_passing(&passing));
+    end(&heir);
+    close(liar);
+    close(fds[0]);
+    close(fds[1]);
+}
+END_TEST
+
 /* It has yet to hear that the owner before has passed the name on. */
 START_TEST(a_holder_that_is_not_connected_is_waited_for)
 {
@@ -408,6 +447,7 @@ int main(void)
     tcase_add_test(tcase, what_only_was_bound_is_bound_again);
     tcase = harness_tcase(suite, "silence");
     tcase_add_test(tcase, the_answer_of_a_slow_holder_counts);
+    tcase_add_test(tcase, descriptors_that_come_with_an_answer_are_not_kept);
     tcase_add_test(tcase, a_holder_that_is_not_connected_is_waited_for);
     tcase_add_test(tcase, who_declined_for_another_is_asked_again);
     tcase_add_test(tcase, what_may_be_an_heirs_is_left_to_him);
