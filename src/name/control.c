@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sockref/sockref.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -97,6 +98,24 @@ static bool is_trusted(const struct sr_place *place, int fd)
                               owner.uid == place->user);
 }
 
+/* A umask of its owner's can have left not even this user the right to connect. Returns whether he
+ * has it now. */
+static bool give_right(const struct sr_place *place, const char *leaf)
+{
+    int pin = sr_fd_open(place->dir, leaf, O_PATH | O_NOFOLLOW);
+    struct stat info;
+    char link[40];
+    bool given;
+
+    if (pin < 0)
+        return false;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", pin);
+    given = sr_sys.fstat(pin, &info) == 0 && S_ISSOCK(info.st_mode) && info.st_uid == place->user &&
+            !(info.st_mode & S_IWUSR) && sr_sys.chmod(link, 0600) == 0;
+    sr_fd_close(pin);
+    return given;
+}
+
 int sr_control_connect(const struct sr_place *place, const char *path, int *out_fd)
 {
     char leaf[SR_LOCKFILE_NAME_MAX];
@@ -108,14 +127,15 @@ int sr_control_connect(const struct sr_place *place, const char *path, int *out_
     fd = sr_fd_socket(AF_UNIX, SOCK_SEQPACKET);
     if (fd < 0)
         return fd == -ENOMEM ? sr_error_no_memory() : sr_error_system(-fd, "socket", path);
-    if (sr_sys.connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
-        status = errno;
-    } else if (is_trusted(place, fd)) {
+    do
+        status = sr_sys.connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ? errno : 0;
+    while (status == EACCES && give_right(place, leaf));
+    if (status == 0 && is_trusted(place, fd)) {
         *out_fd = fd;
         return 0;
-    } else {
-        status = ECONNREFUSED;
     }
+    if (status == 0)
+        status = ECONNREFUSED;
     sr_fd_close(fd);
     switch (status) {
     case EAGAIN:

@@ -221,6 +221,45 @@ START_TEST(what_stands_beside_a_socket_is_for_its_user_alone)
 }
 END_TEST
 
+#define NOBODY 65534
+
+/* Root may connect to anything. */
+static int share_under_an_odd_umask(void *path)
+{
+    sockref_options *options = sockref_options_new();
+    sockref_registry *other;
+    sockref *owner, *joiner;
+
+    if (geteuid() == 0 && (setgid(NOBODY) < 0 || setuid(NOBODY) < 0))
+        return 1;
+    umask(0777);
+    if (sockref_options_set_int(options, SOCKREF_OPT_GUARD, 0) < 0 ||
+        sockref_registry_new(options, &other) < 0)
+        return 2;
+    if (sockref_registry_listen(NULL, path, options, &owner) < 0)
+        return 3;
+    if (sockref_registry_listen(other, path, NULL, &joiner) < 0)
+        return 4;
+    sockref_options_free(options);
+    sockref_release(joiner);
+    sockref_release(owner);
+    sockref_registry_free(other);
+    return 0;
+}
+
+START_TEST(a_umask_that_takes_its_users_own_rights_keeps_nobody_from_joining)
+{
+    const char *path = harness_at("theirs/a");
+
+    ck_assert_int_eq(chmod(harness_at(".."), 0711) | chmod(harness_dir(), 0711), 0);
+    ck_assert_int_eq(mkdir(harness_at("theirs"), 0700), 0);
+    if (geteuid() == 0)
+        ck_assert_int_eq(chown(harness_at("theirs"), NOBODY, NOBODY), 0);
+    ck_assert_int_eq(harness_in_child(share_under_an_odd_umask, (void *)path), 0);
+    ck_assert_uint_eq(harness_files() + harness_beside() + harness_sockets(), 0);
+}
+END_TEST
+
 /* It is reached by way of the directory, whose descriptor may be any below the usual ceiling. */
 START_TEST(what_stands_beside_a_socket_has_an_address)
 {
@@ -494,6 +533,7 @@ int main(void)
     tcase_add_test(tcase, a_dead_socket_is_replaced_when_it_is_not_fresh);
     tcase_add_test(tcase, a_directory_replaced_meanwhile_has_nothing_left_in_it);
     tcase_add_test(tcase, what_stands_beside_a_socket_is_for_its_user_alone);
+    tcase_add_test(tcase, a_umask_that_takes_its_users_own_rights_keeps_nobody_from_joining);
     tcase_add_test(tcase, what_stands_beside_a_socket_has_an_address);
     tcase_add_test(tcase, a_closed_lock_is_free_whoever_has_a_copy_of_its_descriptor);
     tcase_add_loop_test(tcase, a_failed_start_leaves_no_lock_file, 0, 8);
