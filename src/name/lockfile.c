@@ -403,12 +403,16 @@ static void abandon(struct sr_lockfile *self, const struct sr_place *place, cons
 {
     struct sr_error *error = sr_error_take();
     struct stat info;
+    int status;
 
-    if (sr_sys.fstat(self->fd, &info) == 0 && sr_lockfile_is_ours(place, &info) &&
-        sr_lockfile_take(self, path, SR_BYTE_CHANGE) == 0) {
+    if (sr_sys.fstat(self->fd, &info) == 0 && sr_lockfile_is_ours(place, &info)) {
         self->device = info.st_dev;
         self->inode = info.st_ino;
-        sr_lockfile_discard(self, place, path);
+        status = sr_lockfile_take(self, path, SR_BYTE_CHANGE);
+        if (status == 0)
+            sr_lockfile_discard(self, place, path);
+        else if (status == SOCKREF_EUNSUPPORTED && info.st_size == 0) /* nobody can use it */
+            (void)sr_lockfile_unlink(self, place, path);
     }
     sr_lockfile_close(self);
     sr_error_give(error);

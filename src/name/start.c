@@ -258,6 +258,10 @@ static int bind_after_recovery(struct sr_try *try)
         status = sr_lockfile_enter(try->place, try->path, true, lock);
     if (status == SR_LOCK_BUSY)
         return sr_try_later_changing(try);
+    if (status == SOCKREF_EUNSUPPORTED) /* what is told of sharing does not help here */
+        return sr_error_set(status, try->path,
+                            "another socket stands at the path, and it can't be told here whether "
+                            "its owner is dead: stop the owner, or remove the file");
     if (status < 0)
         return status;
     status = sr_lockfile_take(lock, try->path, SR_BYTE_OWNER);

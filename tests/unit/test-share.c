@@ -299,6 +299,24 @@ END_TEST
 
 /* ---- a start that fails ---- */
 
+/* Who does not share is not told to stop sharing. */
+START_TEST(without_locks_nobody_is_told_what_he_does_already)
+{
+    const char *path = harness_at("a");
+    sockref_options *alone = harness_options(SOCKREF_OPT_SHARE, 0, 0);
+    sockref *ref;
+
+    harness_leave_dead(path);
+    faults_install();
+    faults_arm_from(FAULTS_BIT(FAULTS_lock), 1, EINVAL);
+    harness_assert_fails(sockref_registry_listen(here, path, alone, &ref), SOCKREF_EUNSUPPORTED);
+    faults_clear();
+    ck_assert(!strstr(sockref_last_error()->message, "share 0"));
+    sockref_options_free(alone);
+    ck_assert_int_eq(unlink(path), 0);
+}
+END_TEST
+
 START_TEST(a_failed_start_leaves_no_lock_file)
 {
     const char *path = harness_at("a");
@@ -536,6 +554,7 @@ int main(void)
     tcase_add_test(tcase, a_umask_that_takes_its_users_own_rights_keeps_nobody_from_joining);
     tcase_add_test(tcase, what_stands_beside_a_socket_has_an_address);
     tcase_add_test(tcase, a_closed_lock_is_free_whoever_has_a_copy_of_its_descriptor);
+    tcase_add_test(tcase, without_locks_nobody_is_told_what_he_does_already);
     tcase_add_loop_test(tcase, a_failed_start_leaves_no_lock_file, 0, 8);
     tcase_add_loop_test(tcase, a_failed_start_keeps_what_a_dead_owner_is_known_by, 0, 4);
     tcase_add_loop_test(tcase, what_stands_aside_is_found, 0, 2);
