@@ -759,7 +759,8 @@ SOCKREF_API uint64_t sockref_reference_count(const sockref *self);
  *
  * Each registry that has references to a shared name is one holder; an abstract name, and one that
  * is not shared, has no other. Counting takes a fifth of a second at most: of thousands of holders
- * those are told that were found by then.
+ * those are told that were found by then. It takes a descriptor: where this process has no more,
+ * the others are not seen, and it tells 1.
  *
  * Owner: none. Threads: any.
  *
