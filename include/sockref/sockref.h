@@ -121,7 +121,8 @@ typedef enum sockref_option {
     SOCKREF_OPT_DIRECTORY = 3,
     /** 1: join across processes; 0: own it alone, with no lock file beside it. Default 1. */
     SOCKREF_OPT_SHARE = 4,
-    /** Clean up after SIGKILL: 0 no, 1 yes, 2: a start without guard fails. Default 1. */
+    /** Clean up after SIGKILL: 0 no, 1 yes, 2: a start without guard fails; it waits until the
+     * guard has answered. Default 1. */
     SOCKREF_OPT_GUARD = 5,
     /** How long a listener outlives its last reference. Default 0. */
     SOCKREF_OPT_CLEANUP_DELAY_MS = 6,
@@ -774,13 +775,14 @@ SOCKREF_API uint64_t sockref_holder_count(const sockref *self);
  * @brief Tell how the guard is: the helper process that removes what this process leaves when it is
  * killed.
  *
- * There is one for the process, from its first name that asks for one (SOCKREF_OPT_GUARD).
+ * There is one for the process, from its first name that asks for one (SOCKREF_OPT_GUARD). One that
+ * has been killed is seen, and replaced, when it is to be told of a name.
  *
  * Owner: none. Threads: any; waits for nobody.
  *
  * @param self  a registry of this process.
- * @return its process id; 0: none was needed yet; or
- *   - SOCKREF_EUNSUPPORTED: the helper program was not found
+ * @return its process id; 0: there is none, and none was needed since; or
+ *   - SOCKREF_EUNSUPPORTED: the helper program was not found, or is another program
  *   - SOCKREF_EFORKED
  *   - -errno: why the last attempt to start it failed
  * @since 0.1

@@ -2,8 +2,8 @@
  * sockref-guard: removes the sockets of the process that started it when that process is killed.
  *
  * The library starts it, with the command socket and a descriptor of the process in their places.
- * It keeps what it is told, and waits for the end of one or the other. Nobody hears what it has to
- * say.
+ * It keeps what it is told, and waits for the end of one or the other. All that it ever says is
+ * that it is there.
  */
 #include "base/clock.h"
 #include "base/fd.h"
@@ -110,6 +110,13 @@ static void add(const struct sr_guard_message *message, size_t length,
         sr_fd_close(attached->fd);
 }
 
+static void answer(void)
+{
+    const uint32_t version = SR_GUARD_VERSION;
+
+    (void)!sr_sys.send(SR_SPAWN_COMMAND, &version, sizeof version, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 /* Takes fd. */
 static void handle(const struct sr_guard_message *message, size_t path_length,
                    const struct attached *attached)
@@ -123,6 +130,9 @@ static void handle(const struct sr_guard_message *message, size_t path_length,
         return;
     case SR_GUARD_FORGET:
         sr_watched_forget(message->id);
+        break;
+    case SR_GUARD_ASK:
+        answer();
         break;
     }
     sr_fd_close(attached->fd);
@@ -163,9 +173,9 @@ static enum received receive(void)
     struct attached attached;
     ssize_t length;
 
-    do
+    do /* one that was killed before it read an answer is told first, and once */
         length = sr_sys.recvmsg(SR_SPAWN_COMMAND, &packet, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    while (length < 0 && errno == EINTR);
+    while (length < 0 && (errno == EINTR || errno == ECONNRESET));
     if (length < 0 && errno == EAGAIN)
         return NOTHING;
     if (length <= 0)

@@ -31,8 +31,9 @@
 #define ROOM_MS        200 /* a guard that reads nothing for so long is stuck */
 #define BUFFERS_MS     5   /* nothing tells that less is on its way: it is tried this often */
 #define IDLE_TRIES     (ROOM_MS / BUFFERS_MS)
-#define STARTS_AT_MOST 5 /* in a second */
-#define TRIES          2 /* for one name */
+#define ANSWER_MS      5000 /* a busy machine may take long to start a program */
+#define STARTS_AT_MOST 5    /* in a second */
+#define TRIES          2    /* for one name */
 
 enum state {
     ABSENT,
@@ -45,6 +46,8 @@ static struct sr_cond changed = {PTHREAD_COND_INITIALIZER};
 static enum state state SR_GUARDED_BY(mutex);
 static int command SR_GUARDED_BY(mutex) = -1; /* noted; closed by nobody else while BUSY */
 static pid_t pid SR_GUARDED_BY(mutex);
+/* The guard of now was asked whether it is one, and has said so. */
+static bool is_asked SR_GUARDED_BY(mutex), has_answered SR_GUARDED_BY(mutex);
 static int last_failure SR_GUARDED_BY(mutex);
 static struct sr_list names SR_GUARDED_BY(mutex) = SR_LIST_INIT(names);
 static size_t names_count SR_GUARDED_BY(mutex);
@@ -351,28 +354,37 @@ static int replace_guard(void) SR_REQUIRES(mutex)
     if (status == 0) {
         command = fresh.command;
         pid = fresh.pid;
+        is_asked = has_answered = false;
     }
     last_failure = status;
     become(status < 0 ? ABSENT : RUNNING);
     return status;
 }
 
-/* Give the guard a moment to read; the mutex is free meanwhile. Returns whether it may have read.
- */
-static bool wait_for_room(int lacking) SR_REQUIRES(mutex)
+/* Wait for what the guard does; the mutex is free meanwhile. Returns the events, or 0. */
+static int wait_for(short events, int timeout_ms) SR_REQUIRES(mutex)
 {
-    struct pollfd room = {.fd = command, .events = lacking == -EAGAIN ? POLLOUT : 0};
-    int timeout_ms = lacking == -EAGAIN ? ROOM_MS : BUFFERS_MS, ready;
+    struct pollfd waited = {.fd = command, .events = events};
     uint64_t deadline = sr_clock_after_ms(timeout_ms);
+    int ready;
 
     become(BUSY);
     sr_mutex_unlock(&mutex);
     do
-        ready = sr_sys.poll(&room, 1, timeout_ms);
+        ready = sr_sys.poll(&waited, 1, timeout_ms);
     while (ready < 0 && errno == EINTR && sr_clock_ns() < deadline);
     sr_mutex_lock(&mutex);
     become(RUNNING);
-    return (ready > 0 || lacking != -EAGAIN) && !(room.revents & (POLLERR | POLLHUP));
+    return ready > 0 ? waited.revents : 0;
+}
+
+/* Give the guard a moment to read. Returns whether it may have read. */
+static bool wait_for_room(int lacking) SR_REQUIRES(mutex)
+{
+    bool is_full = lacking == -EAGAIN;
+    int events = wait_for(is_full ? POLLOUT : 0, is_full ? ROOM_MS : BUFFERS_MS);
+
+    return (events || !is_full) && !(events & (POLLERR | POLLHUP));
 }
 
 /* Tell a guard that runs all, as long as it reads now and then. */
@@ -386,6 +398,18 @@ static int tell_patiently(void) SR_REQUIRES(mutex)
         if (!is_passing(status) || idle > IDLE_TRIES || !wait_for_room(status))
             return status;
     }
+}
+
+/* What was started is no guard. */
+static int refuse_program(void)
+{
+    char program[SR_PATH_MAX + 1];
+    int status = prepare(program);
+
+    if (status < 0)
+        return status;
+    return sr_error_set(SOCKREF_EUNSUPPORTED, program,
+                        "%s does not work as a guard: is it " PROGRAM " of this version?", program);
 }
 
 /*
@@ -403,8 +427,83 @@ static int mend(void) SR_REQUIRES(mutex)
             return 0;
     }
     drop_guard();
+    if (status == -EPIPE || status == -ECONNRESET) /* it has ended */
+        status = refuse_program();
+    else
+        sr_error_system(-status, "sendmsg", NULL);
     last_failure = status;
-    return sr_error_system(-status, "sendmsg", NULL);
+    return status;
+}
+
+/* ---- whether it is one ---- */
+
+/* Returns 0, or -errno. */
+static int ask(void) SR_REQUIRES(mutex)
+{
+    struct sr_guard_message message;
+    struct attached none = {0};
+    int status;
+
+    address(&message, SR_GUARD_ASK, 0);
+    for (int tries = 0; !is_asked; tries++) {
+        status = send_message(&message, SR_GUARD_HEAD, &none);
+        is_asked = status == 0;
+        if (status < 0 && (!is_passing(status) || tries > IDLE_TRIES || !wait_for_room(status)))
+            return status;
+    }
+    return 0;
+}
+
+/* Hear what the guard has said. Returns 0; -EAGAIN when it has not said anything yet; or -EPIPE
+ * when it is no guard, or gone. */
+static int hear(void) SR_REQUIRES(mutex)
+{
+    uint32_t version = 0;
+    ssize_t got;
+
+    if (has_answered)
+        return 0;
+    do
+        got = sr_sys.recv(command, &version, sizeof version, MSG_DONTWAIT);
+    while (got < 0 && errno == EINTR);
+    if (got < 0 && errno == EAGAIN)
+        return -EAGAIN;
+    has_answered = got == (ssize_t)sizeof version && version == SR_GUARD_VERSION;
+    return has_answered ? 0 : -EPIPE;
+}
+
+/* Returns 0 or -errno, and has told what others left to this thread meanwhile. */
+static int await_answer(void) SR_REQUIRES(mutex)
+{
+    uint64_t deadline = sr_clock_after_ms(ANSWER_MS), now;
+    int status = has_answered ? 0 : ask();
+
+    if (status < 0)
+        return status;
+    while ((status = hear()) == -EAGAIN && (now = sr_clock_ns()) < deadline)
+        wait_for(POLLIN, (int)((deadline - now) / 1000000u) + 1);
+    return status < 0 ? status : tell_patiently();
+}
+
+int sr_guard_confirm(void)
+{
+    int status = -EPIPE;
+
+    sr_mutex_lock(&mutex);
+    for (int tries = 0; tries < TRIES && (status == -EPIPE || status == -ECONNRESET); tries++) {
+        while (state == BUSY)
+            sr_cond_wait(&changed, &mutex, SR_CLOCK_NEVER);
+        if (state == ABSENT && (status = mend()) < 0)
+            goto out;
+        status = await_answer();
+        if (status < 0)
+            drop_guard();
+    }
+    if (status < 0)
+        last_failure = status = refuse_program();
+out:
+    sr_mutex_unlock(&mutex);
+    return status;
 }
 
 /* ---- names ---- */
@@ -527,8 +626,10 @@ int sr_guard_status(void)
     sr_mutex_lock(&mutex);
     status = pid > 0 ? pid : last_failure;
     sr_mutex_unlock(&mutex);
-    if (status < 0 && prepare(program) == 0)
-        return sr_error_set(status, NULL, "the guard did not start when it was needed");
+    if (status == SOCKREF_EUNSUPPORTED && prepare(program) < 0)
+        return status; /* described */
+    if (status < 0)
+        sr_error_set(status, NULL, "the guard did not start when it was needed");
     return status;
 }
 

@@ -35,6 +35,11 @@ struct sr_guarded {
 int sr_guard_watch(struct sr_guarded *self, const struct sr_place *place, const char *path,
                    bool has_lock);
 /*
+ * Wait until the guard has said that it is one, for what was started may be another program, or end
+ * at once. Returns 0, or a described status when no program does.
+ */
+int sr_guard_confirm(void);
+/*
  * Tell the guard the inode of the socket that was just bound there. fd: an O_PATH descriptor of it;
  * -1: it is looked for.
  */

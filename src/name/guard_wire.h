@@ -6,6 +6,7 @@
  *     WATCH    a name, before anything of it exists     the directory, O_PATH
  *     PIN      the socket's inode, once it is bound     the inode, O_PATH, if it could be opened
  *     FORGET   nothing is left of it
+ *     ASK      it is to say that it is a guard, which is answered by SR_GUARD_VERSION, an uint32_t
  */
 #ifndef SR_NAME_GUARD_WIRE_H
 #define SR_NAME_GUARD_WIRE_H
@@ -15,12 +16,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SR_GUARD_VERSION 2 /* of this; a guard that reads another one ends */
+#define SR_GUARD_VERSION 3 /* of this; a guard that reads another one ends */
 
 enum sr_guard_op {
     SR_GUARD_WATCH = 1,
     SR_GUARD_PIN,
     SR_GUARD_FORGET,
+    SR_GUARD_ASK,
 };
 
 struct sr_guard_message {

@@ -45,9 +45,9 @@ static int tell_guard(struct sr_try *try, bool has_lock)
     if (try->wish->guard == 0)
         return 0;
     status = sr_guard_watch(&try->share->guarded, try->place, try->share->path, has_lock);
-    if (status == 0)
-        return 0;
-    if (try->wish->guard == 2)
+    if (status == 0 && try->wish->guard == 2)
+        status = sr_guard_confirm();
+    if (status == 0 || try->wish->guard == 2)
         return status;
     sr_log(SR_LOG_GUARD_FAILED, SOCKREF_LOG_WARNING, status, try->path,
            "the name goes without a guard: %s", sockref_last_error()->message);

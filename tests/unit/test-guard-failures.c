@@ -1,11 +1,13 @@
 /* What a process does whose guard fails or is busy, and that threads share one: src/name/guard.c.
  */
 #include "base/clock.h"
+#include "name/guard_wire.h"
 #include "test-guard-helpers.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- failures ---- */
 
@@ -41,6 +43,90 @@ START_TEST(a_missing_guard_is_told)
     ck_assert_int_eq(setenv("SOCKREF_GUARD", before, 1), 0);
     harness_assert_ok(watch(0));
     ck_assert_int_gt(sr_guard_status(), 0);
+}
+END_TEST
+
+/* It can be started, and mostly takes what it is told before it ends. */
+static int demand_a_guard(void *program)
+{
+    sockref_options *options = sockref_options_new();
+    sockref *ref;
+    int status;
+
+    have_no_guard();
+    if (setenv("SOCKREF_GUARD", program, 1) < 0 ||
+        sockref_options_set_int(options, SOCKREF_OPT_GUARD, 2) < 0)
+        return 1;
+    status = sockref_registry_listen(NULL, harness_at("a"), options, &ref);
+    if (status != SOCKREF_EUNSUPPORTED || !strstr(sockref_last_error()->message, program))
+        return 2;
+    if (sockref_guard_status(NULL) != status || sockref_last_error()->status != status)
+        return 3;
+    sockref_options_free(options);
+    return 0;
+}
+
+START_TEST(another_program_is_no_guard)
+{
+    ck_assert_int_eq(harness_in_child(demand_a_guard, "/bin/true"), 0);
+    ck_assert_uint_eq(harness_files() + harness_beside() + harness_sockets(), 0);
+}
+END_TEST
+
+static int its_guard;
+
+/* The answer has come, and is not read: the host is killed. What is told after it counts still. */
+static ssize_t leave_unread(int fd, void *data, size_t size, int flags)
+{
+    struct sr_guard_message forget = {
+        .version = SR_GUARD_VERSION, .op = SR_GUARD_FORGET, .id = names[0].guarded.id};
+    struct pollfd answer = {.fd = fd, .events = POLLIN};
+
+    (void)data;
+    (void)size;
+    (void)flags;
+    CHECK(poll(&answer, 1, HARNESS_PATIENCE_MS) == 1);
+    CHECK(kill(its_guard, SIGSTOP) == 0);
+    CHECK(send(fd, &forget, SR_GUARD_HEAD, MSG_NOSIGNAL) == SR_GUARD_HEAD);
+    step(0);
+    return -1;
+}
+
+static void confirm_and_die(void *unused)
+{
+    (void)unused;
+    open_name(&names[0], harness_at("a"));
+    its_guard = sr_guard_status();
+    step(its_guard);
+    sr_sys.recv = leave_unread;
+    sr_guard_confirm();
+}
+
+START_TEST(an_answer_that_nobody_reads_hides_nothing)
+{
+    struct host host = begin(confirm_and_die, NULL);
+
+    ck_assert_int_eq(go_on(&host), 0);
+    kill_host(&host);
+    ck_assert_int_eq(send_signal(host.guard, SIGCONT), 0);
+    await_guard(&host);
+    ck_assert(harness_is_socket(harness_at("a")));
+}
+END_TEST
+
+/* By one who may run it, or who finds it no more. */
+START_TEST(what_is_told_is_what_is_returned)
+{
+    const char *path = harness_at("program");
+
+    open_place();
+    harness_write(path, "");
+    ck_assert_int_eq(chmod(path, 0700), 0);
+    ck_assert_int_eq(setenv("SOCKREF_GUARD", path, 1), 0);
+    harness_assert_fails(watch(0), -ENOEXEC);
+    harness_assert_fails(sr_guard_status(), -ENOEXEC);
+    ck_assert_int_eq(unlink(path), 0);
+    harness_assert_fails(sr_guard_status(), -ENOEXEC);
 }
 END_TEST
 
@@ -296,6 +382,9 @@ int main(void)
 
     tcase = harness_tcase_unchecked(suite, "failures"); /* the guard of the test itself remains */
     tcase_add_loop_test(tcase, a_missing_guard_is_told, 0, 3);
+    tcase_add_loop_test(tcase, another_program_is_no_guard, 0, 8);
+    tcase_add_test(tcase, an_answer_that_nobody_reads_hides_nothing);
+    tcase_add_test(tcase, what_is_told_is_what_is_returned);
     tcase_add_loop_test(tcase, a_guard_that_cannot_be_started_is_told, 0,
                         (int)(sizeof failures / sizeof failures[0]));
     tcase_add_test(tcase, a_name_too_many_for_memory_is_told);
