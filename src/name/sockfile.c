@@ -405,6 +405,8 @@ int sr_sockfile_restore(const struct sr_place *place, const char *leaf, const ch
     sr_lockfile_name(leaf, SR_ASIDE_SUFFIX, aside);
     if (sr_sys.fstatat(place->dir, aside, &info, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : sr_error_system(errno, "fstatat", path);
+    if (info.st_uid != place->user && place->user != 0)
+        return 0; /* none but root can have renamed it */
     if (sr_sys.rename_new(place->dir, aside, leaf) == 0 || errno == ENOENT)
         return 0;
     return errno == EEXIST ? 1 : sr_error_system(errno, "renameat2", path);

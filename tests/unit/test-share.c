@@ -404,6 +404,37 @@ START_TEST(what_stands_aside_is_found)
 }
 END_TEST
 
+static int share_beside_a_stranger(void *path)
+{
+    sockref_options *options = sockref_options_new();
+    sockref *ref;
+
+    if (setgid(NOBODY) < 0 || setuid(NOBODY) < 0 ||
+        sockref_options_set_int(options, SOCKREF_OPT_GUARD, 0) < 0)
+        return 1;
+    if (sockref_registry_listen(NULL, path, options, &ref) < 0)
+        return 2;
+    sockref_options_free(options);
+    sockref_release(ref);
+    return harness_exists(path) ? 3 : 0;
+}
+
+/* Anybody may make a file of that name, and is to keep nobody from starting by it. */
+START_TEST(what_a_stranger_puts_aside_is_in_nobodys_way)
+{
+    const char *aside;
+
+    if (!harness_sticky_dir())
+        return;
+    aside = harness_at("sticky/.a.sraside");
+    ck_assert_int_eq(chmod(harness_at(".."), 0711) | chmod(harness_dir(), 0711), 0);
+    harness_write(aside, "root's");
+    ck_assert_int_eq(harness_in_child(share_beside_a_stranger, (void *)harness_at("sticky/a")), 0);
+    ck_assert(harness_holds(aside, "root's"));
+    ck_assert_int_eq(unlink(aside), 0);
+}
+END_TEST
+
 /* What somebody else's removal took aside is not ours to remove; but it is not in the way. */
 START_TEST(what_stands_aside_and_is_not_ours_is_kept)
 {
@@ -558,6 +589,7 @@ int main(void)
     tcase_add_loop_test(tcase, a_failed_start_leaves_no_lock_file, 0, 8);
     tcase_add_loop_test(tcase, a_failed_start_keeps_what_a_dead_owner_is_known_by, 0, 4);
     tcase_add_loop_test(tcase, what_stands_aside_is_found, 0, 2);
+    tcase_add_test(tcase, what_a_stranger_puts_aside_is_in_nobodys_way);
     tcase_add_test(tcase, what_stands_aside_and_is_not_ours_is_kept);
     tcase_add_test(tcase, what_stands_aside_and_may_be_ours_is_not_kept);
     tcase_add_test(tcase, a_torn_record_is_not_trusted);
