@@ -107,9 +107,11 @@ int main(int argc, char **argv)
     while ((c = getchar()) != EOF) {
         if (c != '\n')
             continue;
-        if (!is_begun)
-            begin();
-        is_begun = true;
+        if (!is_begun) {
+            begin(); /* on_start tells what came of it */
+            is_begun = true;
+            continue;
+        }
         pthread_mutex_lock(&mutex);
         if (held)
             tell(held);
