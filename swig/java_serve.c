@@ -69,14 +69,16 @@ SHIM(void, serveEcho)(JNIEnv *env, jclass self, jlong ref)
 SHIM(jint, duplicateFd)(JNIEnv *env, jclass self, jlong ref)
 {
     sockref *reference = sr_java_open_reference(env, ref);
+    sockref_address address = {.size = sizeof address};
     int fd;
 
     (void)self;
     if (!reference)
         return -1;
     fd = sockref_fd(reference);
-    if (fd < 0) {
-        sr_java_throw_own(env, SOCKREF_ECLOSED, NULL, "nothing is bound here under this name");
+    if (fd < 0) { /* this one says why */
+        if (sr_java_checked(env, sockref_local_address(reference, &address)) >= 0)
+            sr_java_throw_own(env, SOCKREF_ECLOSED, NULL, sockref_status_message(SOCKREF_ECLOSED));
         return -1;
     }
     fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);

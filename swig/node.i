@@ -128,8 +128,11 @@ static void add_all(napi_env env, napi_value exports);
     $result = env.Undefined();
 }
 %typemap(out) int sockref::dup_fd {
-    if ($1 < 0)
-        SR_FAIL($1);
+    if ($1 < 0) { /* of an errno of fcntl's the library knows nothing */
+        sr::throw_failure(env, $1 > SOCKREF_EPATH ? sr::Failure::plain($1, sockref_status_message($1))
+                                                  : sr::Failure::of($1));
+        SWIG_fail;
+    }
     $result = Napi::Number::New(env, $1);
 }
 %typemap(out) uint64_t {
@@ -179,10 +182,14 @@ static void add_all(napi_env env, napi_value exports);
     sockref() { return nullptr; }
     int dup_fd()
     {
-        int fd = sockref_fd($self);
+        sockref_address address = {};
+        int fd = sockref_fd($self), status;
 
-        if (fd < 0)
-            return SOCKREF_ECLOSED;
+        if (fd < 0) { /* this one says why */
+            address.size = sizeof address;
+            status = sockref_local_address($self, &address);
+            return status < 0 ? status : SOCKREF_ECLOSED;
+        }
         fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
         return fd < 0 ? -errno : fd;
     }

@@ -8,7 +8,6 @@ struct pin {
     void *pointer;             /* NULL once it is given back */
     void (*give_back)(void *pointer);
     unsigned users;            /* calls that run on it now */
-    unsigned fork_generation;  /* of its birth */
     bool closed;
     bool dead;                 /* its proxy is gone: free it with the last user */
 };
@@ -26,7 +25,6 @@ static PyObject *pin_wrap(void *pointer, void (*give_back)(void *), swig_type_in
     }
     pin->pointer = pointer;
     pin->give_back = give_back;
-    pin->fork_generation = fork_generation;
     proxy = SWIG_Python_NewPointerObj(NULL, pin, type, SWIG_POINTER_OWN);
     if (!proxy) {
         give_back(pointer);
@@ -131,14 +129,19 @@ static sockref *open_reference(struct pin *pin)
 /* A duplicate, so that nobody closes ours and no number outlives the reference. */
 static PyObject *dup_fd(struct pin *pin)
 {
+    sockref_address address = {.size = sizeof address};
     sockref *ref = open_reference(pin);
-    int fd, copy;
+    int fd, copy, status;
 
     if (!ref)
         return NULL;
     fd = sockref_fd(ref);
     if (fd < 0) {
-        raise_own(pin->fork_generation == fork_generation ? SOCKREF_ECLOSED : SOCKREF_EFORKED, sockref_path(ref));
+        status = sockref_local_address(ref, &address); /* this one says why */
+        if (status < 0)
+            raise_status(status);
+        else
+            raise_own(SOCKREF_ECLOSED, sockref_path(ref));
         return NULL;
     }
     copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);

@@ -22,13 +22,16 @@ struct sr_service *sr_service_take(sockref_registry *self, struct sr_life *life)
 
 int sr_registry_refuse(const sockref *ref, int status)
 {
+    uint64_t word = atomic_load(&ref->word);
+    const char *why = "nothing is bound: listen on the name first";
+
     if (status == SOCKREF_EFORKED)
-        return sr_error_set(status, sr_entry_path(ref),
-                            "the reference belongs to the parent process");
-    return sr_error_set(status, sr_entry_path(ref),
-                        sr_word_is_active(atomic_load(&ref->word))
-                            ? "nothing is bound: listen on the name first"
-                            : "the name was revoked");
+        why = "the reference belongs to the parent process";
+    else if (!sr_word_is_active(word))
+        why = "the name was revoked";
+    else if (sr_word_state(word) == SR_JOINED || sr_word_state(word) == SR_TURNING)
+        why = "another registry owns the name: nothing is bound here until this one does";
+    return sr_error_set(status, sr_entry_path(ref), "%s", why);
 }
 
 int sr_registry_attach(sockref *ref, struct sr_service *service, struct sr_life **out_life)

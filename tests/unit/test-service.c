@@ -134,6 +134,27 @@ START_TEST(wrong_arguments_are_refused)
 }
 END_TEST
 
+START_TEST(a_name_that_is_not_bound_here_says_why)
+{
+    sockref *unbound, *owner, *joiner;
+    sockref_registry *other;
+
+    ck_assert_int_eq(sockref_registry_get_or_create(NULL, path, &unbound), 0);
+    ck_assert_int_eq(sockref_serve(unbound, sockref_echo_handlers(), NULL), SOCKREF_ECLOSED);
+    ck_assert_ptr_nonnull(strstr(sockref_last_error()->message, "listen on the name"));
+    sockref_release(unbound);
+
+    owner = listen_here(NULL);
+    ck_assert_int_eq(sockref_registry_new(NULL, &other), 0);
+    ck_assert_int_eq(sockref_registry_listen(other, path, NULL, &joiner), 0);
+    ck_assert_int_eq(sockref_serve(joiner, sockref_echo_handlers(), NULL), SOCKREF_ECLOSED);
+    ck_assert_ptr_nonnull(strstr(sockref_last_error()->message, "another registry owns the name"));
+    sockref_release(joiner);
+    sockref_release(owner);
+    sockref_registry_free(other);
+}
+END_TEST
+
 START_TEST(handlers_of_an_older_program_may_be_shorter)
 {
     struct record record = {0};
@@ -349,6 +370,7 @@ int main(void)
     tcase_add_test(tcase, the_service_thread_races_with_new_work);
     tcase_add_test(tcase, a_served_name_is_not_served_twice);
     tcase_add_test(tcase, wrong_arguments_are_refused);
+    tcase_add_test(tcase, a_name_that_is_not_bound_here_says_why);
     tcase_add_test(tcase, handlers_of_an_older_program_may_be_shorter);
     tcase_add_test(tcase, a_listen_with_handlers_serves_from_the_first_moment);
     tcase_add_test(tcase, options_without_a_loop_serve_on_the_own_one);

@@ -129,7 +129,10 @@ scenario('L34 two registries', async ({ file }) => {
   assert.deepEqual([a.referenceCount, joined.referenceCount], [1, 1]);
   assert.deepEqual([a.holderCount, joined.holderCount], [2, 2]);
   assert.deepEqual([one.activeSocketCount(), two.activeSocketCount()], [1, 2]);
-  assert.throws(() => joined.fd(), { code: 'ESOCKREF_CLOSED' });
+  const named = two.getOrCreate(file('named'));
+  assert.throws(() => named.serveEcho(), { code: 'ESOCKREF_CLOSED', path: file('named') });
+  named.close();
+  assert.throws(() => joined.fd(), { code: 'ESOCKREF_CLOSED', path: file('a'), message: /another registry owns/ });
   assert.throws(() => joined.serve({}), { code: 'ESOCKREF_CLOSED' });
   joined.close();
   assert.equal(a.holderCount, 1);

@@ -195,6 +195,8 @@ def test_l34_two_registries(path: Path, directory: Path) -> None:
             assert (owner.is_owner, owner.reference_count) == (True, 2)
             assert owner.holder_count == joined.holder_count == 2
             assert code_of(joined.fd) == code_of(joined.serve_echo) == "ESOCKREF_CLOSED"
+            with pytest.raises(sockref.SockrefError, match="another registry owns the name"):
+                joined.fd()
         assert code_of(two.listen, path, exclusive=True) == "ESOCKREF_BUSY"
 
 

@@ -85,6 +85,9 @@ class SharingTest extends Scene {
             assertTrue(joined.isActive());
             assertFalse(joined.isOwner());
             assertEquals(2, joinedToo.referenceCount());
+            SockrefException unbound = refused("ESOCKREF_CLOSED", joined::fd);
+            assertTrue(unbound.getMessage().contains("another registry owns the name"), unbound.getMessage());
+            assertEquals(path("s").toString(), unbound.path());
             assertEquals(2, joined.holderCount());
             assertEquals("active owner 2", child.ask("status"));
             assertEchoes();
