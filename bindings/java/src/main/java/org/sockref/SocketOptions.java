@@ -27,13 +27,9 @@ final class SocketOptions {
         }
     }
 
-    private static int number(Set<SocketOption<?>> supported, SocketOption<?> option) {
-        require(supported, option);
-        return BY_NUMBER.indexOf(option);
-    }
-
-    static <T> T get(int fd, Set<SocketOption<?>> supported, SocketOption<T> option) throws SockrefException {
-        int value = SockrefException.checked(Sockets.getOption(fd, number(supported, option)), "getsockopt");
+    /** One that was required, as for {@link #set(int, SocketOption, Object)}. */
+    static <T> T get(int fd, SocketOption<T> option) throws SockrefException {
+        int value = SockrefException.checked(Sockets.getOption(fd, BY_NUMBER.indexOf(option)), "getsockopt");
         if (OF_UNIX.contains(option)) {
             // The kernel tells twice what was set: the rest is for what it needs itself.
             value /= 2;
@@ -41,15 +37,13 @@ final class SocketOptions {
         return option.type().cast(option.type() == Boolean.class ? (Object) (value != 0) : (Object) value);
     }
 
-    static <T> void set(int fd, Set<SocketOption<?>> supported, SocketOption<T> option, T value)
-            throws SockrefException {
-        int number = number(supported, option);
+    static <T> void set(int fd, SocketOption<T> option, T value) throws SockrefException {
         Object wanted = Objects.requireNonNull(value, "value");
         int plain = wanted instanceof Boolean on ? (on ? 1 : 0) : (Integer) wanted;
         if (plain < 0) {
             throw new IllegalArgumentException(option + " can't be " + plain);
         }
-        set(fd, number, plain);
+        set(fd, BY_NUMBER.indexOf(option), plain);
     }
 
     static void set(int fd, int number, int value) throws SockrefException {

@@ -536,7 +536,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
     public <T> SockrefChannel setOption(SocketOption<T> name, T value) throws IOException {
         SocketOptions.require(supportedOptions(), name);
         return socket.use(fd -> {
-            SocketOptions.set(fd, supportedOptions(), name, value);
+            SocketOptions.set(fd, name, value);
             return this;
         });
     }
@@ -552,7 +552,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
     @Override
     public <T> T getOption(SocketOption<T> name) throws IOException {
         SocketOptions.require(supportedOptions(), name);
-        return socket.use(fd -> SocketOptions.get(fd, supportedOptions(), name));
+        return socket.use(fd -> SocketOptions.get(fd, name));
     }
 
     /**

@@ -420,7 +420,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
     public <T> SockrefServerChannel setOption(SocketOption<T> name, T value) throws IOException {
         SocketOptions.require(supportedOptions(), name);
         return socket.use(fd -> {
-            SocketOptions.set(fd, supportedOptions(), name, value);
+            SocketOptions.set(fd, name, value);
             return this;
         });
     }
@@ -436,7 +436,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
     @Override
     public <T> T getOption(SocketOption<T> name) throws IOException {
         SocketOptions.require(supportedOptions(), name);
-        return socket.use(fd -> SocketOptions.get(fd, supportedOptions(), name));
+        return socket.use(fd -> SocketOptions.get(fd, name));
     }
 
     /**
