@@ -342,7 +342,7 @@ static int replace_guard(void) SR_REQUIRES(mutex)
 
     drop_guard();
     if (!may_start()) {
-        last_failure = last_failure < 0 ? last_failure : -EAGAIN;
+        last_failure = last_failure < 0 ? last_failure : SOCKREF_EUNSUPPORTED;
         return sr_error_set(last_failure, NULL,
                             "the guard was started %d times within a second, to no avail",
                             STARTS_AT_MOST);
