@@ -392,12 +392,9 @@ int sr_inspect_name(const char *path, uint64_t *inout_patience_ns, struct sr_ins
 
 int sr_inspect_directory(const char *directory, struct sr_listing *out)
 {
-    char inside[SR_PATH_MAX + 4];
     struct sr_place place;
-    int status;
+    int status = sr_place_open_any_directory(directory, &place);
 
-    snprintf(inside, sizeof inside, "%s/.", directory);
-    status = sr_place_open_any(inside, &place);
     if (status < 0)
         return status;
     status = sr_listing_read(&place, directory, out);

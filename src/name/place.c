@@ -50,19 +50,14 @@ static const char *find_distrust(const struct stat *dir, uid_t user, bool *out_s
     return NULL;
 }
 
-static int open_place(const char *path, bool any, struct sr_place *out_place)
+/* The path is for what is told. */
+static int open_place(const char *directory, const char *path, bool any, struct sr_place *out_place)
 {
     struct sr_place place = {.dir = -1, .user = geteuid()};
-    char directory[SR_PATH_MAX + 1];
     const char *distrust;
     struct stat info;
     int status;
 
-    if (!sr_path_is_file(path)) {
-        *out_place = place;
-        return 0;
-    }
-    directory_of(path, directory);
     place.dir = sr_fd_open(AT_FDCWD, directory, O_PATH | O_DIRECTORY);
     if (place.dir == -ENOMEM)
         return sr_error_no_memory();
@@ -89,14 +84,36 @@ close_dir:
     return status;
 }
 
+static int open_parent(const char *path, bool any, struct sr_place *out_place)
+{
+    char directory[SR_PATH_MAX + 1];
+
+    if (!sr_path_is_file(path)) {
+        *out_place = (struct sr_place){.dir = -1, .user = geteuid()};
+        return 0;
+    }
+    directory_of(path, directory);
+    return open_place(directory, path, any, out_place);
+}
+
 int sr_place_open(const char *path, struct sr_place *out_place)
 {
-    return open_place(path, false, out_place);
+    return open_parent(path, false, out_place);
 }
 
 int sr_place_open_any(const char *path, struct sr_place *out_place)
 {
-    return open_place(path, true, out_place);
+    return open_parent(path, true, out_place);
+}
+
+int sr_place_open_directory(const char *directory, struct sr_place *out_place)
+{
+    return open_place(directory, directory, false, out_place);
+}
+
+int sr_place_open_any_directory(const char *directory, struct sr_place *out_place)
+{
+    return open_place(directory, directory, true, out_place);
 }
 
 int sr_place_from_fd(int dir, uid_t user, struct sr_place *out_place)

@@ -20,6 +20,9 @@ struct sr_place {
 int sr_place_open(const char *path, struct sr_place *out_place);
 /* The same, but one that others could change is none the worse: it is shared with them. */
 int sr_place_open_any(const char *path, struct sr_place *out_place);
+/* The same for a checked directory itself. */
+int sr_place_open_directory(const char *directory, struct sr_place *out_place);
+int sr_place_open_any_directory(const char *directory, struct sr_place *out_place);
 /* Take a directory that a process of a user has opened and checked: 0 or -errno, nothing described.
  */
 int sr_place_from_fd(int dir, uid_t user, struct sr_place *out_place);

@@ -56,19 +56,19 @@ static bool is_being_bound(const char *leaf, const struct stat *info)
 }
 
 /* Look at one socket and remove it if it is dead and ours. Returns 1 if it was removed. */
-static int sweep_socket(const struct sr_place *place, const char *leaf)
+static int sweep_socket(const struct sr_place *place, const char *leaf, const char *path)
 {
     struct stat info;
     int status = 0;
     int inode = sr_fd_open(place->dir, leaf, O_PATH | O_NOFOLLOW);
 
     if (inode < 0)
-        return inode == -ENOENT ? 0 : sr_error_system(-inode, "open", leaf);
+        return inode == -ENOENT ? 0 : sr_error_system(-inode, "open", path);
     if (sr_sys.fstat(inode, &info) < 0)
-        status = sr_error_system(errno, "fstat", leaf);
+        status = sr_error_system(errno, "fstat", path);
     else if (S_ISSOCK(info.st_mode) && info.st_uid == geteuid() &&
              sr_probe_inode(inode) == SR_PROBE_DEAD && !is_being_bound(leaf, &info))
-        status = sr_sockfile_remove_inode(place, leaf, info.st_dev, info.st_ino, leaf);
+        status = sr_sockfile_remove_inode(place, leaf, info.st_dev, info.st_ino, path);
     sr_fd_close(inode);
     return status;
 }
@@ -90,44 +90,44 @@ static bool is_left(const struct sr_place *place, const char *lock_name)
 }
 
 /* A name that has a lock file: returns 1 if something was removed. */
-static int sweep_lock(const struct sr_place *place, const char *directory, const char *leaf,
-                      const char *lock_name)
+static int sweep_lock(const struct sr_place *place, const char *path, const char *lock_name)
 {
-    char path[SR_PATH_MAX + SR_LEAF_MAX + 2];
     bool removed = false;
     int status;
 
     if (!is_left(place, lock_name))
         return 0;
-    snprintf(path, sizeof path, "%s/%s", directory, leaf);
     status = sr_recover_name(place, path, NULL, &removed);
     return status < 0 ? status : removed;
 }
 
-static int sweep_name(const struct sr_place *place, const char *directory, const char *leaf)
+static int sweep_name(const struct sr_place *place, const char *path)
 {
+    const char *leaf = sr_path_leaf(path);
     char lock_name[SR_LOCKFILE_NAME_MAX];
     struct stat info;
 
     sr_lockfile_name(leaf, LOCK_SUFFIX, lock_name);
     if (sr_sys.fstatat(place->dir, lock_name, &info, AT_SYMLINK_NOFOLLOW) == 0)
-        return sweep_lock(place, directory, leaf, lock_name);
-    return !place->shared && is_default_leaf(leaf) ? sweep_socket(place, leaf) : 0;
+        return sweep_lock(place, path, lock_name);
+    return !place->shared && is_default_leaf(leaf) ? sweep_socket(place, leaf, path) : 0;
 }
 
 static int sweep_names(const struct sr_listing *listing, const struct sr_place *place,
                        const char *directory, uint64_t *inout_count)
 {
     struct sr_error *error = NULL; /* what first_error is the status of */
+    char path[SR_PATH_MAX + SR_LEAF_MAX + 2];
     int first_error = 0;
 
     for (size_t i = 0; i < listing->count; i++) {
-        int status = sweep_name(place, directory, listing->leaves[i]);
+        int status;
 
+        snprintf(path, sizeof path, "%s/%s", directory, listing->leaves[i]);
+        status = sweep_name(place, path);
         if (status == 1) {
             ++*inout_count;
-            sr_log(SR_LOG_SWEPT, SOCKREF_LOG_INFO, 0, listing->leaves[i],
-                   "what a dead process left was removed");
+            sr_log(SR_LOG_SWEPT, SOCKREF_LOG_INFO, 0, path, "what a dead process left was removed");
         } else if (status < 0 && first_error == 0) {
             first_error = status;
             error = sr_error_take();
@@ -139,13 +139,10 @@ static int sweep_names(const struct sr_listing *listing, const struct sr_place *
 
 int sr_sweep_directory(const char *directory, uint64_t *inout_count)
 {
-    char inside[SR_PATH_MAX + 4];
     struct sr_listing listing;
     struct sr_place place;
-    int status;
+    int status = sr_place_open_directory(directory, &place);
 
-    snprintf(inside, sizeof inside, "%s/.", directory);
-    status = sr_place_open(inside, &place);
     if (status < 0)
         return status;
     status = sr_listing_read(&place, directory, &listing);

@@ -5,6 +5,7 @@
 #include "name/lockfile.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -234,6 +235,7 @@ START_TEST(where_others_may_add_files_a_name_alone_proves_nothing)
     ck_assert_int_eq(chmod(harness_at("open"), 0777), 0);
     harness_assert_fails(sockref_registry_sweep(NULL, harness_at("open"), &swept),
                          SOCKREF_EUNTRUSTED);
+    ck_assert_str_eq(sockref_last_error()->path, harness_at("open"));
 }
 END_TEST
 
@@ -245,6 +247,7 @@ START_TEST(wrong_directories_are_told)
     harness_assert_fails(sockref_registry_sweep(NULL, harness_text("/%05000d", 1), NULL),
                          SOCKREF_EPATHLEN);
     harness_assert_fails(sockref_registry_sweep(NULL, harness_at("none"), NULL), -ENOENT);
+    ck_assert_str_eq(sockref_last_error()->path, harness_at("none"));
     harness_write(harness_at("file"), "");
     harness_assert_fails(sockref_registry_sweep(NULL, harness_at("file"), NULL), -ENOTDIR);
     harness_assert_fails(sockref_registry_sweep(NULL, harness_text("/%04094d", 1), NULL),
@@ -289,6 +292,29 @@ START_TEST(null_is_the_default_directory)
     harness_assert_ok(sockref_registry_sweep(registry, NULL, &swept));
     ck_assert_uint_eq(swept, 1);
     sockref_registry_free(registry);
+}
+END_TEST
+
+static char told[200];
+
+static void remember_path(const sockref_log_record *record, void *unused)
+{
+    (void)unused;
+    snprintf(told, sizeof told, "%s", record->path);
+}
+
+/* Whoever is told has no other way to know where it was. */
+START_TEST(what_is_told_is_the_whole_path)
+{
+    harness_leave_dead(harness_at(DEAD_1));
+    harness_assert_ok(sockref_set_log(remember_path, NULL, NULL));
+    faults_install();
+    faults_arm(FAULTS_BIT(FAULTS_unlinkat), 1, EPERM);
+    harness_assert_fails(sweep(), -EPERM);
+    ck_assert_str_eq(sockref_last_error()->path, harness_at(DEAD_1));
+    harness_assert_ok(sweep());
+    harness_assert_ok(sockref_set_log(NULL, NULL, NULL));
+    ck_assert_str_eq(told, harness_at(DEAD_1));
 }
 END_TEST
 
@@ -391,6 +417,7 @@ int main(void)
     tcase_add_test(tcase, wrong_directories_are_told);
     tcase_add_test(tcase, the_first_default_name_sweeps_its_directory);
     tcase_add_test(tcase, null_is_the_default_directory);
+    tcase_add_test(tcase, what_is_told_is_the_whole_path);
     tcase_add_test(tcase, it_goes_on_after_a_refusal);
     tcase_add_test(tcase, the_first_refusal_is_told);
     tcase_add_test(tcase, one_that_was_replaced_meanwhile_stays);
