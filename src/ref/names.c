@@ -263,9 +263,10 @@ int sr_names_create(sockref_registry *self, const struct sr_name *name, enum sr_
     uint64_t word;
 
     if (self->entries >= (uint64_t)self->settings.values[SOCKREF_OPT_MAX_SOCKETS])
-        return sr_error_set(SOCKREF_ELIMIT, name->path,
-                            "the registry has %u names, its limit: release one, or raise the limit",
-                            self->entries);
+        return sr_error_set(
+            SOCKREF_ELIMIT, name->path,
+            "the registry is at its limit of names, %u: release one, or raise the limit",
+            self->entries);
     if (sr_table_reserve(&self->table, 2) < 0)
         return sr_error_no_memory();
     entry = sr_slab_take(&self->slab);

@@ -62,6 +62,15 @@ void sockref_options_free(sockref_options *self)
     free(self);
 }
 
+/* A mode is read in octal. */
+static int refuse_mode(int64_t value)
+{
+    if (value < 0)
+        return sr_error_argument("the mode must be from 0 to 0777, or -1, not %" PRId64, value);
+    return sr_error_argument("the mode must be from 0 to 0777, or -1, not %#" PRIo64,
+                             (uint64_t)value);
+}
+
 int sockref_options_set_int(sockref_options *self, int option, int64_t value)
 {
     if (!self)
@@ -69,9 +78,11 @@ int sockref_options_set_int(sockref_options *self, int option, int64_t value)
     if (option < 1 || option >= SR_OPTION_COUNT || !table[option].name)
         return sr_error_argument("%d is not an option that is a number", option);
     if (value < table[option].least || value > table[option].most)
-        return sr_error_argument("the %s must be from %" PRId64 " to %" PRId64 ", not %" PRId64,
-                                 table[option].name, table[option].least, table[option].most,
-                                 value);
+        return option == SOCKREF_OPT_MODE
+                   ? refuse_mode(value)
+                   : sr_error_argument(
+                         "the %s must be from %" PRId64 " to %" PRId64 ", not %" PRId64,
+                         table[option].name, table[option].least, table[option].most, value);
     self->values[option] = value;
     self->set |= 1u << option;
     return 0;

@@ -341,7 +341,8 @@ int sr_registry_check_path(sockref_registry *self, const char *path)
 int sr_registry_refuse_limit(const sockref_registry *self, const char *path)
 {
     return sr_error_set(SOCKREF_ELIMIT, path,
-                        "the name has %llu references, its limit: release one, or raise the limit",
+                        "the name is at its limit of references, %llu: release one, or raise the "
+                        "limit",
                         (unsigned long long)self->max_references);
 }
 

@@ -79,6 +79,20 @@ START_TEST(the_range_is_kept)
 }
 END_TEST
 
+START_TEST(a_mode_is_told_in_octal)
+{
+    sockref_options *set = sockref_options_new();
+
+    harness_assert_fails(sockref_options_set_int(set, SOCKREF_OPT_MODE, 01777), -EINVAL);
+    ck_assert_str_eq(sockref_last_error()->message,
+                     "the mode must be from 0 to 0777, or -1, not 01777");
+    harness_assert_fails(sockref_options_set_int(set, SOCKREF_OPT_MODE, -2), -EINVAL);
+    ck_assert_str_eq(sockref_last_error()->message,
+                     "the mode must be from 0 to 0777, or -1, not -2");
+    sockref_options_free(set);
+}
+END_TEST
+
 START_TEST(the_call_is_before_the_registry_and_that_before_the_default)
 {
     sockref_options *call = sockref_options_new(), *registry = sockref_options_new();
@@ -229,6 +243,7 @@ int main(void)
 
     tcase_add_loop_test(tcase, the_default_holds_where_nothing_is_set, 0, OPTIONS);
     tcase_add_loop_test(tcase, the_range_is_kept, 0, OPTIONS);
+    tcase_add_test(tcase, a_mode_is_told_in_octal);
     tcase_add_loop_test(tcase, the_call_is_before_the_registry_and_that_before_the_default, 0,
                         OPTIONS);
     tcase_add_loop_test(tcase, what_belongs_to_a_registry_is_refused_at_a_call, 0, OPTIONS);
