@@ -124,13 +124,14 @@ typedef enum sockref_option {
     /** Clean up after SIGKILL: 0 no, 1 yes, 2: a start without guard fails; it waits until the
      * guard has answered. Default 1. */
     SOCKREF_OPT_GUARD = 5,
-    /** How long a listener outlives its last reference. Default 0. */
+    /** How long a listener outlives its last reference; a new one takes it up again. Default 0. */
     SOCKREF_OPT_CLEANUP_DELAY_MS = 6,
     /** How long a cleanup may wait. Default 5000. */
     SOCKREF_OPT_CLEANUP_TIMEOUT_MS = 7,
     /** How long a start may wait for another one. Default 5000. */
     SOCKREF_OPT_START_TIMEOUT_MS = 8,
-    /** Names of a registry. Default 1024. Registry only. */
+    /** Names of a registry, in any state: one that was revoked counts as long as it has references.
+     * Default 1024. Registry only. */
     SOCKREF_OPT_MAX_SOCKETS = 9,
     /** References to one name. Default 65536. Registry only. */
     SOCKREF_OPT_MAX_REFERENCES = 10,
@@ -407,7 +408,8 @@ SOCKREF_API int sockref_registry_get_or_create(sockref_registry *self, const cha
                                                sockref **out_ref);
 
 /**
- * @brief Count a reference to a name that is active in this registry.
+ * @brief Count a reference to a name that is active in this registry, or waits out its cleanup
+ * delay, which ends by that.
  *
  * Owner: the caller owns one reference and gives it back with sockref_release(). Threads: any;
  * waits for nobody.
@@ -417,7 +419,7 @@ SOCKREF_API int sockref_registry_get_or_create(sockref_registry *self, const cha
  * @param[out] out_ref  set on success only.
  * @return 0, or
  *   - -EINVAL: @p path or @p out_ref is NULL
- *   - SOCKREF_ENOTFOUND: not active here
+ *   - SOCKREF_ENOTFOUND: neither active here nor waiting out its cleanup delay
  *   - SOCKREF_EPATH, SOCKREF_EPATHLEN: not a usable name
  *   - SOCKREF_ELIMIT: too many references to it
  *   - SOCKREF_ESHUTDOWN, SOCKREF_EFORKED: the registry is shut down, or the parent's

@@ -418,6 +418,22 @@ START_TEST(lives_of_one_name_use_one_entry)
 }
 END_TEST
 
+START_TEST(a_revoked_name_counts_as_long_as_it_is_held)
+{
+    sockref_registry *registry = harness_registry(SOCKREF_OPT_MAX_SOCKETS, 1, 0);
+    sockref *ref = NULL, *other = NULL;
+
+    harness_assert_ok(sockref_registry_get_or_create(registry, "@revoked", &ref));
+    harness_assert_ok(sockref_registry_cleanup(registry, "@revoked"));
+    harness_assert_fails(sockref_registry_get_or_create(registry, "@other", &other),
+                         SOCKREF_ELIMIT);
+    sockref_release(ref);
+    harness_assert_ok(sockref_registry_get_or_create(registry, "@other", &other));
+    sockref_release(other);
+    sockref_registry_free(registry);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("registry");
@@ -425,6 +441,7 @@ int main(void)
     TCase *many = harness_tcase_tagged(suite, "many");
 
     tcase_add_test(tcase, wrong_arguments_are_told);
+    tcase_add_test(tcase, a_revoked_name_counts_as_long_as_it_is_held);
     tcase_add_test(tcase, without_memory_no_registry_is_made);
     tcase_add_test(tcase, the_default_registry_is_made_once);
     tcase_add_test(tcase, the_default_registry_is_listed_before_it_is_used);
