@@ -19,3 +19,14 @@ dist_example_DATA = \
 	examples/share.c \
 	examples/share.js \
 	examples/share.py
+
+# Built by its own Makefile, as that of a program elsewhere: tests/front-ends/run does so.
+examplecoredir = $(exampledir)/native-core
+dist_examplecore_DATA = \
+	examples/native-core/Front.java \
+	examples/native-core/Makefile \
+	examples/native-core/core.c \
+	examples/native-core/core.h \
+	examples/native-core/core.i \
+	examples/native-core/front.js \
+	examples/native-core/front.py

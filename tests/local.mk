@@ -222,6 +222,12 @@ exchange: all
 EXTRA_DIST += tests/exchange/run tests/exchange/agent.js tests/exchange/agent.py tests/exchange/Agent.java \
 	tests/exchange/crc32.js
 
+# A core of one's own beside the package of each language; tests/front-ends/run tells how.
+front-ends: all
+	SWIG='$(SWIG)' NODE='$(NODE)' NODE_MODULES='$(NODE_MODULES)' PYTHON='$(PYTHON)' \
+	SOCKREF_BUILD='$(abs_top_builddir)' python3 $(top_srcdir)/tests/front-ends/run
+EXTRA_DIST += tests/front-ends/run
+
 tests_unit_test_faults_SOURCES = tests/unit/test-faults.c tests/unit/fault-scenarios.c
 tests_unit_test_conn_script_SOURCES = tests/unit/test-conn-script.c tests/unit/conn-calls.c \
 	tests/unit/conn-model.c tests/unit/fuzz.c
@@ -298,4 +304,4 @@ check-local:
 if !HAVE_CHECK
 	@echo 'make check: the C suites need libcheck >= 0.15; install it and configure again' >&2; exit 1
 endif
-.PHONY: check-epoll check-poll check-api exchange fuzz pairs valgrind
+.PHONY: check-epoll check-poll check-api exchange front-ends fuzz pairs valgrind

@@ -1,0 +1,6 @@
+/* The core for Python, Node and Java. */
+%module core
+%{
+#include "core.h"
+%}
+%include "core.h"
