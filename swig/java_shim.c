@@ -48,7 +48,7 @@ static struct {
     pthread_mutex_t mutex;
     struct event *first, **last;
     size_t count;
-    sockref_loop *loop; /* woken by an event; no loop is ever freed */
+    sockref_loop *loop; /* woken by an event; no loop that was dispatched is ever freed */
     atomic_bool waiting;
 } events = {.mutex = PTHREAD_MUTEX_INITIALIZER, .last = &events.first};
 
@@ -344,6 +344,13 @@ SHIM(jlong, loopNew)(JNIEnv *env, jclass self)
     if (status < 0)
         sr_java_throw(env, status);
     return (jlong)(uintptr_t)loop;
+}
+
+SHIM(void, loopFree)(JNIEnv *env, jclass self, jlong loop)
+{
+    (void)env;
+    (void)self;
+    sockref_loop_free((sockref_loop *)(uintptr_t)loop);
 }
 
 /* Waiting in native code is no obstacle to the collector. */

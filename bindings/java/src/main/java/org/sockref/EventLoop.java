@@ -40,7 +40,12 @@ final class EventLoop implements Runnable {
     static synchronized EventLoop get() throws SockrefException {
         if (current == null) {
             EventLoop loop = new EventLoop();
-            loop.thread.start();
+            try {
+                loop.thread.start();
+            } catch (Throwable t) {
+                Shim.loopFree(loop.pointer); // the system has no thread for us: nobody knows this loop
+                throw t;
+            }
             current = loop;
         }
         return current;

@@ -1,6 +1,7 @@
 package org.sockref;
 
 import java.util.Arrays;
+import java.util.function.Consumer;
 
 /**
  * Waits for the descriptors of channels, where those who use them must not: virtual threads and futures. It looks for
@@ -39,9 +40,7 @@ final class Poller {
 
     private static synchronized Poller start() throws SockrefException {
         if (ofFutures == null) {
-            Poller poller = new Poller();
-            Background.daemon(poller::runInSystem, "sockref-poller").start();
-            ofFutures = poller;
+            ofFutures = started(poller -> Background.daemon(poller::runInSystem, "sockref-poller").start());
         }
         return ofFutures;
     }
@@ -49,11 +48,20 @@ final class Poller {
     private static synchronized Poller startVirtual() throws SockrefException {
         if (ofVirtualThreads == null) {
             Poller outer = start();
-            Poller poller = new Poller();
-            VirtualThreads.start(() -> poller.runVirtual(outer));
-            ofVirtualThreads = poller;
+            ofVirtualThreads = started(poller -> VirtualThreads.start(() -> poller.runVirtual(outer)));
         }
         return ofVirtualThreads;
+    }
+
+    private static Poller started(Consumer<Poller> start) throws SockrefException {
+        Poller poller = new Poller();
+        try {
+            start.accept(poller);
+        } catch (Throwable t) {
+            Sockets.close(poller.fd); // the system has no thread for us
+            throw t;
+        }
+        return poller;
     }
 
     /** Look for input at a descriptor, and for output if that is said. */

@@ -21,6 +21,9 @@ final class Shim {
 
     static native long loopNew() throws SockrefException;
 
+    /** One that was never dispatched. */
+    static native void loopFree(long loop);
+
     /** Whether takeEvents() has something. */
     static native boolean loopDispatch(long loop, int timeoutMs) throws SockrefException;
 

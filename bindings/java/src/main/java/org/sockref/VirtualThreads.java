@@ -42,6 +42,8 @@ final class VirtualThreads {
     static void start(Runnable body) {
         try {
             START.invoke(body);
+        } catch (Error noThread) {
+            throw noThread;
         } catch (Throwable t) {
             throw new AssertionError(t);
         }
