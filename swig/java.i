@@ -59,7 +59,7 @@
 %typemap(jni) int FUNCTION "jlong"
 %typemap(jtype) int FUNCTION "long"
 %typemap(jstype) int FUNCTION "JAVATYPE"
-%typemap(javaout) int FUNCTION { return new JAVATYPE($jnicall, true); }
+%typemap(javaout) int FUNCTION { return JAVATYPE.of($jnicall); }
 %typemap(out, throws="SockrefException") int FUNCTION {
     if ($1 < 0)
         sr_java_throw(jenv, $1);
@@ -75,7 +75,7 @@ SR_RETURNS(sockref_registry_get_existing, sockref, NativeReference)
 /* Not there is no error: null. */
 %typemap(javaout) int sockref_registry_get_existing {
       long pointer = $jnicall;
-      return pointer == 0 ? null : new NativeReference(pointer, true);
+      return pointer == 0 ? null : NativeReference.of(pointer);
     }
 %typemap(out, throws="SockrefException") int sockref_registry_get_existing {
     if ($1 < 0 && $1 != SOCKREF_ENOTFOUND)
@@ -125,6 +125,16 @@ SR_COUNTS(sockref_registry_sweep)
     handle = Handle.of(this, pointer, SockrefNativeJNI::delete_##CLASS);
   }
 
+  /** Where there is no memory for the object, the pointer is freed. */
+  static CLASS of(long pointer) {
+    try {
+      return new CLASS(pointer, true);
+    } catch (Throwable t) {
+      SockrefNativeJNI.delete_##CLASS(pointer);
+      throw t;
+    }
+  }
+
   Handle handle() {
     return handle;
   }
@@ -159,7 +169,7 @@ SR_PINNED(uint64_t sockref::holder_count)
 %typemap(javaout) sockref *sockref::acquire {
     long swigCPtr = handle.enter();
     try {
-      return new NativeReference($jnicall, true);
+      return NativeReference.of($jnicall);
     } finally {
       handle.exit(swigCPtr);
     }

@@ -5,9 +5,14 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ExecutorService;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.Consumer;
 
 /** Daemon threads for calls that wait, and how futures are completed. */
 final class Background {
+    /** Between looks for memory. */
+    private static final long RETRY_NANOS = 1_000_000;
+
     private static final ExecutorService WAITERS = Executors.newCachedThreadPool(
             task -> daemon(task, "sockref-waiter"));
 
@@ -27,29 +32,70 @@ final class Background {
         return new CompletableFuture<Void>().defaultExecutor();
     }
 
-    /** Complete a future by {@code completion} on {@code executor}, and at the least somewhere. */
+    /**
+     * Complete a future by {@code completion} on {@code executor}, and at the least here. When it is run again it must
+     * do nothing: a pool that can start no thread says so, and has kept it all the same.
+     */
     static void complete(Executor executor, Runnable completion) {
         try {
             executor.execute(completion);
-        } catch (RuntimeException | OutOfMemoryError | LinkageError refused) {
+        } catch (Throwable refused) {
             // RejectedExecutionException, or what else an executor says that is over, can start no thread, or whose
             // classes are gone.
-            defaultExecutor().execute(completion);
+            completeAnyhow(completion);
         }
+    }
+
+    private static void completeAnyhow(Runnable completion) {
+        try {
+            defaultExecutor().execute(completion);
+        } catch (Throwable noThread) {
+            completion.run();
+        }
+    }
+
+    /** Fail a future on an executor; where there is no memory here, as soon as there is. */
+    static void fail(Executor executor, CompletableFuture<?> future, Throwable why) {
+        try {
+            complete(executor, () -> future.completeExceptionally(why));
+        } catch (Throwable noMemory) {
+            failHere(future, why);
+        }
+    }
+
+    /** Wait for the few bytes that it takes: whoever waits for the future would do so for ever. */
+    static void failHere(CompletableFuture<?> future, Throwable why) {
+        while (true) {
+            try {
+                future.completeExceptionally(why);
+                return;
+            } catch (OutOfMemoryError full) {
+                LockSupport.parkNanos(RETRY_NANOS);
+            }
+        }
+    }
+
+    /** Complete a future with what is discarded where it comes too late; again it does nothing. */
+    static <T> void give(CompletableFuture<T> future, T value, Consumer<T> discard) {
+        if (!future.complete(value) && !isOutcome(future, value)) {
+            discard.accept(value);
+        }
+    }
+
+    static <T> boolean isOutcome(CompletableFuture<T> future, T value) {
+        return !future.isCompletedExceptionally() && future.getNow(null) == value;
     }
 
     /** Run a call that waits off the caller's thread. */
     static <T> CompletableFuture<T> supply(Executor executor, Callable<T> call) {
         CompletableFuture<T> future = new CompletableFuture<>();
         WAITERS.execute(() -> {
-            T value;
             try {
-                value = call.call();
+                T value = call.call();
+                complete(executor, () -> future.complete(value));
             } catch (Throwable t) {
-                complete(executor, () -> future.completeExceptionally(t));
-                return;
+                fail(executor, future, t);
             }
-            complete(executor, () -> future.complete(value));
         });
         return future;
     }

@@ -50,8 +50,8 @@ final class ConnectOperation {
             operation.connect(name.bytes(), options);
             operation.future.whenComplete((channel, problem) -> operation.end());
             return operation.future;
-        } catch (Exception e) {
-            return CompletableFuture.failedFuture(e instanceof SockrefException refused ? translated(refused) : e);
+        } catch (Throwable t) {
+            return CompletableFuture.failedFuture(t instanceof SockrefException refused ? translated(refused) : t);
         }
     }
 
@@ -76,6 +76,9 @@ final class ConnectOperation {
             if (e.getCause() instanceof RuntimeException wrong) {
                 throw wrong;
             }
+            if (e.getCause() instanceof Error grave) {
+                throw grave;
+            }
             throw new IOException(e.getCause());
         }
     }
@@ -87,9 +90,9 @@ final class ConnectOperation {
         try {
             made = SocketReference.lend(from, bound -> Shim.connect(loop.pointer(), name, options.numbers(),
                     options.localHost(), options.addresses(), bound, this));
-        } catch (SockrefException e) {
+        } catch (Throwable t) {
             letGo();
-            throw e;
+            throw t;
         }
         synchronized (this) {
             if (!isSettled) {
@@ -134,23 +137,41 @@ final class ConnectOperation {
                 loop.execute(() -> finish(fd, problem)); // when the loop's connection has given its reference back
             }
         } catch (Throwable t) {
-            EventLoop.report(t);
+            giveUp(fd, t);
         }
     }
 
     private void finish(int fd, SockrefException problem) {
-        if (fd < 0) {
-            letGo();
-            Throwable why = problem == null ? new OutOfMemoryError("of a connect's error") : translated(problem);
-            Background.complete(completes, () -> future.completeExceptionally(why));
-            return;
-        }
-        SockrefChannel channel = new SockrefChannel(fd, executor, null, remote, from == null ? () -> { } : from::close);
-        Background.complete(completes, () -> {
-            if (!future.complete(channel)) {
-                close(channel);
+        SockrefChannel channel = null;
+        try {
+            if (fd < 0) {
+                letGo();
+                Throwable why = problem == null ? new OutOfMemoryError("of a connect's error") : translated(problem);
+                Background.fail(completes, future, why);
+                return;
             }
-        });
+            channel = new SockrefChannel(fd, executor, null, remote, from == null ? () -> { } : from::close);
+            give(channel);
+        } catch (Throwable t) {
+            if (channel == null) {
+                giveUp(fd, t);
+            } else {
+                Background.fail(completes, future, t);
+            }
+        }
+    }
+
+    private void give(SockrefChannel channel) {
+        Background.complete(completes, () -> Background.give(future, channel, ConnectOperation::close));
+    }
+
+    /** There is no memory for the channel. */
+    private void giveUp(int fd, Throwable why) {
+        if (fd >= 0) {
+            Sockets.close(fd);
+        }
+        letGo();
+        Background.fail(completes, future, why);
     }
 
     private void letGo() {

@@ -28,11 +28,16 @@ final class Descriptor {
     private final Handle handle;
     private volatile Readiness readiness;
 
-    /** Take a descriptor for its owner, which {@code onFree} must not refer to: it runs once the number is closed. */
-    Descriptor(Object owner, int fd, Runnable onFree) {
+    /** {@code onFree} runs once the number is closed, and must not refer to the owner. */
+    Descriptor(int fd, Runnable onFree) {
         this.fd = fd;
         this.onFree = onFree;
-        handle = Handle.of(owner, fd, this::free);
+        handle = new Handle(fd, this::free);
+    }
+
+    /** Take the number for its owner, who is complete; not where this throws. */
+    void setOwner(Object owner) {
+        handle.setOwner(owner);
     }
 
     private void free(long number) {

@@ -23,16 +23,22 @@ final class Handle implements Runnable {
     private Cleaner.Cleanable cleanable;
     private volatile boolean watched;
 
-    private Handle(long pointer, LongConsumer free) {
+    /** To be owned; {@code free} must not refer to the owner. */
+    Handle(long pointer, LongConsumer free) {
         this.pointer = pointer;
         this.free = free;
     }
 
-    /** Take {@code pointer} for {@code owner}; {@code free} must not refer to the owner. */
+    /** Take {@code pointer} for {@code owner}, unless this throws: there may be no memory. */
     static Handle of(Object owner, long pointer, LongConsumer free) {
         Handle handle = new Handle(pointer, free);
-        handle.cleanable = CLEANER.register(owner, handle);
+        handle.setOwner(owner);
         return handle;
+    }
+
+    /** From now on the pointer is freed at the latest with its owner; not where this throws. */
+    void setOwner(Object owner) {
+        cleanable = CLEANER.register(owner, this);
     }
 
     /** Begin a call: the pointer, valid until exit; 0 if closed, and then exit(0) does nothing. */

@@ -106,8 +106,8 @@ abstract class Operation<T> extends CompletableFuture<T> implements Runnable {
 
     private void tell() {
         if (problem != null) {
-            super.completeExceptionally(problem);
-        } else if (!super.complete(outcome)) {
+            Background.failHere(this, problem);
+        } else if (!super.complete(outcome) && !Background.isOutcome(this, outcome)) {
             discard(outcome);
         }
     }

@@ -41,8 +41,8 @@ final class PoolOperation {
                 check(registry, names.get(count - 1)); // none is longer
             }
             operation.start(registry, names, options);
-        } catch (Exception e) {
-            return CompletableFuture.failedFuture(e);
+        } catch (Throwable t) {
+            return CompletableFuture.failedFuture(t);
         }
         return operation.future;
     }

@@ -260,7 +260,7 @@ public final class SocketPool implements AutoCloseable {
      */
     public SocketReference pick(Policy policy) throws SockrefException {
         int number = Objects.requireNonNull(policy, "policy").number;
-        return new SocketReference(new NativeReference(lend(pool -> Shim.poolPick(pool, number)), true));
+        return new SocketReference(NativeReference.of(lend(pool -> Shim.poolPick(pool, number))));
     }
 
     /**

@@ -61,15 +61,16 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
     private final boolean isTcp;
     private volatile int timeoutMs;
 
-    /** Takes the descriptor. */
+    /** Takes the descriptor, unless it throws: there may be no memory. */
     SockrefChannel(int fd, Executor executor, SocketAddress local, SocketAddress remote, Runnable onFree) {
         this.local = local;
         this.remote = remote;
-        socket = new Descriptor(this, fd, onFree);
+        socket = new Descriptor(fd, onFree);
         input = new Side(socket, Readiness.INPUT, executor);
         output = new Side(socket, Readiness.OUTPUT, executor);
         isTcp = local == null && remote == null;
         remoteTold = isTcp ? Sockets.address(fd, true) : null;
+        socket.setOwner(this);
     }
 
     /**

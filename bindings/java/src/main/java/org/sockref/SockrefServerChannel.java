@@ -48,7 +48,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
     private volatile boolean dropsExcess;
     private volatile long dropped;
 
-    /** Takes everything. */
+    /** Takes everything, unless it throws: there may be no memory. */
     private SockrefServerChannel(SocketReference reference, SocketAddress unix, int own, int bell, Options options) {
         this.reference = reference;
         this.unix = unix;
@@ -56,36 +56,37 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
         accepted = new Accepted(this, options.maxConnections());
         CountDownLatch latch = new CountDownLatch(1);
         freed = latch;
-        socket = new Descriptor(this, own, () -> {
+        socket = new Descriptor(own, () -> {
             Sockets.close(bell);
             latch.countDown();
         });
         input = new Side(socket, Readiness.INPUT,
                 options.executor() == null ? Background.defaultExecutor() : options.executor());
+        socket.setOwner(this);
     }
 
     /** Takes the reference, also when it throws. */
     private static SockrefServerChannel make(SocketReference reference, Options options) throws SockrefException {
         int bell = -1;
         int own = -1;
+        SockrefServerChannel channel;
         try {
             bell = SockrefException.checked(Sockets.bellNew(), "eventfd");
             own = SockrefException.checked(Sockets.bellNew(), "eventfd");
-        } catch (SockrefException e) {
-            if (bell >= 0) {
-                Sockets.close(bell);
-            }
+            channel = new SockrefServerChannel(reference, unixAddress(reference), own, bell, options);
+        } catch (Throwable t) {
+            Sockets.close(own);
+            Sockets.close(bell);
             reference.close();
-            throw e;
+            throw t;
         }
-        SockrefServerChannel channel = new SockrefServerChannel(reference, unixAddress(reference), own, bell, options);
         try {
             reference.setFollower(channel::follow);
             channel.follow();
             return channel;
-        } catch (SockrefException e) {
+        } catch (Throwable t) {
             channel.implCloseChannel();
-            throw e;
+            throw t;
         }
     }
 
@@ -209,7 +210,13 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
 
     private SockrefChannel connection(int fd) {
         accepted.add();
-        return new SockrefChannel(fd, input.executor, unix, null, accepted::remove);
+        try {
+            return new SockrefChannel(fd, input.executor, unix, null, accepted::remove);
+        } catch (Throwable t) {
+            Sockets.close(fd);
+            accepted.remove();
+            throw t;
+        }
     }
 
     /**

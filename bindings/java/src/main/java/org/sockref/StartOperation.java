@@ -28,8 +28,8 @@ final class StartOperation {
         StartOperation operation = new StartOperation(registry, executor);
         try {
             operation.start(path.bytes(), options);
-        } catch (Exception e) {
-            operation.fail(e);
+        } catch (Throwable t) {
+            operation.fail(t);
             return operation.future;
         }
         // Whoever completes the future first, by cancel() or orTimeout() as well, ends the start.
@@ -57,7 +57,7 @@ final class StartOperation {
         synchronized (this) {
             settled = true;
         }
-        Background.complete(executor, () -> future.completeExceptionally(problem));
+        Background.fail(executor, future, problem);
     }
 
     private synchronized void cancel() {
@@ -84,21 +84,17 @@ final class StartOperation {
             }
             if (pointer == 0) {
                 Throwable why = problem != null ? problem : new OutOfMemoryError("of a start's error");
-                Background.complete(executor, () -> future.completeExceptionally(why));
+                Background.fail(executor, future, why);
                 return;
             }
-            SocketReference reference = new SocketReference(new NativeReference(pointer, true));
+            SocketReference reference = new SocketReference(NativeReference.of(pointer));
             if (future.isDone()) {
                 reference.close();
                 return;
             }
-            Background.complete(executor, () -> {
-                if (!future.complete(reference)) {
-                    reference.close();
-                }
-            });
+            Background.complete(executor, () -> Background.give(future, reference, SocketReference::close));
         } catch (Throwable t) {
-            EventLoop.report(t);
+            Background.fail(executor, future, t); // no memory for the reference
         }
     }
 }

@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Executor;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
  * Who is told what happens to names.
@@ -40,7 +41,12 @@ final class Watches {
                     follower.run();
                 }
                 if (told != null) {
-                    Background.complete(executor, () -> accept(event));
+                    AtomicBoolean isTold = new AtomicBoolean();
+                    Background.complete(executor, () -> {
+                        if (isTold.compareAndSet(false, true)) {
+                            accept(event);
+                        }
+                    });
                 }
             } catch (Throwable t) {
                 EventLoop.report(t);

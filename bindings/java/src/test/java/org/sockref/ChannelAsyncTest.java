@@ -241,6 +241,22 @@ class ChannelAsyncTest extends ChannelScene {
         completeAllOf(task -> {
             throw new NoClassDefFoundError("of an application that was taken down");
         });
+        completeAllOf(task -> {
+            throw new AssertionError("of the executor itself");
+        });
+    }
+
+    /** As a pool does that has taken the task, can start no thread for it, says so, and runs it when it can. */
+    @Test
+    void anExecutorThatIsAskedTwiceClosesNothing() throws Exception {
+        completeAllOf(task -> {
+            task.run();
+            throw new OutOfMemoryError("unable to create native thread");
+        });
+        completeAllOf(task -> {
+            task.run();
+            task.run();
+        });
     }
 
     /** An echo of nothing but futures, on the poller's thread. */

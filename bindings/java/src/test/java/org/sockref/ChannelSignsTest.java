@@ -324,7 +324,8 @@ class ChannelSignsTest extends ChannelScene {
     @Test
     void cancellingDuringATryFreesTheTurn() throws Exception {
         AtomicInteger tries = new AtomicInteger();
-        Descriptor socket = new Descriptor(this, Sockets.bellNew(), () -> { });
+        Descriptor socket = new Descriptor(Sockets.bellNew(), () -> { });
+        socket.setOwner(this);
         Side side = new Side(socket, Readiness.INPUT, Runnable::run);
         assertTrue(side.turn.tryAcquire());
         new Operation<Integer>(side) {
@@ -355,7 +356,8 @@ class ChannelSignsTest extends ChannelScene {
     /** It begins to wait while the number is made to lead to a listener: it is told what comes there. */
     @Test
     void whoWaitsWhileANumberIsReplaced() throws Exception {
-        Descriptor socket = new Descriptor(this, Sockets.bellNew(), () -> { });
+        Descriptor socket = new Descriptor(Sockets.bellNew(), () -> { });
+        socket.setOwner(this);
         Side side = new Side(socket, Readiness.INPUT, Runnable::run);
         assertTrue(side.turn.tryAcquire());
         Operation<Integer> accept = new Operation<>(side) {
@@ -387,7 +389,8 @@ class ChannelSignsTest extends ChannelScene {
 
     @Test
     void aNumberIsReplacedByOneAtATime() throws Exception {
-        Descriptor socket = new Descriptor(this, Sockets.bellNew(), () -> { });
+        Descriptor socket = new Descriptor(Sockets.bellNew(), () -> { });
+        socket.setOwner(this);
         List<Integer> order = new CopyOnWriteArrayList<>();
         Thread other = new Thread(() -> socket.replace(fd -> order.add(2)));
         socket.replace(fd -> assertDoesNotThrow(() -> {

@@ -62,6 +62,34 @@ class ProcessTest extends Scene {
         assertEquals(0, child.end());
     }
 
+    /** Whoever waits for a future would do so for ever, and a reference would be nobody's. */
+    @Test
+    void aFutureEndsWhereTheHeapIsFull() throws Exception {
+        Child child = Child.start(List.of(), Map.of(), System.getProperty("java.class.path"),
+                List.of("-Xmx8m", "-XX:+UseSerialGC"), Programs.class, "full-futures", directory);
+        assertEquals("starts told told, connects told told", child.line("starts"), child::output);
+        assertEquals("reads told", child.line("reads"), child::output);
+        assertEquals("left true", child.line("left"), child::output);
+        assertEquals(0, child.end());
+    }
+
+    @Test
+    void nothingIsLeftWhereNoThreadCanBeStarted() throws Exception {
+        // Each thread of Java's takes so much of the address space that few fit; the library's own take little.
+        List<String> limited = List.of("sh", "-c", "ulimit -v 12000000 && exec \"$@\"", "limited");
+        List<String> options = List.of("-Xss512m", "-Xmx64m", "-XX:CompressedClassSpaceSize=16m",
+                "-XX:ReservedCodeCacheSize=32m", "-XX:+UseSerialGC");
+        Child child = Child.start(limited, Map.of(), System.getProperty("java.class.path"), options, Programs.class,
+                "no-threads", directory);
+        for (int i = 0; i < 2; i++) {
+            assertEquals("first told OutOfMemoryError, told OutOfMemoryError, thrown OutOfMemoryError,"
+                    + " thrown OutOfMemoryError, left 0", child.line("first"), child::output);
+        }
+        assertEquals("then told OutOfMemoryError, left 0", child.line("then"), child::output);
+        assertEquals("at last 1", child.line("at last"), child::output);
+        assertEquals(0, child.end());
+    }
+
     @Test
     void l38OpenReferenceKeepsNoProcessAlive() throws Exception {
         Child child = Child.start(Programs.class, "open", path("s"));

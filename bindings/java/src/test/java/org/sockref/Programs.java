@@ -1,17 +1,22 @@
 package org.sockref;
 
 import static java.util.concurrent.TimeUnit.MILLISECONDS;
+import static java.util.concurrent.TimeUnit.SECONDS;
 
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
+import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicLong;
 
 /** What children of the tests run. */
@@ -38,6 +43,8 @@ public final class Programs {
             case "load" -> load();
             case "many" -> many(Path.of(arguments[1]));
             case "full" -> full(Path.of(arguments[1]));
+            case "full-futures" -> fullFutures(Path.of(arguments[1]));
+            case "no-threads" -> noThreads(Path.of(arguments[1]));
             case "share" -> share(Path.of(arguments[1]), List.of(arguments).subList(2, arguments.length));
             default -> throw new IllegalArgumentException(arguments[0]);
         }
@@ -280,7 +287,7 @@ public final class Programs {
 
     /** Not an object more has room. */
     private static void fillHeap() {
-        for (int size = 1 << 20; size > 0; size /= 2) {
+        for (int size = 1 << 20; size > 0; size /= 16) {
             try {
                 while (true) {
                     Object[] more = new Object[size];
@@ -322,6 +329,167 @@ public final class Programs {
             heap = null;
             Scene.receive(peer, 1);
             say("open " + connection.isOpen());
+        }
+    }
+
+    /** What becomes of futures where the heap is full when their outcome is there. */
+    private static void fullFutures(Path directory) throws Exception {
+        SocketReference.startListener(directory.resolve("first")).get().close();
+        LiveCounts before = Sockref.liveCounts();
+        try (SockrefServerChannel server = SockrefServerChannel.listen(directory.resolve("s"))) {
+            // All that is needed is loaded by the first ones.
+            SockrefChannel.connectAsync(server.path()).get().close();
+            server.accept().close();
+            Full full = new Full();
+            List<CompletableFuture<?>> starts = List.of(SocketReference.startListener(directory.resolve("a")),
+                    SocketReference.startListener(directory.resolve("none/b")));
+            List<CompletableFuture<?>> connects = List.of(SockrefChannel.connectAsync(server.path()),
+                    SockrefChannel.connectAsync(directory + "/none"));
+            full.end();
+            say("starts " + outcomes(starts) + ", connects " + outcomes(connects));
+            say("reads " + fullRead(server));
+        }
+        long until = System.nanoTime() + Scene.LONG.toNanos();
+        while (!Sockref.liveCounts().equals(before) && System.nanoTime() < until) {
+            System.gc();
+        }
+        say("left " + Sockref.liveCounts().equals(before));
+    }
+
+    /** The loop's thread, which goes on when the heap is full. */
+    private static final class Full {
+        private final CountDownLatch goesOn = new CountDownLatch(1);
+        private volatile Thread loop;
+        private volatile boolean hasGoneOn;
+
+        Full() throws SockrefException {
+            EventLoop own = EventLoop.get();
+            own.execute(() -> {
+                loop = Thread.currentThread(); // asked for its state before, for what that needs is loaded then
+                Scene.uninterrupted(goesOn);
+                own.execute(() -> hasGoneOn = true); // when outcomes have been told
+                fillHeap();
+                isFull = true;
+            });
+            while (loop == null || isWaiting()) {
+                Thread.onSpinWait();
+            }
+        }
+
+        private boolean isWaiting() {
+            return loop != null && loop.getState() == Thread.State.TIMED_WAITING;
+        }
+
+        /** Until all is told, or waits for memory: then there is some. */
+        void end() {
+            goesOn.countDown();
+            while (!hasGoneOn && !(isFull && isWaiting())) {
+                Thread.onSpinWait();
+            }
+            isFull = false;
+            heap = null;
+        }
+    }
+
+    private static String fullRead(SockrefServerChannel server) throws Exception {
+        ByteBuffer one = ByteBuffer.allocateDirect(1);
+        try (SocketChannel peer = Scene.dial(Path.of(server.path())); SockrefChannel channel = server.accept()) {
+            for (int i = 0; i < 2; i++) {
+                CompletableFuture<Integer> read = channel.readAsync(ByteBuffer.allocateDirect(1));
+                if (i == 1) {
+                    fillHeap();
+                }
+                peer.write(one.clear());
+                long until = System.nanoTime() + 5_000_000_000L;
+                while (!read.isDone() && System.nanoTime() < until) {
+                    Thread.onSpinWait();
+                }
+                heap = null;
+                if (i == 1) {
+                    return outcomes(List.of(read));
+                }
+            }
+        }
+        return "nothing";
+    }
+
+    private static String outcomes(List<CompletableFuture<?>> futures) throws Exception {
+        StringBuilder told = new StringBuilder();
+        for (CompletableFuture<?> future : futures) {
+            try {
+                if (future.get(5, SECONDS) instanceof AutoCloseable opened) {
+                    opened.close();
+                }
+                told.append("told ");
+            } catch (ExecutionException e) {
+                told.append("told ");
+            } catch (TimeoutException e) {
+                told.append("lost ");
+            }
+        }
+        return told.toString().trim();
+    }
+
+    /** Take all that the system has for threads; give it back by the latch. */
+    private static List<Thread> takeAllThreads(CountDownLatch end) {
+        List<Thread> taken = new ArrayList<>();
+        try {
+            while (true) {
+                Thread thread = new Thread(() -> Scene.uninterrupted(end));
+                thread.setDaemon(true);
+                thread.start();
+                taken.add(thread);
+            }
+        } catch (OutOfMemoryError none) {
+            return taken;
+        }
+    }
+
+    private static String refusal(Callable<?> call) {
+        try {
+            return "nothing, but " + call.call();
+        } catch (ExecutionException e) {
+            return "told " + e.getCause().getClass().getSimpleName();
+        } catch (Throwable t) {
+            return "thrown " + t.getClass().getSimpleName();
+        }
+    }
+
+    /** What is left of calls that no thread could be started for. */
+    private static void noThreads(Path directory) throws Exception {
+        Options direct = Options.builder().executor(Runnable::run).build();
+        SocketReference.listen(directory.resolve("first")).close();
+        String path = directory + "/s";
+        for (int i = 0; i < 2; i++) {
+            long before = ChannelScene.descriptors();
+            CountDownLatch end = new CountDownLatch(1);
+            List<Thread> taken = takeAllThreads(end);
+            String start = refusal(() -> SocketReference.startListener(directory.resolve("t"), direct).get());
+            String connect = refusal(() -> SockrefChannel.connectAsync(path).get());
+            String blocking = refusal(() -> SockrefChannel.connect(path));
+            String server = refusal(() -> SockrefServerChannel.listen(path));
+            long left = ChannelScene.descriptors() - before;
+            end.countDown();
+            for (Thread thread : taken) {
+                thread.join();
+            }
+            say("first " + start + ", " + connect + ", " + blocking + ", " + server + ", left " + left);
+        }
+        try (SockrefServerChannel server = SockrefServerChannel.listen(path, direct);
+                SocketChannel peer = Scene.dial(Path.of(path)); SockrefChannel channel = server.accept()) {
+            CountDownLatch end = new CountDownLatch(1);
+            List<Thread> taken = takeAllThreads(end);
+            long before = ChannelScene.descriptors();
+            String read = refusal(() -> channel.readAsync(ByteBuffer.allocate(1)).get());
+            long left = ChannelScene.descriptors() - before;
+            end.countDown();
+            for (Thread thread : taken) {
+                thread.join();
+            }
+            say("then " + read + ", left " + left);
+            CompletableFuture<Integer> next = channel.readAsync(ByteBuffer.allocate(1));
+            peer.write(ByteBuffer.allocate(1));
+            say("at last " + next.get());
         }
     }
 }

@@ -179,6 +179,14 @@ abstract class Scene {
         }
     }
 
+    static void uninterrupted(CountDownLatch latch) {
+        try {
+            latch.await();
+        } catch (InterruptedException e) {
+            throw new AssertionError(e);
+        }
+    }
+
     static SocketReference get(CompletableFuture<SocketReference> future) throws Exception {
         return future.get(LONG.toSeconds(), TimeUnit.SECONDS);
     }

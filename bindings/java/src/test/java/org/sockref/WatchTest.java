@@ -13,6 +13,7 @@ import java.util.Queue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -73,6 +74,22 @@ class WatchTest extends Scene {
             executor.shutdown();
         }
         awaitTold();
+        assertTrue(told.isEmpty(), told::toString);
+    }
+
+    @Test
+    void anExecutorThatRunsTwiceTellsOnce() throws Exception {
+        CountDownLatch hasRun = new CountDownLatch(1);
+        try (SocketReference reference = SocketReference.listen(path("s"))) {
+            reference.onEvent(teller("once"), task -> {
+                task.run();
+                task.run();
+                hasRun.countDown();
+            });
+            Sockref.cleanup(path("s"));
+            assertTrue(hasRun.await(LONG.toSeconds(), TimeUnit.SECONDS));
+        }
+        assertEquals("once LOST sockref-loop", next());
         assertTrue(told.isEmpty(), told::toString);
     }
 
