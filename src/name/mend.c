@@ -81,8 +81,7 @@ static int bind_again(const struct sr_sockfile *file, const char *path, int back
     place.dir = sr_fd_duplicate(file->place.dir);
     if (place.dir < 0)
         return sr_error_system(-place.dir, "fcntl", path);
-    status = sr_sockfile_bind(&place, path,
-                              (info.st_mode & 0777) == 0777 ? -1 : (int)(info.st_mode & 0777),
+    status = sr_sockfile_bind(&place, path, (int)(info.st_mode & 0777),
                               listens(file->fd) ? backlog : 0, out, out_pin);
     if (status < 0)
         sr_place_close(&place);
@@ -105,20 +104,13 @@ static int mend_control(struct sr_share *share, const struct sr_place *place)
     return sr_error_system(-status, "dup3", share->path);
 }
 
-/* Holders see by the generation that something has changed. */
-static int write_down(struct sr_share *share, enum sr_record_state state)
-{
-    share->generation++;
-    return sr_share_write_record(share, state);
-}
-
 /* As in a start, the record tells of what is to come: a kill may come before the guard's pin. */
 static int mend_socket(struct sr_share *share, const struct sr_sockfile *file, int backlog,
                        struct sr_sockfile *out_fresh)
 {
     bool shared = sr_share_is_shared(share);
     struct sr_sockfile fresh;
-    int pin, status = shared ? write_down(share, SR_RECORD_BINDING) : 0;
+    int pin, status = shared ? sr_share_write_record(share, SR_RECORD_BINDING) : 0;
 
     if (status == 0)
         status = bind_again(file, share->path, backlog, &fresh, &pin);
@@ -126,7 +118,7 @@ static int mend_socket(struct sr_share *share, const struct sr_sockfile *file, i
         struct sr_error *error = sr_error_take();
 
         if (shared)
-            write_down(share, SR_RECORD_LIVE);
+            sr_share_write_record(share, SR_RECORD_LIVE);
         sr_error_give(error);
         return status;
     }
@@ -148,7 +140,7 @@ static int mend_entered(struct sr_share *share, const struct sr_sockfile *file, 
         return status;
     status = mend_control(share, &file->place);
     if (status == 0)
-        status = write_down(share, SR_RECORD_LIVE);
+        status = sr_share_write_record(share, SR_RECORD_LIVE);
     return status;
 }
 

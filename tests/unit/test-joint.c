@@ -559,20 +559,21 @@ START_TEST(in_another_directory_nothing_is_made)
 }
 END_TEST
 
-/* Who has joined before stays a holder, and can own what was made again. */
+/* Who has joined before stays a holder, and can own what was made again; until then nobody else
+ * owns it. */
 START_TEST(a_joiner_outlives_a_lost_file)
 {
     const char *path = harness_at("a");
-    sockref *ref = listen_watched(here, path), *joined = harness_listen(there, path);
+    sockref *ref = listen_watched(here, path), *joined = listen_watched(there, path);
     ino_t inode;
 
     remove_at(path);
     wait_for(&heard, SOCKREF_WATCH_DISPLACED);
     inode = harness_inode(path);
-    harness_assert_ok(sockref_set_watch(joined, note, NULL, NULL));
     sockref_release(ref);
     wait_for(&heard, SOCKREF_WATCH_OWNER);
     ck_assert(sockref_is_owner(joined));
+    ck_assert_uint_eq(wait_count(&heard), 2);
     ck_assert_uint_eq(harness_inode(path), inode);
     ck_assert(harness_can_dial(path));
     sockref_release(joined);
