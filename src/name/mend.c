@@ -68,7 +68,7 @@ static bool listens(int fd)
     return sr_sys.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
 }
 
-/* With the mode of the one before, which fchmod() has left on its descriptor. */
+/* With the mode of the one before, which its descriptor has as well. */
 static int bind_again(const struct sr_sockfile *file, const char *path, int backlog,
                       struct sr_sockfile *out, int *out_pin)
 {

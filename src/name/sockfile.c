@@ -179,6 +179,12 @@ static int widen(struct sr_sockfile *file, const char *path, mode_t mode, int *i
     return sr_sys.chmod(link, mode) < 0 ? sr_error_system(errno, "chmod", path) : 0;
 }
 
+/* What the umask has decided: whoever makes the file again (mend.c) finds it at the descriptor. */
+static int note_mode(const struct sr_sockfile *file, const char *path, mode_t mode)
+{
+    return sr_sys.fchmod(file->fd, mode) < 0 ? sr_error_system(errno, "fchmod", path) : 0;
+}
+
 /*
  * A bind that succeeded, but whose file was not found by the pinned directory: look where the
  * spelling leads now and remove what was created there since, if it is a socket of ours. The
@@ -225,7 +231,9 @@ static int bind_checked(struct sr_sockfile *file, const char *path, int mode, bo
         status = check_bound(file, path, &info);
     if (status < 0)
         undo_lost_bind(file, address.sun_path, &since);
-    else if (mode >= 0 && (info.st_mode & 07777) != (mode_t)mode)
+    else if (mode < 0)
+        status = note_mode(file, path, info.st_mode & 0777);
+    else if ((info.st_mode & 07777) != (mode_t)mode)
         status = widen(file, path, (mode_t)mode, inout_pin);
     return status;
 }

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -74,27 +75,64 @@ static void let_go(struct holder *joiner)
     die(joiner);
 }
 
-/* Nobody is to connect to a name before it is served. */
-START_TEST(what_only_was_bound_is_bound_again)
+static void bind_alone(struct holder *out, const char *path, int mode)
 {
-    const struct sr_wish wish = {.mode = 0600, .fd = -1};
-    const char *path = harness_at("a");
+    const struct sr_wish wish = {.mode = mode, .fd = -1};
     struct sr_patience patience = {0};
-    struct holder owner;
-    struct sr_sockfile fresh;
     struct sr_place place;
 
     ck_assert_int_eq(sr_place_open(path, &place), 0);
-    ck_assert_int_eq(sr_share_bind_alone(&place, path, &wish, &patience, &owner.share, &owner.file),
+    ck_assert_int_eq(sr_share_bind_alone(&place, path, &wish, &patience, &out->share, &out->file),
                      SR_SHARE_OWNED);
-    ck_assert_int_eq(unlink(path), 0);
-    ck_assert_int_eq(sr_share_mend(&owner.share, &owner.file, 8, &fresh), 0);
+}
+
+/* Somebody has removed the file. */
+static void mend(struct holder *owner)
+{
+    struct sr_sockfile fresh;
+
+    ck_assert_int_eq(sr_share_mend(&owner->share, &owner->file, 8, &fresh), 0);
     ck_assert_int_ge(fresh.fd, 0);
+    fresh.place = owner->file.place;
+    sr_fd_close(owner->file.fd);
+    owner->file = fresh;
+}
+
+/* Nobody is to connect to a name before it is served. */
+START_TEST(what_only_was_bound_is_bound_again)
+{
+    const char *path = harness_at("a");
+    struct holder owner;
+
+    bind_alone(&owner, path, 0600);
+    ck_assert_int_eq(unlink(path), 0);
+    mend(&owner);
     ck_assert(harness_is_socket(path));
     ck_assert_int_eq(harness_dial(path), -ECONNREFUSED);
-    fresh.place = owner.file.place;
-    sr_fd_close(owner.file.fd);
-    owner.file = fresh;
+    ck_assert_int_eq(sr_sockfile_remove(&owner.file, path), 0);
+    die(&owner);
+}
+END_TEST
+
+static const int modes[] = {-1, 0600, 0666, 0777};
+
+/* Also where the umask has become another one. */
+START_TEST(what_is_bound_again_has_the_mode_that_it_had)
+{
+    const char *path = harness_at("a");
+    mode_t before = umask(027);
+    struct holder owner;
+    unsigned mode;
+
+    bind_alone(&owner, path, modes[_i]);
+    mode = harness_mode(path);
+    umask(modes[_i] < 0 ? 0 : 077);
+    for (int round = 0; round < 2; round++) {
+        ck_assert_int_eq(unlink(path), 0);
+        mend(&owner);
+        ck_assert_uint_eq(harness_mode(path), mode);
+    }
+    umask(before);
     ck_assert_int_eq(sr_sockfile_remove(&owner.file, path), 0);
     die(&owner);
 }
@@ -445,6 +483,8 @@ int main(void)
     tcase_add_test(tcase, another_users_control_socket_tells_nothing);
     tcase = harness_tcase(suite, "mending");
     tcase_add_test(tcase, what_only_was_bound_is_bound_again);
+    tcase_add_loop_test(tcase, what_is_bound_again_has_the_mode_that_it_had, 0,
+                        sizeof modes / sizeof modes[0]);
     tcase = harness_tcase(suite, "silence");
     tcase_add_test(tcase, the_answer_of_a_slow_holder_counts);
     tcase_add_test(tcase, descriptors_that_come_with_an_answer_are_not_kept);
