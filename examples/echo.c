@@ -3,6 +3,7 @@
  *
  * Each step says what happened and ends the program if that is not what was promised.
  */
+#define _POSIX_C_SOURCE 200809L
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>

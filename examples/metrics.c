@@ -4,6 +4,7 @@
  * Both are names: a path, "@" and an abstract name, or tcp:HOST:PORT. Prometheus is given the port,
  * or try: curl http://127.0.0.1:9464/metrics. An interrupt ends the program.
  */
+#define _POSIX_C_SOURCE 200809L
 #include <signal.h>
 #include <sockref/net.h>
 #include <sockref/stats.h>
