@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -300,6 +301,19 @@ int sr_fd_replace(int fd, int old)
     if (status == 0)
         sr_fd_close(fd);
     return status;
+}
+
+int sr_fd_change_mode(int fd, mode_t mode)
+{
+    char link[40];
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    return sr_sys.chmod(link, mode) < 0 ? -errno : 0;
+}
+
+bool sr_fd_has_proc(void)
+{
+    return faccessat(AT_FDCWD, "/proc/self/fd", F_OK, 0) == 0;
 }
 
 void sr_fd_close(int fd)

@@ -45,6 +45,11 @@ void sr_fd_disown(int fd);
  * given back. Returns 0, or -errno with nothing changed.
  */
 int sr_fd_replace(int fd, int old);
+/* Change the mode of a file that a descriptor pins, which may be O_PATH: by way of /proc. Returns 0
+ * or -errno. */
+int sr_fd_change_mode(int fd, mode_t mode);
+/* Whether there is that way now. */
+bool sr_fd_has_proc(void);
 /* Forget and close; -1 is allowed. */
 void sr_fd_close(int fd);
 void sr_fd_close_both(int first, int second);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -36,6 +37,16 @@ static int open_at(int dir, const char *path, int flags, mode_t mode)
 static int rename_new(int dir, const char *from, const char *to)
 {
     return (int)syscall(SYS_renameat2, dir, from, dir, to, RENAME_NOREPLACE);
+}
+
+static int rename_over(int dir, const char *from, const char *to)
+{
+    return renameat(dir, from, dir, to);
+}
+
+static int link_new(int dir, const char *from, const char *to)
+{
+    return linkat(dir, from, dir, to, 0);
 }
 
 static int duplicate(int fd)
@@ -119,6 +130,8 @@ struct sr_sys sr_sys = {
     .mkdir = mkdir,
     .unlinkat = unlinkat,
     .rename_new = rename_new,
+    .rename = rename_over,
+    .link = link_new,
     .duplicate = duplicate,
     .replace = replace,
     .tame = tame,

@@ -35,10 +35,12 @@ struct sr_sys {
     int (*mkdir)(const char *path, mode_t mode);
     int (*unlinkat)(int dir, const char *path, int flags);
     int (*rename_new)(int dir, const char *from, const char *to); /* never over another file */
-    int (*duplicate)(int fd);                                     /* close-on-exec */
-    int (*replace)(int fd, int old);                              /* dup3, close-on-exec */
-    int (*tame)(int fd);                                          /* non-blocking, close-on-exec */
-    int (*lock)(int fd, int command, struct flock *lock);         /* fcntl, F_OFD_* */
+    int (*rename)(int dir, const char *from, const char *to);
+    int (*link)(int dir, const char *from, const char *to); /* never over another file either */
+    int (*duplicate)(int fd);                               /* close-on-exec */
+    int (*replace)(int fd, int old);                        /* dup3, close-on-exec */
+    int (*tame)(int fd);                                    /* non-blocking, close-on-exec */
+    int (*lock)(int fd, int command, struct flock *lock);   /* fcntl, F_OFD_* */
     ssize_t (*pread)(int fd, void *buffer, size_t length, off_t offset);
     ssize_t (*pwrite)(int fd, const void *buffer, size_t length, off_t offset);
     int (*fstatfs)(int fd, struct statfs *out);

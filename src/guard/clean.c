@@ -12,11 +12,11 @@
 #include "guard/clean.h"
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/sys.h"
 #include "guard/watched.h"
 #include "name/probe.h"
 
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -53,17 +53,15 @@ static int probe(const struct sr_watched *name)
 {
     int answer = sr_probe_inode(name->inode);
     struct stat info;
-    char link[40];
 
     if (answer != SR_PROBE_DENIED || sr_sys.fstat(name->inode, &info) < 0 ||
         (info.st_mode & S_IWUSR))
         return answer;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", name->inode);
-    if (sr_sys.chmod(link, (info.st_mode & 07777) | S_IWUSR) < 0)
+    if (sr_fd_change_mode(name->inode, (info.st_mode & 07777) | S_IWUSR) < 0)
         return answer;
     answer = sr_probe_inode(name->inode);
     if (answer != SR_PROBE_DEAD)
-        (void)!sr_sys.chmod(link, info.st_mode & 07777);
+        (void)sr_fd_change_mode(name->inode, info.st_mode & 07777);
     return answer;
 }
 

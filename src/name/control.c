@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sockref/sockref.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -104,14 +103,12 @@ static bool give_right(const struct sr_place *place, const char *leaf)
 {
     int pin = sr_fd_open(place->dir, leaf, O_PATH | O_NOFOLLOW);
     struct stat info;
-    char link[40];
     bool given;
 
     if (pin < 0)
         return false;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", pin);
     given = sr_sys.fstat(pin, &info) == 0 && S_ISSOCK(info.st_mode) && info.st_uid == place->user &&
-            !(info.st_mode & S_IWUSR) && sr_sys.chmod(link, 0600) == 0;
+            !(info.st_mode & S_IWUSR) && sr_fd_change_mode(pin, 0600) == 0;
     sr_fd_close(pin);
     return given;
 }
@@ -140,8 +137,11 @@ int sr_control_connect(const struct sr_place *place, const char *path, int *out_
     switch (status) {
     case EAGAIN:
         return 0;
-    case ECONNREFUSED:
     case ENOENT:
+        if (!sr_fd_has_proc()) /* it was there before a chroot() */
+            return sr_lockfile_refuse_without_proc(path);
+        return SR_CONTROL_REFUSED;
+    case ECONNREFUSED:
         return SR_CONTROL_REFUSED;
     default:
         return sr_error_system(status, "connect", path);

@@ -271,8 +271,14 @@ static bool has_proc(void)
     static atomic_bool known;
 
     if (!atomic_load(&known))
-        atomic_store(&known, faccessat(AT_FDCWD, "/proc/self/fd", F_OK, 0) == 0);
+        atomic_store(&known, sr_fd_has_proc());
     return atomic_load(&known);
+}
+
+int sr_lockfile_refuse_without_proc(const char *path)
+{
+    return sr_error_set(SOCKREF_EUNSUPPORTED, path,
+                        "sharing a name needs /proc: mount it, or use share 0");
 }
 
 bool sr_lockfile_is_ours(const struct sr_place *place, const struct stat *info)
@@ -299,8 +305,7 @@ static int check_opened(struct sr_lockfile *self, const struct sr_place *place, 
     if ((info.st_mode & 0600) != 0600 && sr_sys.fchmod(self->fd, 0600) < 0) /* an odd umask */
         return sr_error_system(errno, "fchmod", path);
     if (!has_proc())
-        return sr_error_set(SOCKREF_EUNSUPPORTED, path,
-                            "sharing a name needs /proc: mount it, or use share 0");
+        return sr_lockfile_refuse_without_proc(path);
     remote = info.st_size == 0 ? find_remote(self->fd) : NULL; /* one is enough: whoever writes */
     if (remote)
         return sr_error_set(SOCKREF_EUNSUPPORTED, path,

@@ -73,6 +73,9 @@ int sr_lockfile_find_name(const struct sr_lockfile *self, const struct sr_place 
                           const char *path);
 void sr_lockfile_leave(struct sr_lockfile *self); /* free byte 0 */
 
+/* Describe and return that /proc is missing, by way of which the others are asked. */
+int sr_lockfile_refuse_without_proc(const char *path);
+
 /* Whether a file at such a name is a lock file of the place's user, which nobody else could change.
  */
 bool sr_lockfile_is_ours(const struct sr_place *place, const struct stat *info);

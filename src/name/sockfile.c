@@ -160,13 +160,13 @@ static int check_bound(struct sr_sockfile *file, const char *path, const struct 
 /* Give the file a mode that the umask has narrowed, through a descriptor of the file itself. */
 static int widen(struct sr_sockfile *file, const char *path, mode_t mode, int *inout_pin)
 {
-    char link[40];
+    int status;
 
     if (*inout_pin < 0) {
         struct sr_sockfile again = *file;
         struct stat info;
-        int status = look(&again, path, true, &info, inout_pin);
 
+        status = look(&again, path, true, &info, inout_pin);
         if (status < 0)
             return status;
         if (*inout_pin < 0)
@@ -175,8 +175,12 @@ static int widen(struct sr_sockfile *file, const char *path, mode_t mode, int *i
             return sr_error_set(SOCKREF_EFOREIGN, path,
                                 "the socket was replaced while it was bound");
     }
-    snprintf(link, sizeof link, "/proc/self/fd/%d", *inout_pin);
-    return sr_sys.chmod(link, mode) < 0 ? sr_error_system(errno, "chmod", path) : 0;
+    status = sr_fd_change_mode(*inout_pin, mode);
+    if (status == -ENOENT && !sr_fd_has_proc())
+        return sr_error_wrapped(SOCKREF_EUNSUPPORTED, ENOENT, "chmod", path,
+                                "a mode that the umask narrows needs /proc: mount it, or change "
+                                "the umask");
+    return status < 0 ? sr_error_system(-status, "chmod", path) : 0;
 }
 
 /* What the umask has decided: whoever makes the file again (mend.c) finds it at the descriptor. */
@@ -222,6 +226,11 @@ static int bind_checked(struct sr_sockfile *file, const char *path, int mode, bo
     if (sr_sys.bind(file->fd, (struct sockaddr *)&address, length) < 0) {
         if (errno == EADDRINUSE)
             return describe_occupied(&file->place, path);
+        if (errno == ENOENT && strlen(path) > SR_SUN_PATH_MAX && !sr_fd_has_proc())
+            return sr_error_wrapped(SOCKREF_EUNSUPPORTED, ENOENT, "bind", path,
+                                    "a path of over %d bytes needs /proc: mount it, or use a "
+                                    "shorter path",
+                                    SR_SUN_PATH_MAX);
         return sr_error_system(errno, "bind", path);
     }
     if (file->place.dir < 0)
@@ -403,10 +412,29 @@ static void warn_displaced(const struct target *target)
            "another file stands at the path; it was left alone");
 }
 
+/* Some file systems, and some sandboxes, have no way to rename without replacing. */
+static bool is_lacking(int refused)
+{
+    return refused == EINVAL || refused == ENOSYS;
+}
+
+/* Give a name of ours another one, never over another file. Returns 0 or -errno. */
+static int rename_own(int dir, const char *from, const char *to)
+{
+    if (sr_sys.rename_new(dir, from, to) == 0)
+        return 0;
+    if (!is_lacking(errno))
+        return -errno;
+    if (sr_sys.link(dir, from, to) < 0 || sr_sys.unlinkat(dir, from, 0) < 0)
+        return -errno;
+    return 0;
+}
+
 int sr_sockfile_restore(const struct sr_place *place, const char *leaf, const char *path)
 {
     char aside[SR_LOCKFILE_NAME_MAX];
     struct stat info;
+    int status;
 
     if (!place->shared)
         return 0;
@@ -415,9 +443,10 @@ int sr_sockfile_restore(const struct sr_place *place, const char *leaf, const ch
         return errno == ENOENT ? 0 : sr_error_system(errno, "fstatat", path);
     if (info.st_uid != place->user && place->user != 0)
         return 0; /* none but root can have renamed it */
-    if (sr_sys.rename_new(place->dir, aside, leaf) == 0 || errno == ENOENT)
+    status = rename_own(place->dir, aside, leaf);
+    if (status == 0 || status == -ENOENT)
         return 0;
-    return errno == EEXIST ? 1 : sr_error_system(errno, "renameat2", path);
+    return status == -EEXIST ? 1 : sr_error_system(-status, "renameat2", path);
 }
 
 static void name_at_random(char out[SR_LOCKFILE_NAME_MAX])
@@ -430,7 +459,7 @@ void sr_sockfile_keep(const struct sr_place *place, const char *aside, const cha
     char kept[SR_LOCKFILE_NAME_MAX];
 
     name_at_random(kept);
-    if (sr_sys.rename_new(place->dir, aside, kept) == 0)
+    if (rename_own(place->dir, aside, kept) == 0)
         sr_log(SR_LOG_DISPLACED, SOCKREF_LOG_WARNING, 0, path,
                "two files were at the path in turn; the one before is kept beside it as %s", kept);
 }
@@ -438,18 +467,24 @@ void sr_sockfile_keep(const struct sr_place *place, const char *aside, const cha
 /* The file has been renamed aside and is not ours: put it back, or keep it and say so. */
 static int put_back(const struct target *target, const char *aside)
 {
-    if (sr_sys.rename_new(target->place->dir, aside, target->leaf) == 0)
+    int status = rename_own(target->place->dir, aside, target->leaf);
+
+    if (status == 0)
         warn_displaced(target);
-    else if (errno == EEXIST)
+    else if (status == -EEXIST)
         sr_sockfile_keep(target->place, aside, target->path);
-    else if (errno != ENOENT)
-        return sr_error_system(errno, "renameat2", target->path);
+    else if (status != -ENOENT)
+        return sr_error_wrapped(status, -status, "renameat2", target->path,
+                                "another file that stood at the path is now %s, and cannot be put "
+                                "back: %s",
+                                aside, sockref_status_message(status));
     return 0;
 }
 
 /*
  * Rename the file to a name of ours. It is always the same one, so that whoever comes after a kill
- * finds it; unless something that we may not touch stands there. Returns 0 or -errno.
+ * finds it; unless something that we may not touch stands there, or all that the system can do is
+ * to replace what has that name: nothing has one that was drawn. Returns 0 or -errno.
  */
 static int rename_aside(const struct target *target, char out_aside[SR_LOCKFILE_NAME_MAX])
 {
@@ -458,10 +493,13 @@ static int rename_aside(const struct target *target, char out_aside[SR_LOCKFILE_
     sr_lockfile_name(target->leaf, SR_ASIDE_SUFFIX, out_aside);
     if (sr_sys.rename_new(dir, target->leaf, out_aside) == 0)
         return 0;
-    if (errno != EEXIST)
+    if (errno != EEXIST && !is_lacking(errno))
         return -errno;
     name_at_random(out_aside);
-    return sr_sys.rename_new(dir, target->leaf, out_aside) < 0 ? -errno : 0;
+    if (sr_sys.rename_new(dir, target->leaf, out_aside) == 0 ||
+        (is_lacking(errno) && sr_sys.rename(dir, target->leaf, out_aside) == 0))
+        return 0;
+    return -errno;
 }
 
 /* One try: AGAIN where somebody else has put the file back in the middle of it. */
@@ -478,7 +516,7 @@ static int remove_aside_once(const struct target *target)
         if (errno == ENOENT)
             return AGAIN;
         status = sr_error_system(errno, "fstatat", target->path);
-        (void)sr_sys.rename_new(dir, aside, target->leaf);
+        (void)rename_own(dir, aside, target->leaf);
         return status;
     }
     if (!is_same(target, &info))

@@ -13,7 +13,7 @@
 /* clang-format off */
 #define FAULTS_EACH(X)                                                                             \
     X(malloc) X(calloc) X(realloc) X(aligned_alloc) X(mmap) X(openat) X(close) X(fstat)            \
-    X(fstatat) X(fchmod) X(chmod) X(mkdir) X(unlinkat) X(rename_new) X(duplicate) X(replace) X(tame) X(lock)            \
+    X(fstatat) X(fchmod) X(chmod) X(mkdir) X(unlinkat) X(rename_new) X(rename) X(link) X(duplicate) X(replace) X(tame) X(lock)            \
     X(pread) X(pwrite) X(fstatfs) X(birth) X(touch) X(socket) X(bind) X(listen) X(connect) X(accept4)       \
     X(shutdown) X(getsockopt) X(setsockopt) X(getsockname) X(getpeername) X(recv) X(send) X(sendmsg) X(recvmsg)                 \
     X(socketpair) X(pidfd_open) X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(poll) X(eventfd)     \

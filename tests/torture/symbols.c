@@ -35,6 +35,7 @@ static const char *const thin_names[] = {
     "sr_lockfile_leave",
     "sr_lockfile_reenter",
     "sr_lockfile_reenter_alone",
+    "rename_own",
 };
 
 static int compare(const void *a, const void *b)

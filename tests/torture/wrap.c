@@ -123,6 +123,8 @@ static int pass(unsigned member, bool after)
     X(int, mkdir, 1, (const char *path, mode_t mode), (path, mode))                                \
     X(int, unlinkat, 1, (int dir, const char *path, int flags), (dir, path, flags))                \
     X(int, rename_new, 1, (int dir, const char *from, const char *to), (dir, from, to))            \
+    X(int, rename, 1, (int dir, const char *from, const char *to), (dir, from, to))                \
+    X(int, link, 1, (int dir, const char *from, const char *to), (dir, from, to))                  \
     X(int, duplicate, 0, (int fd), (fd))                                                           \
     X(int, replace, 1, (int fd, int old), (fd, old))                                               \
     X(int, tame, 1, (int fd), (fd))                                                                \

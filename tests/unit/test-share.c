@@ -12,8 +12,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -404,6 +406,39 @@ START_TEST(what_stands_aside_is_found)
 }
 END_TEST
 
+#define NOT_POSSIBLE 77
+
+/* In a child, whose mounts are its own; as after a chroot(). */
+static int join_when_proc_has_gone(void *path)
+{
+    sockref *owner, *joiner;
+
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return NOT_POSSIBLE;
+    if (sockref_registry_new(NULL, &here) < 0 || sockref_registry_new(NULL, &there) < 0 ||
+        sockref_registry_listen(here, path, NULL, &owner) < 0 || umount2("/proc", MNT_DETACH) < 0)
+        return 1;
+    if (sockref_registry_listen(there, path, NULL, &joiner) != SOCKREF_EUNSUPPORTED)
+        return 2;
+    if (sockref_holder_count(owner) != 1)
+        return 3;
+    sockref_release(owner);
+    sockref_registry_free(here);
+    sockref_registry_free(there);
+    return 0;
+}
+
+START_TEST(a_join_without_proc_is_refused_at_once)
+{
+    int status = harness_in_child(join_when_proc_has_gone, (void *)harness_at("a"));
+
+    if (status == NOT_POSSIBLE)
+        return;
+    ck_assert_int_eq(status, 0);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
 static int share_beside_a_stranger(void *path)
 {
     sockref_options *options = sockref_options_new();
@@ -584,6 +619,7 @@ int main(void)
     tcase_add_test(tcase, what_stands_beside_a_socket_is_for_its_user_alone);
     tcase_add_test(tcase, a_umask_that_takes_its_users_own_rights_keeps_nobody_from_joining);
     tcase_add_test(tcase, what_stands_beside_a_socket_has_an_address);
+    tcase_add_test(tcase, a_join_without_proc_is_refused_at_once);
     tcase_add_test(tcase, a_closed_lock_is_free_whoever_has_a_copy_of_its_descriptor);
     tcase_add_test(tcase, without_locks_nobody_is_told_what_he_does_already);
     tcase_add_loop_test(tcase, a_failed_start_leaves_no_lock_file, 0, 8);

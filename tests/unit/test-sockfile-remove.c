@@ -1,5 +1,6 @@
 /* The file is removed by its identity, also where others may add files: src/name/sockfile.c. */
 #include "harness/faults.h"
+#include "name/lockfile.h"
 #include "name/path.h"
 #include "test-sockfile-helpers.h"
 
@@ -267,6 +268,81 @@ START_TEST(nothing_is_put_over_a_third_file)
 }
 END_TEST
 
+/* ---- where a rename can't be told to replace nothing ---- */
+
+static const int lacking[] = {EINVAL, ENOSYS};
+
+static void setup_lacking(void)
+{
+    setup_sticky();
+    bind_at(path);
+    faults_install();
+}
+
+START_TEST(the_file_is_removed_all_the_same)
+{
+    faults_arm_from(FAULTS_BIT(FAULTS_rename_new), 1, lacking[_i]);
+    end(path);
+    ck_assert_uint_eq(faults_calls(FAULTS_rename), 1);
+    ck_assert_uint_eq(harness_files(), 0);
+}
+END_TEST
+
+START_TEST(another_file_is_put_back_by_its_link)
+{
+    faults_arm_from(FAULTS_BIT(FAULTS_rename_new), 1, lacking[_i]);
+    faults_before(FAULTS_rename, replace_now, (void *)path);
+    end(path);
+    ck_assert(harness_holds(path, "precious"));
+    ck_assert_uint_eq(harness_files(), 1);
+}
+END_TEST
+
+START_TEST(nothing_is_linked_over_a_third_file)
+{
+    faults_arm_from(FAULTS_BIT(FAULTS_rename_new), 1, lacking[_i]);
+    faults_before(FAULTS_rename, replace_and_put, (void *)path);
+    end(path);
+    ck_assert(harness_holds(path, "precious"));
+    ck_assert_uint_eq(harness_files(), 2);
+}
+END_TEST
+
+/* What has to stay aside is not lost: its name is told. */
+START_TEST(what_can_not_be_put_back_is_told)
+{
+    const char *kept;
+
+    faults_arm_from(FAULTS_BIT(FAULTS_rename_new) | FAULTS_BIT(FAULTS_link), 1, lacking[_i]);
+    faults_before(FAULTS_rename, replace_now, (void *)path);
+    harness_assert_fails(sr_sockfile_remove(&file, path), -lacking[_i]);
+    sr_sockfile_close(&file);
+    kept = strstr(sockref_last_error()->message, ".sockref-kept-");
+    ck_assert_ptr_nonnull(kept);
+    kept = harness_text("%s/%.30s", sticky, kept);
+    ck_assert(harness_holds(kept, "precious"));
+    ck_assert_int_eq(unlink(kept), 0);
+}
+END_TEST
+
+/* Of a removal that was killed, by a system that can. */
+START_TEST(what_stands_aside_is_put_back_by_its_link)
+{
+    char aside[SR_LOCKFILE_NAME_MAX];
+    struct sr_place place;
+
+    end(path);
+    sr_lockfile_name(sr_path_leaf(path), SR_ASIDE_SUFFIX, aside);
+    harness_write(harness_text("%s/%s", sticky, aside), "precious");
+    harness_assert_ok(sr_place_open(path, &place));
+    faults_arm_from(FAULTS_BIT(FAULTS_rename_new), 1, lacking[_i]);
+    ck_assert_int_eq(sr_sockfile_restore(&place, sr_path_leaf(path), path), 0);
+    sr_place_close(&place);
+    ck_assert(harness_holds(path, "precious"));
+    ck_assert_uint_eq(harness_files(), 1);
+}
+END_TEST
+
 #define RACES 2000
 
 struct race {
@@ -304,6 +380,9 @@ START_TEST(a_racing_replacer_loses_nothing)
     struct race race = {0};
     pthread_t thread;
 
+    faults_install();
+    if (_i == 1)
+        faults_arm_from(FAULTS_BIT(FAULTS_rename_new), 1, EINVAL);
     pthread_barrier_init(&race.barrier, NULL, 2);
     ck_assert_int_eq(pthread_create(&thread, NULL, take_away, &race), 0);
     for (int i = 0; i < RACES; i++) {
@@ -347,7 +426,15 @@ int main(void)
         tcase_add_test(shared, a_socket_that_replaces_ours_keeps_its_mode);
         tcase_add_loop_test(shared, a_removal_survives_that_its_file_is_put_back, 0, 2);
         tcase_add_test(shared, nothing_is_put_over_a_third_file);
-        tcase_add_test(shared, a_racing_replacer_loses_nothing);
+        tcase_add_loop_test(shared, a_racing_replacer_loses_nothing, 0, 2);
+
+        shared = harness_tcase(suite, "lacking");
+        tcase_add_checked_fixture(shared, setup_lacking, NULL);
+        tcase_add_loop_test(shared, the_file_is_removed_all_the_same, 0, 2);
+        tcase_add_loop_test(shared, another_file_is_put_back_by_its_link, 0, 2);
+        tcase_add_loop_test(shared, nothing_is_linked_over_a_third_file, 0, 2);
+        tcase_add_loop_test(shared, what_can_not_be_put_back_is_told, 0, 2);
+        tcase_add_loop_test(shared, what_stands_aside_is_put_back_by_its_link, 0, 2);
     }
     return harness_run(suite);
 }

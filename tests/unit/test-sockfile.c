@@ -5,11 +5,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -190,6 +192,33 @@ START_TEST(nobody_connects_before_the_mode_is_right)
 }
 END_TEST
 
+#define NOT_POSSIBLE 77
+
+/* In a child: its mounts are its own. */
+static int bind_without_proc(void *path)
+{
+    umask(077);
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        umount2("/proc", MNT_DETACH) < 0)
+        return NOT_POSSIBLE;
+    if (try_bind(path, 0666) != SOCKREF_EUNSUPPORTED)
+        return 1;
+    return strstr(sockref_last_error()->message, "/proc") ? 0 : 2;
+}
+
+/* A mode that the umask narrows, and a path that no address has room for. */
+START_TEST(what_needs_proc_is_told)
+{
+    const char *path = _i == 0 ? harness_at("a") : harness_long_path(200, 85);
+    int status = harness_in_child(bind_without_proc, (void *)path);
+
+    if (status == NOT_POSSIBLE)
+        return;
+    ck_assert_int_eq(status, 0);
+    ck_assert(!harness_exists(path));
+}
+END_TEST
+
 /* ---- what stands in the way ---- */
 
 static void put_fifo(const char *path)
@@ -346,6 +375,7 @@ int main(void)
     tcase_add_loop_test(tcase, the_file_is_opened_where_that_is_asked_for, 0, 2);
     tcase_add_loop_test(tcase, the_mode_is_never_wider_than_asked, 0, 2);
     tcase_add_test(tcase, nobody_connects_before_the_mode_is_right);
+    tcase_add_loop_test(tcase, what_needs_proc_is_told, 0, 2);
     tcase_add_loop_test(tcase, what_stands_there_is_not_touched, 0, OBSTACLES);
     tcase_add_loop_test(tcase, j23_a_refused_start_leaves_nothing, 0,
                         (int)(sizeof refusals / sizeof refusals[0]));
