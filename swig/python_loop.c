@@ -17,12 +17,16 @@ struct loop_state {
     unsigned references;
     unsigned fork_generation;
     sockref_loop *loop;   /* NULL once it is freed */
+    PyObject *object;     /* its Loop, borrowed: it lives at least until loop is freed */
+    PyObject *context;    /* what dispatch runs in when it is asked for: that of who made the loop */
     unsigned long thread; /* the loop thread */
     PyObject *fatal;      /* KeyboardInterrupt or SystemExit of a handler, for dispatch to raise */
     PyObject *block;      /* the bytes object that is read into, or NULL */
     Py_buffer view;       /* what a BufferedProtocol lent to be read into; obj is NULL where there is none */
     struct kept *kept;
     bool dispatching;
+    bool asked_for; /* the asyncio loop has _dispatch_soon among what it calls next */
+    bool came_soon; /* that was it: what the descriptor had to tell in this turn is done */
     bool muted; /* the interpreter ends, or this is a forked child: no handler is called */
 };
 
@@ -33,6 +37,7 @@ typedef struct {
 } LoopObject;
 
 static PyTypeObject *loop_type;
+static PyObject *copy_context; /* contextvars.copy_context */
 
 /* It has one reference to each thing that traverse visits, at the least, until forget(). */
 static void keep(struct loop_state *state, struct kept *kept, int (*traverse)(struct kept *, visitproc, void *))
@@ -58,6 +63,7 @@ static void state_release(struct loop_state *state)
         return;
     Py_XDECREF(state->fatal);
     Py_XDECREF(state->block);
+    Py_XDECREF(state->context);
     free(state);
 }
 
@@ -96,13 +102,15 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords
     state->references = 1;
     state->fork_generation = fork_generation;
     state->thread = PyThread_get_thread_ident();
-    self = (LoopObject *)alloc(type, 0);
+    state->context = PyObject_CallNoArgs(copy_context);
+    self = state->context ? (LoopObject *)alloc(type, 0) : NULL;
     if (!self) {
         sockref_loop_free(state->loop);
-        free(state);
+        state_release(state);
         return NULL;
     }
     self->state = state;
+    state->object = (PyObject *)self;
     return (PyObject *)self;
 }
 
@@ -117,6 +125,7 @@ static void loop_end(struct loop_state *state)
     state->thread = PyThread_get_thread_ident();
     state->muted = state->fork_generation != fork_generation || interpreter_ends();
     sockref_loop_free(loop);
+    Py_CLEAR(state->context);
 }
 
 /* Keep the first KeyboardInterrupt or SystemExit for dispatch to raise, which comes soon. Takes nothing. */
@@ -159,6 +168,30 @@ static PyObject *take_failure(struct loop_state *state)
     keep_fatal(state, error);
     Py_DECREF(error);
     return NULL;
+}
+
+/*
+ * Something is over, and asyncio tells so with what call_soon() was given at that moment: dispatch comes then, and not
+ * when the descriptor is looked at. Where it cannot, it comes as always.
+ */
+static void dispatch_soon(struct loop_state *state, PyObject *host)
+{
+    PyObject *method, *arguments, *keywords, *handle = NULL;
+
+    if (state->dispatching || state->asked_for || !state->loop || state->fork_generation != fork_generation)
+        return;
+    method = PyObject_GetAttrString(host, "call_soon");
+    arguments = Py_BuildValue("(N)", PyObject_GetAttrString(state->object, "_dispatch_soon"));
+    keywords = Py_BuildValue("{sO}", "context", state->context);
+    if (method && arguments && keywords)
+        handle = PyObject_Call(method, arguments, keywords);
+    state->asked_for = handle != NULL;
+    if (!handle)
+        Py_XDECREF(take_failure(state)); /* the asyncio loop is closed */
+    Py_XDECREF(handle);
+    Py_XDECREF(keywords);
+    Py_XDECREF(arguments);
+    Py_XDECREF(method);
 }
 
 /* For what the binding itself has called: nobody is told of an exception but the interpreter. */
@@ -206,6 +239,7 @@ static int loop_traverse(PyObject *object, visitproc visit, void *arg)
     if (!state)
         return 0;
     Py_VISIT(state->fatal);
+    Py_VISIT(state->context);
     for (struct kept *kept = state->kept; kept && status == 0; kept = kept->next)
         status = kept->traverse(kept, visit, arg);
     return status;
@@ -270,16 +304,13 @@ static PyObject *loop_wake(PyObject *object, PyObject *Py_UNUSED(args))
     Py_RETURN_NONE;
 }
 
-static PyObject *loop_dispatch(PyObject *object, PyObject *Py_UNUSED(args))
+static PyObject *dispatch_now(struct loop_state *state)
 {
-    struct loop_state *state = ((LoopObject *)object)->state, *outer = dispatched;
+    struct loop_state *outer = dispatched;
     int count;
 
-    if (state->dispatching) {
-        /* A handler runs the host's loop inside itself: what is due waits for the outer dispatch. */
-        return PyLong_FromLong(0);
-    }
     state->thread = PyThread_get_thread_ident();
+    state->asked_for = false;
     state->dispatching = true;
     dispatched = state;
     count = sockref_loop_dispatch(state->loop, 0);
@@ -295,9 +326,31 @@ static PyObject *loop_dispatch(PyObject *object, PyObject *Py_UNUSED(args))
     return PyLong_FromLong(count);
 }
 
+static PyObject *loop_dispatch(PyObject *object, PyObject *Py_UNUSED(args))
+{
+    struct loop_state *state = ((LoopObject *)object)->state;
+    bool is_done = state->came_soon;
+
+    state->came_soon = false;
+    /* A handler may run the host's loop inside itself: what is due waits for the outer dispatch. */
+    return state->dispatching || is_done ? PyLong_FromLong(0) : dispatch_now(state);
+}
+
+/* What else is due waits for the next turn, where the descriptor is readable still. */
+static PyObject *loop_dispatch_soon(PyObject *object, PyObject *Py_UNUSED(args))
+{
+    struct loop_state *state = ((LoopObject *)object)->state;
+
+    if (state->dispatching || !state->asked_for)
+        return PyLong_FromLong(0);
+    state->came_soon = true;
+    return dispatch_now(state);
+}
+
 static PyMethodDef loop_methods[] = {
     {"fileno", loop_fileno, METH_NOARGS, "The descriptor to wait on for readability."},
     {"dispatch", loop_dispatch, METH_NOARGS, "Run the callbacks that are due; tell how many ran."},
+    {"_dispatch_soon", loop_dispatch_soon, METH_NOARGS, NULL},
     {"wake", loop_wake, METH_NOARGS, "Make the descriptor readable. Any thread."},
     {"close", loop_close, METH_NOARGS, "End the loop, its starts, connections and services."},
     {NULL, NULL, 0, NULL},

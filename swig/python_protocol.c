@@ -45,7 +45,6 @@ struct transport {
 static PyTypeObject *transport_type;
 static Py_ssize_t transport_offset;
 static PyObject *buffered_protocol; /* asyncio.BufferedProtocol */
-static PyObject *copy_context;      /* contextvars.copy_context */
 static PyObject *run_in_context;    /* contextvars.Context.run, of which the context is the first argument */
 
 static struct transport *transport_of(PyObject *self)

@@ -39,8 +39,10 @@ static void look_for_failure(struct transport *transport)
     sockref_conn_details found = {.size = sizeof(found)};
 
     if (queued_of(transport) <= MARKED_FROM && sockref_conn_info(transport->conn, &found) == 0 &&
-        found.state == SOCKREF_CONN_CLOSED)
+        found.state == SOCKREF_CONN_CLOSED) {
         transport->flags |= CLOSING;
+        dispatch_soon(transport->state, transport->host);
+    }
 }
 
 static PyObject *write_checked(PyObject *self, struct transport *transport, PyObject *data)
@@ -165,6 +167,7 @@ static PyObject *transport_close(PyObject *self, PyObject *Py_UNUSED(args))
     if (!transport)
         return NULL;
     close_transport(transport);
+    dispatch_soon(transport->state, transport->host);
     Py_RETURN_NONE;
 }
 
@@ -176,6 +179,7 @@ static PyObject *transport_abort(PyObject *self, PyObject *Py_UNUSED(args))
         return NULL;
     transport->flags |= CLOSING;
     sockref_conn_destroy(transport->conn);
+    dispatch_soon(transport->state, transport->host);
     Py_RETURN_NONE;
 }
 

@@ -33,6 +33,22 @@ def test_order_of_callbacks(net: Net, path: Path) -> None:
     net.run(main())
 
 
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_it_is_lost_in_the_next_turn(net: Net, path: Path, end: str) -> None:
+    """Before what is scheduled after the close: a task that sleeps for a turn finds it over."""
+
+    async def main() -> None:
+        async with pair(net, path, Recorder, Recorder) as (_, client):
+            sock = client.transport.get_extra_info("socket")
+            getattr(client.transport, end)()
+            assert client.calls == ["made"]
+            await asyncio.sleep(0)
+            assert client.calls == ["made", "lost"]
+            assert sock.fileno() == -1
+
+    net.run(main())
+
+
 def test_data_comes_after_the_connecting_task_went_on(net: Net, path: Path) -> None:
     class Greeter(asyncio.Protocol):
         def connection_made(self, transport: Any) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import random
+import socket
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,29 @@ def test_server_that_starts_later(net: Net, path: Path) -> None:
             with pytest.raises(RuntimeError):
                 await server.start_serving()
 
+    net.run(main())
+
+
+@pytest.mark.parametrize("end", ["close", "peer"])
+def test_drain_tells_that_the_connection_is_over(net: Net, path: Path, end: str) -> None:
+    """It waits one turn for that: who writes and drains in a loop comes to its end."""
+
+    async def main() -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            _, writer = await net.open_connection(path)
+            with listener.accept()[0] as peer:
+                if end == "close":
+                    writer.close()
+                else:
+                    peer.close()
+                writer.write(b"x")
+                with pytest.raises(ConnectionResetError):
+                    await writer.drain()
+            writer.close()
+
+    net.bound.append(path)
     net.run(main())
 
 
