@@ -61,6 +61,7 @@ struct dial {
     sockref_address trying;    /* for connecting */
     int status;                /* why the last attempt failed */
     const char *syscall;       /* which call told it */
+    const char *of;            /* of which name */
     struct sr_sockaddr failed; /* where */
 };
 
@@ -134,12 +135,12 @@ static void fail_with_last(struct dial *self)
     sr_address_read(&self->failed, &address);
     snprintf(host, sizeof host, address.family == SOCKREF_FAMILY_IPV6 ? "[%s]" : "%s",
              address.host);
-    if (self->wish.is_tcp)
-        sr_error_wrapped(self->status, -self->status, self->syscall, self->wish.name,
-                         "%s %s (%s:%u): %s", self->syscall, self->wish.name, host, address.port,
+    if (self->wish.is_tcp && self->of == self->wish.name)
+        sr_error_wrapped(self->status, -self->status, self->syscall, self->of, "%s %s (%s:%u): %s",
+                         self->syscall, self->of, host, address.port,
                          sockref_status_message(self->status));
     else
-        sr_error_system(-self->status, self->syscall, self->wish.name);
+        sr_error_system(-self->status, self->syscall, self->of);
     fail(self, self->status);
 }
 
@@ -178,7 +179,17 @@ static int note_failure(struct dial *self, int os_errno, const char *syscall,
 {
     self->status = -os_errno;
     self->syscall = syscall;
+    self->of = self->wish.name;
     self->failed = *where;
+    return REFUSED;
+}
+
+/* There is no socket: neither a fresh one, nor that of our own name, which it is told of then. */
+static int note_no_socket(struct dial *self, int os_errno, const struct sr_sockaddr *to)
+{
+    note_failure(self, os_errno, "socket", to);
+    if (self->wish.from)
+        self->of = sockref_path(self->wish.from);
     return REFUSED;
 }
 
@@ -207,15 +218,16 @@ static enum outcome open_attempt(struct attempt *attempt)
     struct dial *self = attempt->dial;
     const struct sr_sockaddr *to = &attempt->address;
     const int family = to->address.any.sa_family;
+    struct sr_sockaddr own;
     int status, fd = sr_dial_socket(&self->wish, family);
 
     if (fd < 0)
-        return note_failure(self, -fd, "socket", to);
+        return note_no_socket(self, -fd, to);
     attempt->source.fd = fd;
     self->open++;
-    status = self->wish.is_tcp ? sr_dial_bind(&self->wish, fd, family) : 0;
+    status = self->wish.is_tcp ? sr_dial_bind(&self->wish, fd, family, &own) : 0;
     if (status < 0)
-        return note_failure(self, -status, "bind", to);
+        return note_failure(self, -status, "bind", &own);
     return start_connecting(attempt);
 }
 

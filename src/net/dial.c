@@ -315,7 +315,7 @@ static void ease_bind(int fd, uint16_t port)
         (void)sr_sys.setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
 }
 
-int sr_dial_bind(const struct sr_dial_wish *self, int fd, int family)
+int sr_dial_bind(const struct sr_dial_wish *self, int fd, int family, struct sr_sockaddr *out_own)
 {
     struct sr_sockaddr local = self->local;
     const struct sr_tcp any = {.family = family, .port = self->local_port};
@@ -325,6 +325,7 @@ int sr_dial_bind(const struct sr_dial_wish *self, int fd, int family)
     if (local.size == 0)
         (void)sr_address_from_tcp(&any, &local); /* only a zone can be unknown */
     ease_bind(fd, self->local_port);
+    *out_own = local;
     return sr_sys.bind(fd, &local.address.any, local.size) < 0 ? -errno : 0;
 }
 

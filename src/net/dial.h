@@ -38,8 +38,9 @@ int sr_dial_unix_address(const struct sr_dial_wish *self, struct sr_sockaddr *ou
 /* A socket to connect: a fresh one, or the one that is bound already. Returns a noted descriptor;
  * or -errno, also as sr_bound_take() does. */
 int sr_dial_socket(const struct sr_dial_wish *self, int family);
-/* Bind our end of a TCP socket, if that was asked for. Returns 0 or -errno. */
-int sr_dial_bind(const struct sr_dial_wish *self, int fd, int family);
+/* Bind our end of a TCP socket, if that was asked for. Returns 0; or -errno with what it was to be
+ * bound to. */
+int sr_dial_bind(const struct sr_dial_wish *self, int fd, int family, struct sr_sockaddr *out_own);
 
 /* Bring addresses into the order of RFC 8305: the families in turn, the resolver's first one first.
  */

@@ -300,6 +300,21 @@ START_TEST(a_file_in_its_place_stays)
 }
 END_TEST
 
+/* The name that has lost it is ours, not the peer's. */
+START_TEST(a_file_that_is_gone_is_told_of_its_name)
+{
+    const char *own = harness_text("%s/own.sock", directory);
+    sockref *from = bind_only(own);
+
+    options.from = from;
+    ck_assert_int_eq(unlink(own), 0);
+    expect_failure(_i ? "tcp:127.0.0.1:9" : path, -ENOENT, "bfXZS");
+    ck_assert_ptr_nonnull(strstr(message, own));
+    ck_assert_ptr_null(strstr(message, _i ? "127.0.0.1" : path));
+    sockref_release(from);
+}
+END_TEST
+
 START_TEST(a_failure_lets_go_of_the_name)
 {
     const unsigned port = free_port();
@@ -493,6 +508,7 @@ int main(void)
     tcase_add_test(tcase, a_connection_comes_from_the_path);
     tcase_add_test(tcase, its_peer_sees_the_end);
     tcase_add_test(tcase, a_file_in_its_place_stays);
+    tcase_add_loop_test(tcase, a_file_that_is_gone_is_told_of_its_name, 0, 2);
     tcase_add_test(tcase, a_failure_lets_go_of_the_name);
     tcase_add_test(tcase, destroyed_at_once_it_lets_go_of_the_name);
     tcase_add_test(tcase, a_socket_is_connected_once);

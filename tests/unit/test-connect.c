@@ -178,6 +178,7 @@ START_TEST(an_address_of_ours_that_is_not_here_is_told)
     options.local_host = "203.0.113.77";
     expect_failure("tcp:127.0.0.1:9", -EADDRNOTAVAIL, "bfXZS");
     ck_assert_ptr_nonnull(strstr(message, "bind"));
+    ck_assert_ptr_nonnull(strstr(message, "(203.0.113.77:"));
 }
 END_TEST
 
