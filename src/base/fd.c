@@ -28,6 +28,13 @@
 #define GROUP_PAGES 256u /* 1048576 descriptors, the kernel's default ceiling */
 #define GROUP_COUNT (INT_MAX / PAGE_BITS / GROUP_PAGES + 1)
 
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 4
+#endif
+
+/* For what a program may have switched on for its socket: credentials and a pidfd of the sender. */
+#define SENDER_ROOM (CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int)))
+
 typedef _Atomic uint64_t word;
 
 struct group {
@@ -240,6 +247,16 @@ int sr_fd_pidfd(pid_t pid)
     return noted(sr_sys.pidfd_open(pid, 0)); /* close-on-exec of itself */
 }
 
+/* Nobody asked us for the sender; an error may stand in the place of its descriptor. */
+static void drop_pidfd(const struct cmsghdr *head)
+{
+    int fd;
+
+    memcpy(&fd, CMSG_DATA(head), sizeof fd);
+    if (fd >= 0)
+        sr_sys.close(fd);
+}
+
 /* Note the descriptors of a message that was received, inside the gate; they stay in order. Returns
  * whether some are lost: the kernel closes those that it has no room for, or no number. */
 static bool note_received(struct msghdr *message, int *out_fds, size_t most)
@@ -250,6 +267,8 @@ static bool note_received(struct msghdr *message, int *out_fds, size_t most)
     for (struct cmsghdr *head = CMSG_FIRSTHDR(message); head; head = CMSG_NXTHDR(message, head)) {
         size_t length = head->cmsg_len - CMSG_LEN(0);
 
+        if (head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_PIDFD)
+            drop_pidfd(head);
         if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
             continue;
         for (size_t at = 0; at + sizeof(int) <= length; at += sizeof(int)) {
@@ -270,12 +289,12 @@ static bool note_received(struct msghdr *message, int *out_fds, size_t most)
 ssize_t sr_fd_receive(int socket, void *data, size_t size, int *out_fds, size_t most,
                       bool *out_lost)
 {
-    _Alignas(struct cmsghdr) char room[CMSG_SPACE(SR_FD_MOST_RECEIVED * sizeof(int))];
+    _Alignas(struct cmsghdr) char room[CMSG_SPACE(SR_FD_MOST_RECEIVED * sizeof(int)) + SENDER_ROOM];
     struct iovec part = {data, size};
     struct msghdr message = {.msg_iov = &part,
                              .msg_iovlen = 1,
                              .msg_control = room,
-                             .msg_controllen = CMSG_SPACE(most * sizeof(int))};
+                             .msg_controllen = CMSG_SPACE(most * sizeof(int)) + SENDER_ROOM};
     ssize_t got;
 
     for (size_t i = 0; i < most; i++)

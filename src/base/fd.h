@@ -29,8 +29,8 @@ int sr_fd_pidfd(pid_t pid);
 
 /*
  * Receive a message with descriptors, which are noted; those that did not come are -1, and those
- * beyond most are closed. *out_lost: whether some were, or the process had no more. Returns its
- * length or -errno.
+ * beyond most are closed, as is one of the sender that the socket was set to tell. *out_lost:
+ * whether some were, or the process had no more. Returns its length or -errno.
  */
 #define SR_FD_MOST_RECEIVED 32
 ssize_t sr_fd_receive(int socket, void *data, size_t size, int *out_fds, size_t most,

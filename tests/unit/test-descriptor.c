@@ -158,6 +158,33 @@ START_TEST(of_very_many_in_a_message_those_without_room_are_closed)
 }
 END_TEST
 
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76
+#endif
+
+/* Whoever set the socket so; the system may know no pidfds, and then only credentials come. */
+START_TEST(what_the_system_tells_of_the_sender_takes_nothing)
+{
+    const int one = 1, fd = sockref_conn_fd(conn);
+    int fds[SR_FD_MOST_RECEIVED];
+    unsigned before = harness_descriptors();
+
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof one), 0);
+    (void)setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, &one, sizeof one);
+    send_text(peer, "first");
+    DRIVE_UNTIL(record.bytes == 5);
+    ck_assert_uint_eq(harness_descriptors(), before);
+    for (int i = 0; i < SR_FD_MOST_RECEIVED; i++)
+        fds[i] = peer;
+    harness_log();
+    pass(fds, SR_FD_MOST_RECEIVED, "second");
+    DRIVE_UNTIL(record.bytes == 11);
+    ck_assert_uint_eq(harness_logged("descriptors_lost"), 0);
+    ck_assert_int_eq(got_count, SR_FD_MOST_RECEIVED);
+    ck_assert_uint_eq(harness_descriptors(), before + SR_FD_MOST_RECEIVED);
+}
+END_TEST
+
 /* The bytes come, and nobody else would tell what is missing. */
 START_TEST(of_those_that_find_no_number_the_log_is_told)
 {
@@ -303,6 +330,7 @@ int main(void)
     tcase_add_checked_fixture(taking, setup_taking, teardown_taking);
     tcase_add_test(taking, it_comes_before_its_bytes_and_is_the_callees);
     tcase_add_test(taking, of_very_many_in_a_message_those_without_room_are_closed);
+    tcase_add_test(taking, what_the_system_tells_of_the_sender_takes_nothing);
     tcase_add_test(taking, of_those_that_find_no_number_the_log_is_told);
     tcase_add_test(taking, destroyed_in_the_handler_the_others_are_closed);
     suite_add_tcase(suite, taking);
