@@ -123,7 +123,8 @@ typedef struct sockref_handlers {
     /** The peer sends no more. Without this handler our side is ended too when all is written, but
      * for SOCKREF_CONN_HALF_OPEN. */
     void (*on_end)(sockref_conn *conn, void *user);
-    /** What was queued is written, after a write that told SOCKREF_WRITE_FULL. */
+    /** What was queued is written, after a write that told SOCKREF_WRITE_FULL, or SOCKREF_ELIMIT
+     * while something was queued. */
     void (*on_drain)(sockref_conn *conn, void *user);
     /** It failed with @p status; on_close follows. Where it is sockref_connect() that failed,
      * sockref_last_error() describes it for the length of the call. */

@@ -41,17 +41,23 @@ static bool may_send_now(const struct sockref_conn *self, size_t length)
     return !loop->in_turn || self->turn != (uint16_t)loop->turn || length >= WORTH_A_CALL;
 }
 
+/* The limit may be below the high-water mark, so nothing need have asked for on_drain yet. */
+static SR_COLD int refuse_more(struct sockref_conn *self, uint64_t queued, size_t length)
+{
+    if (queued > 0)
+        sr_conn_raise(self, SR_CONN_FULL);
+    return sr_error_set(SOCKREF_ELIMIT, NULL,
+                        "%zu bytes more would be queued than SOCKREF_OPT_MAX_BUFFERED allows; %s",
+                        length, queued > 0 ? "wait for on_drain" : "write less at a time");
+}
+
 /* What a write does first: whether so much may be queued; and a queue that has grown is sent. */
 static int make_room(struct sockref_conn *self, size_t length)
 {
     uint64_t queued = sr_outbuf_bytes(self->out), most = self->owner->max_buffered;
 
     if (queued > most || length > most - queued)
-        return sr_error_set(
-            SOCKREF_ELIMIT, NULL,
-            "%zu bytes more would be queued than SOCKREF_OPT_MAX_BUFFERED allows; wait "
-            "for on_drain",
-            length);
+        return refuse_more(self, queued, length);
     if (self->out && !sr_conn_has(self, SR_CONN_BLOCKED | SR_CONN_WAITING) &&
         queued + length > self->owner->options.high_water)
         sr_conn_flush(self);

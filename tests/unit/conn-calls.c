@@ -29,6 +29,13 @@ static void note_queued(struct model *model, int status)
         model->drain_owed = true;
 }
 
+/* Nothing was taken; what is queued is told when it is gone. */
+static void note_refused(struct model *model, int status)
+{
+    if (status == SOCKREF_ELIMIT && model_look(model).buffered > 0)
+        model->drain_owed = true;
+}
+
 size_t model_some_length(void)
 {
     static const uint32_t most[] = {1, 10, 1000, 20000, 100000, 400000};
@@ -65,6 +72,7 @@ static void call_write(struct model *model)
     if (status == -ENOMEM && script.may_lack)
         return;
     EXPECT(model, (status == SOCKREF_ELIMIT) == !fitted);
+    note_refused(model, status);
     if (status < 0)
         return;
     model->taken += length;
@@ -129,6 +137,7 @@ static void call_write_own(struct model *model)
         else
             EXPECT(model,
                    (status == SOCKREF_ELIMIT && !fitted) || (status == -ENOMEM && script.may_lack));
+        note_refused(model, status);
         return;
     }
     EXPECT(model, fitted || broken);
@@ -155,6 +164,7 @@ static void call_send_fd(struct model *model)
         EXPECT(model, (status == SOCKREF_ECLOSED && refused) || status == SOCKREF_ELIMIT ||
                           (status == SOCKREF_EUNSUPPORTED && model->is_tcp) ||
                           (status == -ENOMEM && script.may_lack));
+        note_refused(model, status);
         return;
     }
     EXPECT(model, broken || !model->is_tcp);

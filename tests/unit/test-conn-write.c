@@ -215,6 +215,36 @@ START_TEST(more_than_max_buffered_is_refused_whole)
 }
 END_TEST
 
+/* The high-water mark is never reached. */
+START_TEST(a_limit_below_the_mark_is_told_to_be_gone)
+{
+    const sockref_conn_options options = {.size = sizeof options, .max_buffered = 30000};
+    struct record own = {0};
+    sockref_handlers handlers = recording;
+    static char buffer[65536];
+    sockref_conn *conn;
+    int status, fds[2];
+
+    handlers.options = &options;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    ck_assert_int_eq(sockref_adopt(loop, fds[0], &handlers, &own, &conn), 0);
+    ck_assert_int_eq(sockref_conn_write(conn, block, 30001), SOCKREF_ELIMIT);
+    ck_assert_ptr_null(strstr(sockref_last_error()->message, "on_drain"));
+    while ((status = sockref_conn_write(conn, block, 1000)) >= 0) {
+        ck_assert_int_eq(status, 0);
+        drive_all();
+    }
+    ck_assert_int_eq(status, SOCKREF_ELIMIT);
+    ck_assert_ptr_nonnull(strstr(sockref_last_error()->message, "on_drain"));
+    ck_assert_int_eq(own.drains, 0);
+    DRIVE_UNTIL(peek_some(fds[1], buffer, sizeof buffer) < 0 && own.drains == 1);
+    sockref_conn_destroy(conn);
+    sockref_conn_release(conn);
+    DRIVE_UNTIL(own.stops == 1);
+    close(fds[1]);
+}
+END_TEST
+
 START_TEST(options_of_a_connection_bound_what_it_queues)
 {
     const sockref_conn_options options = {.size = sizeof options, .max_buffered = 300000};
@@ -251,6 +281,7 @@ int main(void)
     tcase_add_test(tcase, much_data_reaches_a_slow_reader_with_little_memory);
     tcase_add_test(tcase, a_write_without_memory_takes_nothing);
     tcase_add_test(tcase, more_than_max_buffered_is_refused_whole);
+    tcase_add_test(tcase, a_limit_below_the_mark_is_told_to_be_gone);
     tcase_add_test(tcase, options_of_a_connection_bound_what_it_queues);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
