@@ -43,7 +43,8 @@ static uint64_t duration_ns(const struct sr_conn_extra *extra)
     return (uint64_t)extra->timeout_ms * 1000000u;
 }
 
-/* Traffic only notes its time, so the timer may come too early: then it comes again. */
+/* Traffic only notes its time, so the timer may come too early: then it comes again. What has come
+ * and waits for its turn is no silence either. */
 static void time_out(struct sr_timer *timer)
 {
     struct sr_conn_extra *extra = SR_LIST_OWNER(timer, struct sr_conn_extra, timer);
@@ -57,7 +58,7 @@ static void time_out(struct sr_timer *timer)
     if (!early)
         extra->last_ns = now;
     sr_timer_add(&owner->loop->timers, timer, extra->last_ns + duration_ns(extra));
-    if (early || !owner->handlers.on_timeout)
+    if (early || !owner->handlers.on_timeout || sr_reactor_is_ready(&self->source))
         return;
     owner->loop->ran++;
     owner->handlers.on_timeout(self, owner->user);

@@ -37,6 +37,7 @@
 
 #define FIRST_PAUSE_NS 1000000u  /* before a full queue is asked again */
 #define LAST_PAUSE_NS  50000000u /* it doubles up to this */
+#define GRACE_NS       10000000u /* for what has been answered, and waits for its turn */
 
 struct dial;
 
@@ -144,12 +145,29 @@ static void fail_with_last(struct dial *self)
     fail(self, self->status);
 }
 
+static bool is_answered(const struct attempt *attempt)
+{
+    return attempt->source.fd >= 0 && sr_reactor_is_ready(&attempt->source);
+}
+
+static bool is_any_answered(const struct dial *self)
+{
+    for (size_t i = 0; i < self->next; i++)
+        if (is_answered(&self->attempts[i]))
+            return true;
+    return false;
+}
+
 static void expire(struct sr_timer *timer)
 {
     struct dial *self = SR_LIST_OWNER(timer, struct dial, deadline);
 
     if (is_over(self))
         return;
+    if (is_any_answered(self)) {
+        sr_timer_add(&self->loop->timers, timer, sr_clock_ns() + GRACE_NS);
+        return;
+    }
     fail(self, sr_error_wrapped(-ETIMEDOUT, ETIMEDOUT, "connect", self->wish.name,
                                 "no connection to %s within %u milliseconds", self->wish.name,
                                 self->wish.timeout_ms));
@@ -327,7 +345,13 @@ static void be_late(struct sr_timer *timer)
     struct dial *self = SR_LIST_OWNER(timer, struct dial, pause);
     struct attempt *attempt = &self->attempts[self->next - 1];
 
-    if (is_over(self) || !tell(self, attempt, SOCKREF_ATTEMPT_LATE, -ETIMEDOUT))
+    if (is_over(self))
+        return;
+    if (is_answered(attempt)) {
+        set_pause(self, GRACE_NS, be_late);
+        return;
+    }
+    if (!tell(self, attempt, SOCKREF_ATTEMPT_LATE, -ETIMEDOUT))
         return;
     if (self->wish.flags & SOCKREF_CONNECT_ONE_BY_ONE) {
         note_failure(self, ETIMEDOUT, "connect", &attempt->address);

@@ -109,5 +109,8 @@ bool sr_loop_in_callback(void);
 int sr_reactor_dispatch(struct sockref_loop *self, int timeout_ms);
 void sr_reactor_run_tasks(struct sockref_loop *self);
 void sr_reactor_settle(struct sockref_loop *self, unsigned most);
+/* Whether an event of a source is still to come: a turn takes a chunk of those that are ready, and
+ * its timers may be due long since where the loop stood still. */
+bool sr_reactor_is_ready(const struct sr_source *source);
 
 #endif

@@ -8,6 +8,7 @@
 #include "net/loop.h"
 
 #include "base/clock.h"
+#include "base/sys.h"
 #include "net/conn.h"
 #include "net/connect.h"
 #include "net/fdwatch.h"
@@ -81,6 +82,15 @@ void sr_reactor_settle(struct sockref_loop *self, unsigned most)
     }
     if (!sr_list_is_empty(&self->stopping))
         sr_listener_conclude(self);
+}
+
+bool sr_reactor_is_ready(const struct sr_source *source)
+{
+    struct pollfd item = {.fd = source->fd};
+
+    item.events = (short)((source->interest & SR_READ ? POLLIN : 0) |
+                          (source->interest & SR_WRITE ? POLLOUT : 0));
+    return source->interest != 0 && sr_sys.poll(&item, 1, 0) > 0;
 }
 
 static bool has_rest(struct sockref_loop *self)

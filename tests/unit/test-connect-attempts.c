@@ -250,6 +250,63 @@ START_TEST(the_time_includes_the_attempts)
 }
 END_TEST
 
+#define MANY 80 /* more than a turn takes */
+
+static int busy_closed;
+
+static void destroy_with_data(sockref_conn *self, const void *data, size_t length, void *user)
+{
+    (void)data;
+    (void)length;
+    (void)user;
+    sockref_conn_destroy(self);
+}
+
+static void count_closed(sockref_conn *self, bool had_error, void *user)
+{
+    (void)self;
+    (void)user;
+    ck_assert(!had_error);
+    busy_closed++;
+}
+
+/* The loop stood still, and when it goes on many others are before the one that was answered. */
+START_TEST(an_answer_that_waits_for_its_turn_has_come_in_time)
+{
+    const sockref_handlers busy = {
+        .size = sizeof busy, .on_data = destroy_with_data, .on_close = count_closed};
+    int fds[MANY][2];
+    sockref_conn *late;
+
+    for (int i = 0; i < MANY; i++) {
+        ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds[i]), 0);
+        harness_assert_ok(sockref_adopt(loop, fds[i][1], &busy, NULL, NULL));
+    }
+    drive_all();
+    if (_i == 0) {
+        options.timeout_ms = 1000000;
+    } else {
+        options.attempt_delay_ms = 1000000;
+        options.flags = SOCKREF_CONNECT_ONE_BY_ONE;
+        add_address(SOCKREF_FAMILY_IPV4, 2);
+    }
+    add_address(SOCKREF_FAMILY_IPV4, 1);
+    late = begin("tcp:4.test:80");
+    DRIVE_UNTIL(strcmp(record.events, "b") == 0);
+    for (int i = 0; i < MANY; i++)
+        send_text(fds[i][0], "x");
+    answer(_i ? 1 : 0, 0);
+    ck_assert_ptr_null(loop->timers.first->child);
+    sr_timer_add(&loop->timers, loop->timers.first, 1); /* the only one: it is due long since */
+    DRIVE_UNTIL(record.stops == 1 || strchr(record.events, 'Y'));
+    ck_assert_str_eq(record.events, "bOY");
+    DRIVE_UNTIL(busy_closed == MANY);
+    end(late);
+    for (int i = 0; i < MANY; i++)
+        close(fds[i][0]);
+}
+END_TEST
+
 START_TEST(a_connection_that_is_made_has_no_time_limit)
 {
     sockref *ref = echo_at("tcp:127.0.0.1:0");
@@ -358,6 +415,7 @@ int main(void)
     tcase_add_test(tcase, the_time_includes_the_lookup);
     tcase_add_test(tcase, the_time_begins_when_it_is_asked_for);
     tcase_add_test(tcase, the_time_includes_the_attempts);
+    tcase_add_loop_test(tcase, an_answer_that_waits_for_its_turn_has_come_in_time, 0, 2);
     tcase_add_test(tcase, a_connection_that_is_made_has_no_time_limit);
     tcase_add_test(tcase, a_full_queue_is_waited_for);
     tcase_add_test(tcase, a_full_queue_is_asked_again_within_50_ms);

@@ -128,6 +128,41 @@ START_TEST(a_turn_that_takes_long_is_no_silence)
 }
 END_TEST
 
+#define MANY 150 /* more than a turn takes */
+
+static void destroy_with_data(struct record *r, char event, sockref_conn *self)
+{
+    (void)r;
+    if (event == 'D')
+        sockref_conn_destroy(self);
+}
+
+/* Nor is it one where the loop stood still, and more came meanwhile than a turn takes. */
+START_TEST(what_waits_for_its_turn_is_no_silence)
+{
+    const sockref_conn_options timed = {.size = sizeof timed, .timeout_ms = 20};
+    struct record many = {.hook = destroy_with_data};
+    sockref_handlers handlers = recording_all();
+    int fds[MANY][2], before;
+
+    handlers.options = &timed;
+    for (int i = 0; i < MANY; i++) {
+        unix_pair(fds[i]);
+        ck_assert_int_eq(sockref_adopt(loop, fds[i][1], &handlers, &many, NULL), 0);
+    }
+    drive_all();
+    before = timeouts;
+    for (int i = 0; i < MANY; i++)
+        send_text(fds[i][0], "x");
+    poll(NULL, 0, 30);
+    DRIVE_UNTIL(many.stops == MANY);
+    ck_assert_uint_eq(many.bytes, MANY);
+    ck_assert_int_eq(timeouts, before);
+    for (int i = 0; i < MANY; i++)
+        close(fds[i][0]);
+}
+END_TEST
+
 START_TEST(zero_ends_it)
 {
     ck_assert_int_eq(sockref_conn_set_timeout(conn, 10), 0);
@@ -286,6 +321,7 @@ int main(void)
     tcase_add_test(tcase, bytes_that_come_begin_it_anew);
     tcase_add_test(tcase, bytes_that_go_begin_it_anew);
     tcase_add_test(tcase, a_turn_that_takes_long_is_no_silence);
+    tcase_add_test(tcase, what_waits_for_its_turn_is_no_silence);
     tcase_add_test(tcase, zero_ends_it);
     tcase_add_test(tcase, wrong_calls_are_refused);
     tcase_add_test(tcase, without_memory_there_is_none);
