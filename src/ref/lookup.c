@@ -225,6 +225,11 @@ static int get(sockref_registry *self, const char *path, bool create, sockref **
     return status;
 }
 
+static bool is_unique(const sockref_registry *self)
+{
+    return sr_registry_option(self, NULL, SOCKREF_OPT_UNIQUE) != 0;
+}
+
 int sockref_registry_get_or_create(sockref_registry *self, const char *path, sockref **out_ref)
 {
     char buffer[SR_PATH_MAX + 1];
@@ -235,7 +240,7 @@ int sockref_registry_get_or_create(sockref_registry *self, const char *path, soc
         return sr_error_argument("out_ref is NULL");
     status = sr_registry_enter(&self);
     if (status == 0 && !path) {
-        status = sr_registry_default_path(self, false, buffer);
+        status = sr_registry_default_path(self, is_unique(self), buffer);
         path = buffer;
     }
     if (status < 0)

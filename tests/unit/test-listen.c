@@ -316,6 +316,26 @@ START_TEST(d5_the_default_name_is_shared_and_a_unique_one_is_fresh)
 }
 END_TEST
 
+/* Also of a call that takes no options. */
+START_TEST(each_name_of_a_registry_of_unique_ones_is_fresh)
+{
+    sockref_options *options = harness_options(SOCKREF_OPT_UNIQUE, 1, 0);
+    sockref_registry *own;
+    sockref *refs[4];
+
+    harness_assert_ok(sockref_options_set_string(options, SOCKREF_OPT_DIRECTORY, harness_dir()));
+    harness_assert_ok(sockref_registry_new(options, &own));
+    for (int i = 0; i < 4; i++)
+        harness_assert_ok(i < 2 ? sockref_registry_listen(own, NULL, NULL, &refs[i])
+                                : sockref_registry_get_or_create(own, NULL, &refs[i]));
+    ck_assert_uint_eq(sockref_registry_active_socket_count(own), 4);
+    for (int i = 0; i < 4; i++)
+        sockref_release(refs[i]);
+    sockref_options_free(options);
+    sockref_registry_free(own);
+}
+END_TEST
+
 /* V6, L26 */
 /* A cleaner of old files, or the end of a session, removes it while it is empty. */
 START_TEST(the_directory_of_the_default_name_is_made_again)
@@ -668,6 +688,7 @@ int main(void)
     tcase_add_test(tcase, exclusive_owns_or_fails);
     tcase_add_test(tcase, two_registries_join_each_other);
     tcase_add_test(tcase, d5_the_default_name_is_shared_and_a_unique_one_is_fresh);
+    tcase_add_test(tcase, each_name_of_a_registry_of_unique_ones_is_fresh);
     tcase_add_test(tcase, the_directory_of_the_default_name_is_made_again);
     tcase_add_test(tcase, v6_the_limit_of_names);
     tcase_add_test(tcase, v6_the_limit_of_references);
