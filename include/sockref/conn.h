@@ -9,7 +9,8 @@
  * Order for one connection: on_connection, or for one of sockref_connect() on_attempt any number of
  * times and then on_connect; on_ready; on_data and on_descriptor any number of times; on_end at
  * most once; on_close exactly once and last, right after on_error if there was an error. After
- * sockref_conn_destroy() nothing but on_close comes.
+ * sockref_conn_destroy() nothing but on_close comes, once the memory of each
+ * sockref_conn_write_own() has been given back.
  *
  * *Loop thread* means: inside a callback of the connection's loop, or on the thread that dispatches
  * this loop while it is not dispatching. From elsewhere sockref_loop_post() leads there.
@@ -286,7 +287,7 @@ typedef void (*sockref_written_fn)(int status, void *user);
  *   - SOCKREF_EBUSY: from has been connected
  *   - SOCKREF_ELIMIT: from has too many references
  *   - SOCKREF_EFORKED, SOCKREF_ESHUTDOWN, -ENOMEM
- *   - -EAGAIN: a thread could not be started
+ *   - -EAGAIN, -EMFILE, -ENFILE: a thread could not be started
  * @since 0.1
  */
 SOCKREF_API int sockref_connect(sockref_loop *loop, const char *name,
@@ -391,7 +392,7 @@ SOCKREF_API int sockref_conn_write(sockref_conn *self, const void *data, size_t 
  * @param self  the connection.
  * @return 0, also when it was ended before; or
  *   - -EINVAL: @p self is NULL
- *   - SOCKREF_ECLOSED: destroyed
+ *   - SOCKREF_ECLOSED: destroyed, or over
  *   - SOCKREF_EFORKED
  * @since 0.1
  */

@@ -116,7 +116,7 @@ SOCKREF_API void sockref_loop_wake(sockref_loop *self);
  *   - -EINVAL: @p fn is NULL
  *   - SOCKREF_ECLOSED: @p self is being freed
  *   - SOCKREF_EFORKED, -ENOMEM
- *   - -EAGAIN: the service thread could not be started
+ *   - -EAGAIN, -EMFILE, -ENFILE: the service thread could not be started
  * @since 0.1
  */
 SOCKREF_API int sockref_loop_post(sockref_loop *self, sockref_post_fn fn, void *user);

@@ -195,8 +195,9 @@ typedef enum sockref_watch_event {
     /** Somebody has removed or replaced the socket's file, or what stands beside it; told by the
      * owner, within some seconds. Connections go on. What was removed has been made again by then:
      * sockref_fd() has the same number, but is another socket, which a loop of the caller's has to
-     * wait for anew. What another file has replaced is left alone: nobody finds the listener by its
-     * path any more; release it, or revoke the name. */
+     * wait for anew. What another file has replaced is left alone, and a socket that the program
+     * bound is not made again: nobody finds the listener by its path any more; release it, or
+     * revoke the name. Not told where SOCKREF_OPT_KEEP_FILE keeps the file. */
     SOCKREF_WATCH_DISPLACED = 2,
     /** Another registry owns the name now; or this one, if sockref_is_owner() says so: then it may
      * be served. */
@@ -398,6 +399,7 @@ SOCKREF_API void sockref_registry_free(sockref_registry *self);
  * @return 0, or
  *   - -EINVAL: @p out_ref is NULL
  *   - SOCKREF_EPATH, SOCKREF_EPATHLEN: not a usable name
+ *   - SOCKREF_EUNSUPPORTED: there is no directory for a name without a path
  *   - SOCKREF_ELIMIT: too many names, or too many references to this one
  *   - SOCKREF_ETIMEOUT: its last life is still being removed
  *   - SOCKREF_ESHUTDOWN, SOCKREF_EFORKED: the registry is shut down, or the parent's
@@ -435,7 +437,7 @@ SOCKREF_API int sockref_registry_get_existing(sockref_registry *self, const char
  * bound. A file is removed with the last reference, unless SOCKREF_OPT_KEEP_FILE says otherwise.
  *
  * Owner: takes @p fd and the file, on success only; the caller owns one reference and gives it back
- * with sockref_release(). Threads: any.
+ * with sockref_release(). Threads: any; waits as sockref_registry_listen() does.
  *
  * @param self          the registry.
  * @param path          where it is bound; copied. NULL: what the socket itself tells.
@@ -446,9 +448,10 @@ SOCKREF_API int sockref_registry_get_existing(sockref_registry *self, const char
  *   - SOCKREF_EEXISTS: the name is known here, in any state
  *   - SOCKREF_EFOREIGN: not a listening stream socket, or not the one at @p path
  *   - SOCKREF_EPATH, SOCKREF_EPATHLEN: not a usable name
- *   - SOCKREF_EUNTRUSTED: somebody else could change the directory
+ *   - SOCKREF_EBUSY: another registry owns the name
+ *   - SOCKREF_EUNTRUSTED, SOCKREF_EUNSUPPORTED, SOCKREF_ETIMEOUT: as of sockref_registry_listen()
  *   - SOCKREF_ELIMIT, SOCKREF_ESHUTDOWN, SOCKREF_EFORKED, -ENOMEM
- *   - -errno: the directory could not be opened
+ *   - -errno: of the system call that refused, such as -ENOENT
  * @since 0.1
  */
 SOCKREF_API int sockref_registry_register_new(sockref_registry *self, const char *path, int fd,
@@ -479,15 +482,17 @@ SOCKREF_API int sockref_registry_register_new(sockref_registry *self, const char
  *   - -EINVAL: @p out_ref is NULL, or an option belongs to the registry
  *   - SOCKREF_EPATH, SOCKREF_EPATHLEN: not a usable name
  *   - SOCKREF_EFOREIGN: something that is not sockref's stands there, or it is another user's; a
- *     live socket that was started with share 0 can't be told from one
+ *     live socket that was started with share 0 can't be told from one; for a start with share 0 a
+ *     live one is SOCKREF_EBUSY
  *   - SOCKREF_EEXISTS: exclusive was asked for, and this registry has it
  *   - SOCKREF_EBUSY: another registry owns it, and it can't be joined: exclusive, share 0, or a
  *     narrower mode was asked for, or its owner does not answer; the message tells who
  *   - SOCKREF_EUNTRUSTED: somebody else could change the lock file, or, unless share is 0, the
  *     directory
  *   - SOCKREF_EUNSUPPORTED: the file system has no locks that go with their process; or a guard was
- *     demanded and there is none
+ *     demanded and there is none; or there is no directory for a name without a path
  *   - SOCKREF_ETIMEOUT: another start or removal took too long
+ *   - SOCKREF_ECLOSED: the loop of its handlers is being freed
  *   - SOCKREF_ELIMIT, SOCKREF_ESHUTDOWN, SOCKREF_EFORKED, -ENOMEM
  *   - -errno: of the system call that refused, such as -EACCES or -ENOENT
  * @since 0.1
@@ -513,9 +518,10 @@ SOCKREF_API int sockref_registry_listen(sockref_registry *self, const char *path
  * @return 0, or
  *   - -EINVAL: @p on_start is NULL, or an option belongs to the registry
  *   - SOCKREF_EPATH, SOCKREF_EPATHLEN: not a usable name
+ *   - SOCKREF_EUNSUPPORTED: there is no directory for a name without a path
  *   - SOCKREF_ECLOSED: its loop is being freed
  *   - SOCKREF_ESHUTDOWN, SOCKREF_EFORKED, -ENOMEM
- *   - -EAGAIN: the service thread could not be started
+ *   - -EAGAIN, -EMFILE, -ENFILE: the service thread could not be started
  * @since 0.1
  */
 SOCKREF_API int sockref_registry_start_listener(sockref_registry *self, const char *path,
@@ -616,6 +622,7 @@ SOCKREF_API int sockref_registry_cleanup_all(sockref_registry *self, uint64_t *o
  * @return 0, or
  *   - SOCKREF_EPATH, SOCKREF_EPATHLEN: not a usable directory path
  *   - SOCKREF_EUNTRUSTED: somebody else could change the directory
+ *   - SOCKREF_EUNSUPPORTED: there is no default directory
  *   - SOCKREF_EFORKED, -ENOMEM
  *   - -errno: the directory could not be read, or the first removal that the system refused
  * @since 0.1
