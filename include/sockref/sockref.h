@@ -425,6 +425,7 @@ SOCKREF_API int sockref_registry_get_or_create(sockref_registry *self, const cha
  *   - SOCKREF_EPATH, SOCKREF_EPATHLEN: not a usable name
  *   - SOCKREF_ELIMIT: too many references to it
  *   - SOCKREF_ESHUTDOWN, SOCKREF_EFORKED: the registry is shut down, or the parent's
+ *   - -ENOMEM: out of memory
  * @since 0.1
  */
 SOCKREF_API int sockref_registry_get_existing(sockref_registry *self, const char *path,
@@ -576,24 +577,27 @@ SOCKREF_API uint64_t sockref_registry_active_socket_count(sockref_registry *self
  *
  * Not bound by "a negative return changed nothing".
  *
- * Owner: none. Threads: any; waits for a start of the same name, at most the cleanup time-out.
+ * Owner: none. Threads: any; waits for a start of the same name, here or in another process, at
+ * most the cleanup time-out.
  *
  * @param self  the registry.
  * @param path  the name.
  * @return 0, or
  *   - -EINVAL: @p path is NULL
- *   - SOCKREF_ENOTFOUND: neither active here nor waiting out its cleanup delay; whatever file
- *     stands there was not touched
+ *   - SOCKREF_ENOTFOUND: neither active here, nor waiting out its cleanup delay, nor served on for
+ *     other holders; whatever file stands there was not touched
  *   - SOCKREF_EPATH, SOCKREF_EPATHLEN: not a usable name
- *   - SOCKREF_ETIMEOUT: a start of it took too long; nothing was revoked
+ *   - SOCKREF_ETIMEOUT: that took too long; nothing was revoked
  *   - SOCKREF_ESHUTDOWN, SOCKREF_EFORKED
+ *   - -ENOMEM: out of memory; nothing was revoked
  *   - -errno: the name is revoked, but the system refused to remove its file
  * @since 0.1
  */
 SOCKREF_API int sockref_registry_cleanup(sockref_registry *self, const char *path);
 
 /**
- * @brief Revoke every name of this registry, those that wait out their cleanup delay among them.
+ * @brief Revoke every name of this registry, those that wait out their cleanup delay, or are served
+ * on for other holders, among them.
  *
  * It tries all. Not bound by "a negative return changed nothing".
  *
