@@ -4,7 +4,6 @@
 
 const net = require('node:net');
 const { BoundSocket } = require('./net/bound.js');
-const channels = require('./net/channels.js');
 const defaults = require('./net/defaults.js');
 const { Server } = require('./net/server.js');
 const { Socket } = require('./net/socket.js');
@@ -18,7 +17,6 @@ function connect(...args) {
   const normalized = normalize(args);
   const [options] = normalized;
   const socket = new Socket(options);
-  if (channels.clientSocket.hasSubscribers) channels.clientSocket.publish({ socket });
   if (options.timeout) socket.setTimeout(options.timeout);
   return socket.connect(normalized);
 }

@@ -37,8 +37,7 @@ static void on_env_end(void *data)
 
     self->closing = true;
     self->close_loop();
-    if (self->context)
-        napi_async_destroy(self->env, self->context);
+    napi_async_destroy(self->env, self->context);
     {
         std::lock_guard<std::mutex> lock(table_mutex());
         table().erase(self->env);
@@ -46,12 +45,24 @@ static void on_env_end(void *data)
     self->release();
 }
 
+/* Not when the loop is made: the stores of whoever needs it first are no others'. */
+static bool open_context(Env *self)
+{
+    napi_value name = nullptr, resource = nullptr;
+
+    napi_create_string_utf8(self->env, "SOCKREF", NAPI_AUTO_LENGTH, &name);
+    napi_create_object(self->env, &resource);
+    return napi_async_init(self->env, resource, name, &self->context) == napi_ok;
+}
+
 Env *Env::attach(napi_env env)
 {
     Env *self = new Env;
 
     self->env = env;
-    if (napi_add_env_cleanup_hook(env, on_env_end, self) != napi_ok) {
+    if (!open_context(self) || napi_add_env_cleanup_hook(env, on_env_end, self) != napi_ok) {
+        if (self->context)
+            napi_async_destroy(env, self->context);
         delete self;
         return nullptr;
     }
@@ -91,18 +102,11 @@ static Driver *new_driver(Env *self, int fd, std::string *why)
 
 bool Env::open_loop()
 {
-    napi_value name = nullptr, resource = nullptr;
     std::string why;
     int err;
 
     if (loop)
         return true;
-    if (!context) {
-        napi_create_string_utf8(env, "SOCKREF", NAPI_AUTO_LENGTH, &name);
-        napi_create_object(env, &resource);
-        if (napi_async_init(env, resource, name, &context) != napi_ok)
-            return false;
-    }
     if (!batch && !(batch = new_batch(this)))
         return false;
     err = sockref_loop_new(&loop);

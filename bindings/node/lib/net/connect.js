@@ -6,6 +6,7 @@
 const { AsyncResource } = require('node:async_hooks');
 const dns = require('node:dns');
 const { isIP } = require('node:net');
+const channels = require('./channels.js');
 const events = require('../events.js');
 const low = require('../low.js');
 const { nativeOf } = require('../reference.js');
@@ -31,6 +32,7 @@ const CONNECTING = -114; // EALREADY
 function connect(socket, args) {
   const isOfNew = isNormalized(args[0]);
   const [options, callback] = isOfNew ? args[0] : normalize(args);
+  if (channels.clientSocket.hasSubscribers) channels.clientSocket.publish({ socket });
   if (callback !== null) socket.once('connect', callback);
   if (options.port === undefined && (options.path === undefined || options.path === null)) {
     throw errors.missingArgs('options', 'port', 'path');

@@ -186,8 +186,9 @@ class Service {
     this.resource = new AsyncResource('SOCKREFSERVER');
   }
 
+  // The scope of the socket is made outside of this one, as with Node: what the listener enters is not the next one's.
   [onOpen](slot) {
-    this.resource.runInAsyncScope(accept, null, this.server, slot);
+    this.resource.runInAsyncScope(accept, null, this.server, slot, new AsyncResource('SOCKREFSOCKET'));
   }
 
   [onStop]() {
@@ -217,16 +218,16 @@ function isBlocked(server, slot) {
 }
 
 // Of what the server has by now it may not be possible to make one.
-function socketOf(server, slot) {
+function socketOf(server, slot, scope) {
   try {
-    return accepted(slot, server);
+    return accepted(slot, server, scope);
   } catch (error) {
     turnAway(slot);
     throw error;
   }
 }
 
-function accept(server, slot) {
+function accept(server, slot, scope) {
   if (!server[kReference]) { // closed since, by the listener for one that came with this one
     turnAway(slot);
     return;
@@ -242,7 +243,7 @@ function accept(server, slot) {
     turnAway(slot);
     return;
   }
-  const socket = socketOf(server, slot);
+  const socket = socketOf(server, slot, scope);
   if (server.keepAlive) socket.setKeepAlive(true, server.keepAliveInitialDelay * 1000);
   server[kSockets]++;
   server.emit('connection', socket);

@@ -507,12 +507,13 @@ Object.defineProperty(Socket.prototype, 'readableDidRead', {
   get() { return this[kDelivered] || didRead.call(this); }, configurable: true, enumerable: false,
 });
 
-/** A socket of a connection that a server accepted. */
-function accepted(slot, server) {
+/** A socket of a connection that a server accepted, of which all is told in an AsyncResource. */
+function accepted(slot, server, scope) {
   const options = new Accepted(server);
   const socket = new Socket(options);
   socket.server = server;
   socket[kServer] = server;
+  socket[kResource] = scope;
   begin(socket, slot, options);
   return socket;
 }
