@@ -58,12 +58,13 @@ function surface() {
 
 const { compilerOptions } = JSON.parse(fs.readFileSync(path.join(__dirname, '..', 'tsconfig.json'), 'utf8'));
 
-function compile(directory, sources) {
+function compile(directory, sources, more = {}) {
   const options = {
     compilerOptions: {
       ...compilerOptions,
+      ...more,
       typeRoots: [path.dirname(path.dirname(nodeTypes))],
-      paths: Object.fromEntries([['sockref', 'index'], ['sockref/compat', 'compat'], ['sockref/net', 'net']]
+      paths: more.paths ?? Object.fromEntries([['sockref', 'index'], ['sockref/compat', 'compat'], ['sockref/net', 'net']]
         .map(([name, file]) => [name, [path.join(lib, `${file}.d.ts`)]])),
     },
     files: sources,
@@ -108,6 +109,20 @@ test('they name what is there at run time, no more and no less', { skip }, () =>
   assert.match(compile(directory, [source]).stdout, /cleanup/);
   fs.writeFileSync(source, surface().replace('  "cleanup": true,\n', '  "cleanup": true,\n  "nonsense": true,\n'));
   assert.match(compile(directory, [source]).stdout, /nonsense/);
+}));
+
+// As moduleResolution node10 did, which the newest compiler has no more.
+test('they are found where the exports of a package are not read', { skip }, () => within((directory) => {
+  const copy = path.join(directory, 'node_modules', 'sockref');
+  fs.mkdirSync(copy, { recursive: true });
+  fs.copyFileSync(path.join(root, 'package.json'), path.join(copy, 'package.json'));
+  fs.symlinkSync(lib, path.join(copy, 'lib'));
+  const source = path.join(directory, 'surface.ts');
+  fs.writeFileSync(source, surface());
+  const { status, stdout } = compile(directory, [source],
+    { module: 'esnext', moduleResolution: 'bundler', resolvePackageJsonExports: false, paths: {} });
+  assert.equal(stdout, '');
+  assert.equal(status, 0);
 }));
 
 test('nothing in them is any', () => {
