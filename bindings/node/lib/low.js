@@ -20,7 +20,8 @@ function explain(error) {
       'nor where the system looks; install the library, or the package again', error);
   }
   if (error.code === 'MODULE_NOT_FOUND') {
-    return loadError(`sockref: ${file} is missing; build it with "npm rebuild sockref"`, error);
+    return loadError(`sockref: ${file} is missing; build it with "npm rebuild sockref", where its install script did not run; ` +
+      'a bundler must leave this package external', error);
   }
   return loadError(`sockref: ${file} cannot be loaded: ${error.message}`, error);
 }
