@@ -111,8 +111,8 @@ enum {
  *
  * Set size to sizeof(sockref_handlers); every function may be NULL. All run on the loop thread,
  * with no lock held. In any of them any function of this library may be called but drain, shutdown,
- * registry_free, loop_free and loop_dispatch of the own loop; destroying any connection in any of
- * them is safe.
+ * and loop_free and loop_dispatch of the own loop; destroying any connection in any of them is
+ * safe.
  */
 typedef struct sockref_handlers {
     /** sizeof(sockref_handlers), as the caller knows it. */

@@ -209,8 +209,8 @@ typedef enum sockref_watch_event {
 /**
  * @brief Told what happens to a name.
  *
- * Runs on the library's service thread, with no lock held; it may call any function but drain,
- * shutdown and registry_free. @p ref is borrowed for the call.
+ * Runs on the library's service thread, with no lock held; it may call any function but drain and
+ * shutdown. @p ref is borrowed for the call.
  */
 typedef void (*sockref_watch_fn)(sockref *ref, int event, void *user);
 
@@ -221,7 +221,7 @@ typedef void (*sockref_watch_fn)(sockref *ref, int event, void *user);
  * Where the registry is freed or shut down first it may run on the thread that does so, beside a
  * callback of that loop. With @p status 0 the callee owns the reference @p ref; otherwise @p ref is
  * NULL and sockref_last_error() describes the failure for the length of the call. It may call any
- * function but drain, shutdown, registry_free and sockref_loop_free.
+ * function but drain, shutdown, sockref_loop_free, and registry_free of its own registry.
  */
 typedef void (*sockref_start_fn)(int status, sockref *ref, void *user);
 

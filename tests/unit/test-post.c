@@ -57,6 +57,31 @@ START_TEST(freeing_the_loop_cancels_it)
 }
 END_TEST
 
+static void free_registry(int status, void *user)
+{
+    ck_assert_int_eq(status, 0);
+    sockref_registry_free(user);
+    ran++;
+}
+
+/* It waits for nothing there; what waits out its delay ends at once. */
+START_TEST(a_registry_is_freed_inside_a_callback)
+{
+    sockref_registry *registry = harness_registry(SOCKREF_OPT_CLEANUP_DELAY_MS, 3600000, 0);
+    sockref *held = harness_listen(registry, harness_at("held"));
+
+    sockref_release(harness_listen(registry, harness_at("delayed")));
+    ck_assert_int_eq(sockref_serve_on(held, loop, sockref_echo_handlers(), NULL), 0);
+    ck_assert_int_eq(sockref_loop_post(loop, free_registry, registry), 0);
+    DRIVE_UNTIL(ran == 1);
+    ck_assert(!harness_exists(harness_at("delayed")));
+    ck_assert(sockref_is_active(held));
+    sockref_release(held);
+    drive_all();
+    ck_assert_uint_eq(harness_files(), 0);
+}
+END_TEST
+
 static int refused;
 
 static void post_again(int status, void *user)
@@ -221,6 +246,7 @@ int main(void)
     tcase_add_test(tcase, they_run_in_order_and_all_of_them);
     tcase_add_test(tcase, freeing_the_loop_cancels_it);
     tcase_add_test(tcase, a_loop_that_is_freed_takes_no_more);
+    tcase_add_test(tcase, a_registry_is_freed_inside_a_callback);
     tcase_add_test(tcase, one_that_posts_itself_comes_once_a_turn);
     tcase_add_test(tcase, without_a_loop_a_thread_runs_it_and_ends);
     tcase_add_test(tcase, any_thread_may_post);
