@@ -752,7 +752,7 @@ SOCKREF_API bool sockref_is_active(const sockref *self);
  * Owner: none. Threads: any; no lock.
  *
  * @param self  the reference; NULL owns nothing.
- * @return true while this registry listens.
+ * @return true while this registry listens, or has bound the name with SOCKREF_OPT_BIND_ONLY.
  * @since 0.1
  */
 SOCKREF_API bool sockref_is_owner(const sockref *self);
