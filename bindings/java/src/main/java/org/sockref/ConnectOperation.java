@@ -138,6 +138,8 @@ final class ConnectOperation {
             }
         } catch (Throwable t) {
             giveUp(fd, t);
+        } finally {
+            EventLoop.forgetInterrupt();
         }
     }
 

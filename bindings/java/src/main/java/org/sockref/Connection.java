@@ -224,6 +224,8 @@ public final class Connection {
                 onWritten.run();
             } catch (Throwable t) {
                 EventLoop.report(t);
+            } finally {
+                EventLoop.forgetInterrupt();
             }
         }) == 0;
         data.position(data.limit());

@@ -83,6 +83,11 @@ final class EventLoop implements Runnable {
         }
     }
 
+    /** What was called back may have left it: no next one is meant. */
+    static void forgetInterrupt() {
+        Thread.interrupted();
+    }
+
     @Override
     public void run() {
         try {
@@ -115,6 +120,8 @@ final class EventLoop implements Runnable {
                 tasks.remove().run();
             } catch (Throwable t) {
                 report(t);
+            } finally {
+                forgetInterrupt();
             }
         }
     }

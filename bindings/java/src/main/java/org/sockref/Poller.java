@@ -173,8 +173,7 @@ final class Poller {
                 } catch (Throwable t) {
                     EventLoop.report(t);
                 }
-                // A callback may have left it: no next one is meant, and no park would wait.
-                Thread.interrupted();
+                EventLoop.forgetInterrupt(); // no park would wait, either
             }
         }
     }

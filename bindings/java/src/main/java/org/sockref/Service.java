@@ -22,6 +22,8 @@ final class Service {
             call.run();
         } catch (Throwable t) {
             EventLoop.report(t);
+        } finally {
+            EventLoop.forgetInterrupt();
         }
     }
 
@@ -42,6 +44,8 @@ final class Service {
             handlers.onData(connection, loop.received(length));
         } catch (Throwable t) {
             EventLoop.report(t);
+        } finally {
+            EventLoop.forgetInterrupt();
         }
     }
 

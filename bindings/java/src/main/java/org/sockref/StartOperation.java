@@ -95,6 +95,8 @@ final class StartOperation {
             Background.complete(executor, () -> Background.give(future, reference, SocketReference::close));
         } catch (Throwable t) {
             Background.fail(executor, future, t); // no memory for the reference
+        } finally {
+            EventLoop.forgetInterrupt();
         }
     }
 }

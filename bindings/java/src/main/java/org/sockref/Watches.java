@@ -50,6 +50,8 @@ final class Watches {
                 }
             } catch (Throwable t) {
                 EventLoop.report(t);
+            } finally {
+                EventLoop.forgetInterrupt();
             }
         }
 

@@ -484,6 +484,52 @@ class HandlersTest extends Scene {
         }
     }
 
+    /** Whoever does something that an interrupt ends would fail for what another one left. */
+    @Test
+    void anInterruptIsNotLeftToTheNextCallback() throws Exception {
+        BlockingQueue<String> found = new LinkedBlockingQueue<>();
+        ConnectOptions here = ConnectOptions.builder().executor(Runnable::run).build();
+        try (SocketReference reference = SocketReference.listen(path("s"))) {
+            reference.serve(new Handlers() {
+                private void leave(String what) {
+                    found.add(what + " " + Thread.currentThread().isInterrupted());
+                    Thread.currentThread().interrupt();
+                }
+
+                @Override
+                public void onConnection(Connection connection) {
+                    leave("connection");
+                }
+
+                @Override
+                public void onReady(Connection connection) {
+                    leave("ready");
+                }
+
+                @Override
+                public void onData(Connection connection, byte[] data) {
+                    leave("data");
+                    connection.execute(() -> {
+                        leave("task");
+                        SockrefChannel.connectAsync(path("none").toString(), here).exceptionally(problem -> {
+                            leave("connect");
+                            return null;
+                        });
+                    });
+                }
+            });
+            reference.onEvent(event -> found.add("event " + Thread.currentThread().isInterrupted()));
+            try (SocketChannel peer = dial(path("s"))) {
+                send(peer, new byte[1]);
+                for (String what : List.of("connection", "ready", "data", "task", "connect")) {
+                    assertEquals(what + " false", found.poll(LONG.toSeconds(), TimeUnit.SECONDS));
+                }
+            }
+            Sockref.cleanup(path("s"));
+            assertEquals("event false", found.poll(LONG.toSeconds(), TimeUnit.SECONDS));
+        }
+    }
+
     @Test
     void futuresAreCompletedOnTheirExecutor() throws Exception {
         ExecutorService own = Executors.newSingleThreadExecutor(task -> new Thread(task, "own"));
