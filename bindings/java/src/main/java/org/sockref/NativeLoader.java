@@ -110,8 +110,9 @@ final class NativeLoader {
             copies = made;
             made.removeLoaded();
             return true;
-        } catch (IOException | UnsatisfiedLinkError | IllegalCallerException e) {
-            // The last: native code is forbidden to us, as the next place's load says.
+        } catch (IOException | RuntimeException | LinkageError e) {
+            // Also where native code is forbidden to us, as the next place's load says; where the locale has no
+            // characters for java.io.tmpdir; or where the classes were given other names, which C does not know.
             tried.add("resource " + place + (made == null ? "" : " copied to " + made.directory()) + ": " + e);
             if (made != null) {
                 made.remove();

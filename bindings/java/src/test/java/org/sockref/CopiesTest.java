@@ -136,6 +136,16 @@ class CopiesTest extends Scene {
         assertEquals(Set.of(), list(copies));
     }
 
+    /** No Path can be made of what java.io.tmpdir names: the next place is looked at, and the error tells of this one. */
+    @Test
+    void aDirectoryThatTheLocaleCannotNameIsTold() throws Exception {
+        Child child = Child.start(List.of(), Map.of("LC_ALL", "C"), System.getProperty("java.class.path"),
+                List.of("-Djava.io.tmpdir=" + copies + "-\u00e9"), Programs.class, "load");
+        assertEquals(1, child.end());
+        assertTrue(child.output().contains("sockref: cannot load libsockref_java.so"), child::output);
+        assertTrue(child.output().contains("java.library.path: "), child::output);
+    }
+
     @Test
     void onlyWhatADeadOneLeftIsRemoved() throws Exception {
         Path halfMade = Files.createDirectory(copies.resolve("sockref-java-1-made"));
