@@ -504,6 +504,9 @@ SOCKREF_API int sockref_registry_listen(sockref_registry *self, const char *path
 /**
  * @brief Listen on a name without blocking; the outcome comes to a callback.
  *
+ * It waits only for a guard that SOCKREF_OPT_GUARD demands, of this start or another one: until
+ * that has answered, five seconds at most.
+ *
  * After a 0 return @p on_start comes exactly once: with the outcome, with SOCKREF_ETIMEOUT, or with
  * SOCKREF_ECANCELED when it is cancelled, its loop is freed, or its registry is freed or shut down
  * first. After a negative return it never comes.
