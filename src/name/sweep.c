@@ -98,7 +98,7 @@ static int sweep_lock(const struct sr_place *place, const char *path, const char
     if (!is_left(place, lock_name))
         return 0;
     status = sr_recover_name(place, path, NULL, &removed);
-    return status < 0 ? status : removed;
+    return status < 0 ? status : removed || sr_place_lacks(place, lock_name);
 }
 
 static int sweep_name(const struct sr_place *place, const char *path)

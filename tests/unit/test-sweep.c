@@ -5,6 +5,7 @@
 #include "name/lockfile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,6 +178,22 @@ static int own_and_die(void *path)
 }
 
 /* The name of its lock file has a hash of it; without that file nobody would know the socket. */
+/* Its owner was killed before it bound the socket. */
+START_TEST(a_lock_file_that_is_left_alone_is_a_name)
+{
+    const char *path = harness_at(".a.srlock");
+    int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    harness_log();
+    harness_assert_ok(sweep());
+    ck_assert(!harness_exists(path));
+    ck_assert_uint_eq(swept, 1);
+    ck_assert_uint_eq(harness_logged("swept"), 1);
+}
+END_TEST
+
 START_TEST(a_socket_with_a_long_name_goes_with_its_lock_file)
 {
     const char *path = harness_at("the_name_of_a_socket_that_is_longer_than_all_names_of_the_files_"
@@ -411,6 +428,7 @@ int main(void)
     tcase_add_test(tcase, what_is_no_socket_stays);
     tcase_add_test(tcase, sockets_of_another_user_stay);
     tcase_add_test(tcase, what_is_no_lock_file_of_this_user_is_no_failure);
+    tcase_add_test(tcase, a_lock_file_that_is_left_alone_is_a_name);
     tcase_add_test(tcase, a_socket_with_a_long_name_goes_with_its_lock_file);
     tcase_add_test(tcase, a_directory_is_read_once_whatever_lock_files_it_has);
     tcase_add_test(tcase, where_others_may_add_files_a_name_alone_proves_nothing);
