@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #define MOST_KEEPALIVE_S 32767 /* the kernel's */
+#define LATER_MS         10    /* nothing tells when what is on its way has come */
 
 static void time_out(struct sr_timer *timer);
 
@@ -33,7 +34,7 @@ void sr_conn_free_extra(struct sockref_conn *self)
     sr_timer_remove(&self->owner->loop->timers, &self->extra->timer);
     free(self->extra);
     self->extra = NULL;
-    sr_conn_lower(self, SR_CONN_TIMED);
+    sr_conn_lower(self, SR_CONN_TIMED | SR_CONN_LATER);
 }
 
 /* ---- inactivity ---- */
@@ -55,6 +56,12 @@ static void time_out(struct sr_timer *timer)
 
     if (sr_conn_has(self, SR_CONN_DEAD | SR_CONN_FAILED))
         return;
+    if (sr_conn_has(self, SR_CONN_LATER)) {
+        sr_conn_lower(self, SR_CONN_LATER | SR_CONN_BLOCKED);
+        sr_conn_touch(self);
+    }
+    if (!sr_conn_has(self, SR_CONN_TIMED))
+        return;
     if (!early)
         extra->last_ns = now;
     sr_timer_add(&owner->loop->timers, timer, extra->last_ns + duration_ns(extra));
@@ -64,14 +71,34 @@ static void time_out(struct sr_timer *timer)
     owner->handlers.on_timeout(self, owner->user);
 }
 
+/* A loop's alarm is set where a turn ends. */
+static void set_alarm(const struct sockref_conn *self)
+{
+    if (!self->owner->loop->in_turn)
+        sr_backend_wake(self->owner->loop->backend);
+}
+
+int sr_conn_flush_later(struct sockref_conn *self)
+{
+    if (!sr_conn_extra(self))
+        return -ENOMEM;
+    sr_conn_raise(self, SR_CONN_BLOCKED | SR_CONN_LATER);
+    sr_timer_add(&self->owner->loop->timers, &self->extra->timer, sr_clock_after_ms(LATER_MS));
+    set_alarm(self);
+    return 0;
+}
+
 void sr_conn_begin_timeout(struct sockref_conn *self)
 {
     struct sr_conn_extra *extra = self->extra;
+    bool later = sr_conn_has(self, SR_CONN_LATER); /* then the timer runs, and goes on for this */
 
-    if (!sr_conn_has(self, SR_CONN_TIMED) || sr_timer_is_running(&extra->timer))
+    if (!sr_conn_has(self, SR_CONN_TIMED) || (!later && sr_timer_is_running(&extra->timer)))
         return;
     extra->last_ns = sr_clock_ns();
-    sr_timer_add(&self->owner->loop->timers, &extra->timer, extra->last_ns + duration_ns(extra));
+    if (!later)
+        sr_timer_add(&self->owner->loop->timers, &extra->timer,
+                     extra->last_ns + duration_ns(extra));
 }
 
 int sockref_conn_set_timeout(sockref_conn *self, unsigned timeout_ms)
@@ -84,12 +111,12 @@ int sockref_conn_set_timeout(sockref_conn *self, unsigned timeout_ms)
         return sr_error_no_memory();
     self->extra->timeout_ms = timeout_ms;
     sr_conn_lower(self, SR_CONN_TIMED);
-    sr_timer_remove(&self->owner->loop->timers, &self->extra->timer);
+    if (!sr_conn_has(self, SR_CONN_LATER))
+        sr_timer_remove(&self->owner->loop->timers, &self->extra->timer);
     if (timeout_ms > 0) {
         sr_conn_raise(self, SR_CONN_TIMED);
         sr_conn_begin_timeout(self);
-        if (!self->owner->loop->in_turn)
-            sr_backend_wake(self->owner->loop->backend); /* whose alarm is set where a turn ends */
+        set_alarm(self);
     }
     return 0;
 }

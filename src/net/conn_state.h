@@ -27,13 +27,14 @@ enum {
     SR_CONN_TIMED = 1 << 16, /* traffic is to be noted, for the time-out in extra */
     /* Wanted, and set when there is a descriptor. */
     SR_CONN_NODELAY = 1 << 17,
-    SR_CONN_KEEPALIVE = 1 << 18
+    SR_CONN_KEEPALIVE = 1 << 18,
+    SR_CONN_LATER = 1 << 19 /* BLOCKED until the timer in extra, whatever the socket says */
 };
 
 struct sr_conn_extra {
     struct sockref_conn *conn;
     struct sr_connecting *connecting; /* until it is connected */
-    struct sr_timer timer;            /* of inactivity */
+    struct sr_timer timer;            /* of inactivity, and of LATER */
     uint64_t last_ns;                 /* when a byte came or went */
     unsigned timeout_ms;              /* 0: none */
     unsigned keepalive_delay_ms;
@@ -79,6 +80,8 @@ void sr_conn_adjust(struct sockref_conn *self);
 void sr_conn_changed(struct sockref_conn *self);
 /* Send what is queued, as far as the socket takes it. */
 void sr_conn_flush(struct sockref_conn *self);
+/* conn_options.c: try that again in a moment. Returns 0 or -ENOMEM. */
+int sr_conn_flush_later(struct sockref_conn *self);
 /* Our side is done: tell the kernel, or, when the peer's is done as well, be done with it all. */
 void sr_conn_finish_ending(struct sockref_conn *self);
 

@@ -63,7 +63,7 @@ void sr_conn_adjust(struct sockref_conn *self)
         return;
     if (!sr_conn_has(self, SR_CONN_PAUSED | SR_CONN_EOF_SEEN))
         interest |= SR_READ;
-    if (sr_conn_has(self, SR_CONN_BLOCKED))
+    if (sr_conn_has(self, SR_CONN_BLOCKED) && !sr_conn_has(self, SR_CONN_LATER))
         interest |= SR_WRITE;
     if (interest == self->source.interest)
         return;
@@ -81,6 +81,8 @@ void sr_conn_flush(struct sockref_conn *self)
     sent = queued - sr_outbuf_bytes(self->out);
     if (sent > 0)
         sr_conn_count_written(self, sent);
+    if (status == -ETOOMANYREFS) /* others of this user have as many descriptors on their way */
+        status = sr_conn_flush_later(self);
     if (status < 0)
         sr_conn_fail(self, status);
     else if (blocked)
@@ -246,7 +248,8 @@ bool sr_conn_is_plain(const struct sockref_conn *self)
 
 void sr_conn_event(struct sockref_conn *self, unsigned ready)
 {
-    if ((ready & SR_WRITE) && sr_conn_has(self, SR_CONN_BLOCKED)) {
+    if ((ready & SR_WRITE) && sr_conn_has(self, SR_CONN_BLOCKED) &&
+        !sr_conn_has(self, SR_CONN_LATER)) {
         sr_conn_lower(self, SR_CONN_BLOCKED);
         sr_conn_touch(self);
     }

@@ -2,6 +2,7 @@
  * src/net/conn_write.c */
 #include "test-conn-helpers.h"
 
+#include "harness/faults.h"
 #include "harness/harness.h"
 
 #include <sys/resource.h>
@@ -287,6 +288,52 @@ START_TEST(each_keeps_its_place_among_queued_bytes)
 }
 END_TEST
 
+/* The system counts what all processes of a user have on their way, so it may pass. With a time-out
+ * or without one, or changed meanwhile. */
+START_TEST(one_that_is_refused_for_now_goes_later)
+{
+    unsigned before = harness_descriptors();
+    int fd;
+
+    if (_i == 1)
+        ck_assert_int_eq(sockref_conn_set_timeout(conn, 3600000), 0);
+    faults_install();
+    faults_arm(FAULTS_BIT(FAULTS_sendmsg), 1, ETOOMANYREFS);
+    ck_assert_int_eq(sockref_conn_send_fd(conn, peer, "FD", 2), 0);
+    ck_assert_int_eq(sockref_conn_write(conn, "after", 5), 0);
+    DRIVE_UNTIL(faults_struck());
+    if (_i > 1)
+        ck_assert_int_eq(sockref_conn_set_timeout(conn, _i == 2 ? 3600000 : 0), 0);
+    fd = receive(1);
+    ck_assert(is_same_file(fd, peer));
+    close(fd);
+    expect_text("Dafter");
+    ck_assert_int_eq(record.errors, 0);
+    ck_assert_uint_eq(harness_descriptors(), before);
+}
+END_TEST
+
+/* The loop has nothing to do meanwhile, and the end of the connection is not kept. */
+START_TEST(one_that_is_refused_for_ever_costs_little)
+{
+    unsigned before = harness_descriptors();
+    uint64_t began = sr_clock_ns(), calls;
+
+    faults_install();
+    faults_arm_from(FAULTS_BIT(FAULTS_sendmsg), 1, ETOOMANYREFS);
+    ck_assert_int_eq(sockref_conn_send_fd(conn, peer, "FD", 2), 0);
+    DRIVE_UNTIL(faults_struck());
+    for (int i = 0; i < 1000; i++)
+        sockref_loop_dispatch(loop, 0);
+    calls = faults_calls(FAULTS_sendmsg);
+    ck_assert_uint_le(calls, 1 + (sr_clock_ns() - began) / 10000000u);
+    sockref_conn_destroy(conn);
+    DRIVE_UNTIL(record.closes == 1);
+    ck_assert_uint_eq(faults_calls(FAULTS_sendmsg), calls);
+    ck_assert_uint_lt(harness_descriptors(), before);
+}
+END_TEST
+
 START_TEST(at_most_so_many_are_queued_and_all_are_closed)
 {
     unsigned before = harness_descriptors();
@@ -338,6 +385,8 @@ int main(void)
     tcase_add_test(plain, without_the_handler_none_is_ever_installed);
     tcase_add_test(plain, one_is_sent_with_its_bytes_in_order);
     tcase_add_test(plain, each_keeps_its_place_among_queued_bytes);
+    tcase_add_loop_test(plain, one_that_is_refused_for_now_goes_later, 0, 4);
+    tcase_add_test(plain, one_that_is_refused_for_ever_costs_little);
     tcase_add_test(plain, at_most_so_many_are_queued_and_all_are_closed);
     tcase_add_test(plain, what_can_not_be_passed_is_refused);
     suite_add_tcase(suite, plain);
