@@ -88,7 +88,7 @@ struct sr_piece *sr_piece_lend(const void *data, size_t length, sockref_written_
 
     if (!piece)
         return NULL;
-    piece->bytes = data;
+    piece->bytes = data ? data : ""; /* no offset is added to NULL */
     piece->end = piece->room = length;
     piece->on_written = on_written;
     piece->user = user;
