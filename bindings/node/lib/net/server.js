@@ -49,7 +49,8 @@ function Server(given, listener) {
   this.noDelay = Boolean(options.noDelay);
   this.keepAlive = Boolean(options.keepAlive);
   this.keepAliveInitialDelay = keepAliveDelay(options) / 1000;
-  this.highWaterMark = options.highWaterMark >= 0 ? options.highWaterMark : getDefaultHighWaterMark(false);
+  const isUsual = options.highWaterMark === undefined || options.highWaterMark < 0;
+  this.highWaterMark = isUsual ? getDefaultHighWaterMark(false) : options.highWaterMark;
   if (options.blockList) this.blockList = options.blockList;
   this[kReference] = null;
   this[kPath] = null;

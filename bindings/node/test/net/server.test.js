@@ -351,6 +351,11 @@ both('highWaterMark of its sockets', async ({ pair }) => {
   assert.deepEqual([socket.readableHighWaterMark, socket.writableHighWaterMark], [1234, 1234]);
 });
 
+both('a highWaterMark that is none is refused with each socket, not with the server', ({ net }) => {
+  assert.deepEqual([NaN, 1.5, -1].map((highWaterMark) => net.createServer({ highWaterMark }).highWaterMark),
+    [NaN, 1.5, net.createServer().highWaterMark]);
+});
+
 both('the server of a socket', async ({ pair }) => {
   const [server, socket, client] = await pair();
   assert.equal(socket.server, server);
