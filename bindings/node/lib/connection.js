@@ -98,14 +98,16 @@ class Service {
     this.resource = new AsyncResource('SOCKREFSERVICE');
   }
 
+  // In the scope of the connection also the first handler is called: what it enters is not the next one's.
   [events.onOpen](slot) {
-    this.resource.runInAsyncScope(Service.#open, null, this, slot);
+    const connection = this.resource.runInAsyncScope(Service.#make, null, this, slot);
+    const { handlers } = this;
+    events.addConnection(slot, connection);
+    if (handlers.connection) connection[events.resource].runInAsyncScope(handlers.connection, handlers, connection);
   }
 
-  static #open(service, slot) {
-    const connection = new Connection(key, slot, service);
-    events.addConnection(slot, connection);
-    service.handlers.connection?.(connection);
+  static #make(service, slot) {
+    return new Connection(key, slot, service);
   }
 
   [events.onStop]() {

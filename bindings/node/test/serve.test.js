@@ -255,6 +255,26 @@ scenario('each connection keeps its asynchronous context', async ({ file }) => {
   reference.close();
 });
 
+scenario('what the handler of a connection enters is no other connection\'s', async ({ file }) => {
+  const storage = new AsyncLocalStorage();
+  const seen = [];
+  const reference = await startListener(file());
+  storage.run('service', () => reference.serve({
+    connection(connection) {
+      seen.push(storage.getStore());
+      storage.enterWith(connection);
+    },
+    data(connection, data) {
+      const store = storage.getStore();
+      seen.push(store === connection ? 'service' : store); // up to Node 22 it stays that of this one
+      connection.end(data);
+    },
+  }));
+  for (const text of ['one', 'two', 'three']) assert.equal(String(await exchange(file(), text)), text);
+  reference.close();
+  assert.deepEqual(seen, Array(6).fill('service'));
+});
+
 scenario('handlers and data of a wrong type', async ({ file }) => {
   const reference = await startListener(file());
   for (const wrong of [undefined, null, 1, 'x']) {
