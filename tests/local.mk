@@ -228,6 +228,11 @@ front-ends: all
 	SOCKREF_BUILD='$(abs_top_builddir)' python3 $(top_srcdir)/tests/front-ends/run
 EXTRA_DIST += tests/front-ends/run
 
+# Processes of all languages at random, for some seconds; tests/soak/run tells what they do.
+soak: all
+	SOCKREF_BUILD='$(abs_top_builddir)' python3 $(top_srcdir)/tests/soak/run --seconds $(or $(SECONDS),60)
+EXTRA_DIST += tests/soak/run
+
 tests_unit_test_faults_SOURCES = tests/unit/test-faults.c tests/unit/fault-scenarios.c
 tests_unit_test_conn_script_SOURCES = tests/unit/test-conn-script.c tests/unit/conn-calls.c \
 	tests/unit/conn-model.c tests/unit/fuzz.c
@@ -304,4 +309,4 @@ check-local:
 if !HAVE_CHECK
 	@echo 'make check: the C suites need libcheck >= 0.15; install it and configure again' >&2; exit 1
 endif
-.PHONY: check-epoll check-poll check-api exchange front-ends fuzz pairs valgrind
+.PHONY: check-epoll check-poll check-api exchange front-ends fuzz pairs soak valgrind
