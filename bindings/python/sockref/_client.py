@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypedDict, TypeVar, Unpack
 
 from . import _loops, _lowlevel
@@ -161,27 +162,31 @@ async def create_connection(
         raise ExceptionGroup("create_connection failed", failed) from None
 
 
+def _settle(
+    host: asyncio.AbstractEventLoop,
+    waiter: asyncio.Future[ProtocolT],
+    made: Transport | None,
+    protocol: asyncio.BaseProtocol | None,
+    error: BaseException | None,
+) -> None:
+    if waiter.done():  # nobody wants it any more
+        if made is not None:
+            made.abort()
+    elif error is not None:
+        waiter.set_exception(error)
+    elif made is None:
+        waiter.set_exception(ConnectionAbortedError("the connection was aborted before it was made"))
+    else:
+        waiter.set_result(protocol)  # type: ignore[arg-type]  # the factory made it
+        host.call_soon(made._begin_reading)  # when the task has gone on
+
+
 async def _made(
     host: asyncio.AbstractEventLoop, begin: Callable[[Outcome], Transport]
 ) -> tuple[Transport, ProtocolT]:
     waiter: asyncio.Future[ProtocolT] = host.create_future()
-
-    def outcome(
-        made: Transport | None, protocol: asyncio.BaseProtocol | None, error: BaseException | None
-    ) -> None:
-        if waiter.done():  # nobody wants it any more
-            if made is not None:
-                made.abort()
-        elif error is not None:
-            waiter.set_exception(error)
-        elif made is None:
-            waiter.set_exception(ConnectionAbortedError("the connection was aborted before it was made"))
-        else:
-            waiter.set_result(protocol)  # type: ignore[arg-type]  # the factory made it
-            host.call_soon(made._begin_reading)  # when the task has gone on
-
     try:
-        transport = begin(outcome)
+        transport = begin(partial(_settle, host, waiter))
     except BaseException:
         waiter.cancel()  # an interrupt may come when it has begun
         raise
@@ -190,6 +195,8 @@ async def _made(
     except BaseException:
         transport.abort()
         raise
+    finally:
+        del waiter  # else the exception refers to itself, by its traceback
 
 
 async def open_connection(

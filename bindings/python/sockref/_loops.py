@@ -13,6 +13,7 @@ import select
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 
 from . import _lowlevel
 from ._errors import ECLOSED, SockrefError
@@ -69,30 +70,42 @@ def _cancel(registry: sockref_registry | None, on_start: OnStart) -> None:
             raise
 
 
+def _settle(
+    host: asyncio.AbstractEventLoop,
+    future: asyncio.Future[sockref],
+    handle: sockref | None,
+    error: BaseException | None,
+) -> None:
+    if future.done() or host.is_closed():
+        if handle is not None:
+            _lowlevel.close_reference(handle)
+    elif handle is not None:
+        future.set_result(handle)
+    else:
+        future.set_exception(error or RuntimeError("a start without an outcome"))
+
+
+def _on_start(
+    host: asyncio.AbstractEventLoop,
+    thread: int,
+    future: asyncio.Future[sockref],
+    handle: sockref | None,
+    error: BaseException | None,
+) -> None:
+    if threading.get_ident() == thread:
+        _settle(host, future, handle, error)
+        return
+    try:
+        host.call_soon_threadsafe(_settle, host, future, handle, error)
+    except RuntimeError:  # the loop is closed
+        _settle(host, future, handle, error)
+
+
 async def start(registry: sockref_registry | None, path: bytes | None, options: sockref_options) -> sockref:
     """Start without blocking the running asyncio loop; a start that is cancelled leaves nothing."""
     host = asyncio.get_running_loop()
-    thread = threading.get_ident()
     future: asyncio.Future[sockref] = host.create_future()
-
-    def settle(handle: sockref | None, error: BaseException | None) -> None:
-        if future.done() or host.is_closed():
-            if handle is not None:
-                _lowlevel.close_reference(handle)
-        elif handle is not None:
-            future.set_result(handle)
-        else:
-            future.set_exception(error or RuntimeError("a start without an outcome"))
-
-    def on_start(handle: sockref | None, error: BaseException | None) -> None:
-        if threading.get_ident() == thread:
-            settle(handle, error)
-            return
-        try:
-            host.call_soon_threadsafe(settle, handle, error)
-        except RuntimeError:  # the loop is closed
-            settle(handle, error)
-
+    on_start = partial(_on_start, host, threading.get_ident(), future)
     _lowlevel.options_set_loop(options, of_asyncio(host))
     _lowlevel.start_listener(registry, path, options, on_start)
     try:
@@ -103,6 +116,8 @@ async def start(registry: sockref_registry | None, path: bytes | None, options: 
         elif future.exception() is None:
             _lowlevel.close_reference(future.result())
         raise
+    finally:
+        del future, on_start  # else the exception refers to itself, by its traceback
 
 
 def start_and_wait(registry: sockref_registry | None, path: bytes | None, options: sockref_options) -> sockref:
@@ -123,10 +138,13 @@ def start_and_wait(registry: sockref_registry | None, path: bytes | None, option
         if outcome[0][0] is not None:
             _lowlevel.close_reference(outcome[0][0])
         raise
-    handle, error = outcome[0]
-    if handle is None:
-        raise error or RuntimeError("a start without an outcome")
-    return handle
+    handle, error = outcome.pop()
+    try:
+        if handle is None:
+            raise error or RuntimeError("a start without an outcome")
+        return handle
+    finally:
+        error = None  # else it refers to itself, by its traceback
 
 
 class _LoopThread:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 from nets import Net, Recorder, pair
+
+import sockref.aio
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
@@ -161,6 +165,34 @@ def test_a_transport_that_the_service_took_away_is_closing(ours: Net, path: Path
 
     ours.run(main())
     assert ours.reports == []
+
+
+@pytest.mark.parametrize("call", ["connect", "connect-all", "tcp", "serve", "serve-tcp", "start"])
+def test_an_error_goes_with_who_handled_it(ours: Net, path: Path, call: str) -> None:
+    """It keeps the frames that it came through, and must not wait for the collector of cycles."""
+    calls = {
+        "connect": lambda: sockref.aio.open_connection(path),
+        "connect-all": lambda: sockref.aio.open_connection(path, all_errors=True),
+        "tcp": lambda: sockref.aio.open_connection("127.0.0.1", 1),
+        "serve": lambda: sockref.aio.create_server(Recorder, path / "none"),
+        "serve-tcp": lambda: sockref.aio.create_server(Recorder, "192.0.2.1", 0),
+        "start": lambda: sockref.start_listener(path / "none"),
+    }
+
+    async def main() -> None:
+        try:
+            await calls[call]()
+        except (OSError, ExceptionGroup) as error:
+            told = weakref.ref(error)
+        await asyncio.sleep(0)  # the loop has called the task with the future that had it
+        assert told() is None
+
+    gc.collect()
+    gc.disable()
+    try:
+        ours.run(main())
+    finally:
+        gc.enable()
 
 
 def test_sendfile_is_refused(ours: Net, path: Path) -> None:
