@@ -51,6 +51,8 @@ def held(
             raise ValueError("reference was given, so sock and registry cannot be")
         return reference.dup()
     assert sock is not None
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"only a stream socket can be served, not {sock!r}")
     if backlog is not None or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         sock.listen(4096 if backlog is None else backlog)
     return chosen(registry).register_new(None, sock)
@@ -120,8 +122,11 @@ async def _listen_on(
             if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                 raise
             lacking = error
-    if not references:
-        raise lacking or make_error(-errno.EADDRNOTAVAIL, message="there is no host to listen on")
+    try:
+        if not references:
+            raise lacking or make_error(-errno.EADDRNOTAVAIL, message="there is no host to listen on")
+    finally:
+        lacking = None  # else the exception refers to itself, by its traceback
 
 
 async def _addresses(hosts: list[str | None], port: int, family: int, flags: int) -> list[str]:

@@ -340,8 +340,6 @@ def test_reference_of_a_server(ours: Net, path: Path) -> None:
 
 
 def test_socket_that_the_program_bound(ours: Net, path: Path) -> None:
-    import socket
-
     async def main() -> None:
         bound = socket.socket(socket.AF_UNIX)
         bound.bind(str(path))
@@ -358,6 +356,8 @@ def test_socket_that_the_program_bound(ours: Net, path: Path) -> None:
                     writer.close()
                     await writer.wait_closed()
         assert not is_socket(path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as packets, pytest.raises(ValueError):
+            await sockref.aio.start_server(echo, sock=packets)
 
     ours.run(main())
 
