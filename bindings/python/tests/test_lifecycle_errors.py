@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import errno
+import gc
 import os
 import pickle
 import socket
 import stat
+import weakref
 from pathlib import Path
 
 import pytest
@@ -227,3 +229,17 @@ def test_l43_errors(directory: Path) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
     assert (again.code, again.errno, again.path, str(again)) == (error.code, error.errno, error.path, str(error))
+
+
+def test_an_error_goes_with_who_handled_it(path: Path) -> None:
+    """Also that of a start which waited: it is in no cycle with the frames that it came through."""
+    with sockref.listen(path), Registry() as other:
+        gc.collect()
+        gc.disable()
+        try:
+            other.listen(path, exclusive=True)
+        except SockrefError as error:
+            told = weakref.ref(error)
+        finally:
+            gc.enable()
+        assert told() is None
