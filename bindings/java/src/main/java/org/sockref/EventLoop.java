@@ -14,8 +14,8 @@ final class EventLoop implements Runnable {
     private static final int BUFFER_BYTES = 65536;
 
     private static EventLoop current;
-    /** Where C reads to; never collected. */
-    private static final ByteBuffer BUFFER = makeBuffer();
+    /** Where C reads to; made before the first loop, and never collected. */
+    private static ByteBuffer buffer;
 
     private final Queue<Runnable> tasks = new ConcurrentLinkedQueue<>();
     private final long pointer;
@@ -27,18 +27,21 @@ final class EventLoop implements Runnable {
     }
 
     private static ByteBuffer makeBuffer() {
-        ByteBuffer buffer = ByteBuffer.allocateDirect(BUFFER_BYTES);
-        Shim.loopBuffer(buffer);
-        return buffer;
+        ByteBuffer made = ByteBuffer.allocateDirect(BUFFER_BYTES);
+        Shim.loopBuffer(made);
+        return made;
     }
 
     /** What C has read just now, for the handler that it is lent to. */
     ByteBuffer received(int length) {
-        return BUFFER.order(ByteOrder.BIG_ENDIAN).clear().limit(length);
+        return buffer.order(ByteOrder.BIG_ENDIAN).clear().limit(length);
     }
 
     static synchronized EventLoop get() throws SockrefException {
         if (current == null) {
+            if (buffer == null) {
+                buffer = makeBuffer();
+            }
             EventLoop loop = new EventLoop();
             try {
                 loop.thread.start();

@@ -15,13 +15,30 @@ final class Handle implements Runnable {
     /** The sign bit: closed. The other bits count the calls. */
     private static final int CLOSED = Integer.MIN_VALUE;
 
-    private static final Cleaner CLEANER = Cleaner.create();
+    /** Null where the system had no thread for it; the class is to be usable when there is one. */
+    private static final Cleaner FIRST = tryFirst();
+    private static Cleaner later;
 
     private final AtomicInteger state = new AtomicInteger();
     private final long pointer;
     private final LongConsumer free;
     private Cleaner.Cleanable cleanable;
     private volatile boolean watched;
+
+    private static Cleaner tryFirst() {
+        try {
+            return Cleaner.create();
+        } catch (OutOfMemoryError noThread) {
+            return null;
+        }
+    }
+
+    private static synchronized Cleaner makeLater() {
+        if (later == null) {
+            later = Cleaner.create();
+        }
+        return later;
+    }
 
     /** To be owned; {@code free} must not refer to the owner. */
     Handle(long pointer, LongConsumer free) {
@@ -38,7 +55,7 @@ final class Handle implements Runnable {
 
     /** From now on the pointer is freed at the latest with its owner; not where this throws. */
     void setOwner(Object owner) {
-        cleanable = CLEANER.register(owner, this);
+        cleanable = (FIRST != null ? FIRST : makeLater()).register(owner, this);
     }
 
     /** Begin a call: the pointer, valid until exit; 0 if closed, and then exit(0) does nothing. */

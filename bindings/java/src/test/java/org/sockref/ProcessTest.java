@@ -74,13 +74,16 @@ class ProcessTest extends Scene {
     }
 
     @Test
-    void nothingIsLeftWhereNoThreadCanBeStarted() throws Exception {
-        // Each thread of Java's takes so much of the address space that few fit; the library's own take little.
+    void nothingIsLeftOrBrokenWhereNoThreadCanBeStarted() throws Exception {
+        // Each thread of Java's takes so much of the address space that few fit; the library's own take little. The first
+        // calls find none, and then no memory for the loop's buffer: the classes are to be usable later.
         List<String> limited = List.of("sh", "-c", "ulimit -v 12000000 && exec \"$@\"", "limited");
         List<String> options = List.of("-Xss512m", "-Xmx64m", "-XX:CompressedClassSpaceSize=16m",
-                "-XX:ReservedCodeCacheSize=32m", "-XX:+UseSerialGC");
+                "-XX:ReservedCodeCacheSize=32m", "-XX:+UseSerialGC", "-XX:MaxDirectMemorySize=1m");
         Child child = Child.start(limited, Map.of(), System.getProperty("java.class.path"), options, Programs.class,
                 "no-threads", directory);
+        assertEquals("at first thrown OutOfMemoryError", child.line("at first"), child::output);
+        assertEquals("next told OutOfMemoryError", child.line("next"), child::output);
         for (int i = 0; i < 2; i++) {
             assertEquals("first told OutOfMemoryError, told OutOfMemoryError, thrown OutOfMemoryError,"
                     + " thrown OutOfMemoryError, left 0", child.line("first"), child::output);

@@ -455,10 +455,24 @@ public final class Programs {
         }
     }
 
+    private static String noDirectMemory(Path directory, Options options) {
+        ByteBuffer most = ByteBuffer.allocateDirect(1_000_000); // what is left of 1 MiB is less than a loop needs
+        String told = refusal(() -> SocketReference.startListener(directory.resolve("next"), options).get());
+        return most.capacity() > 0 ? told : "nothing";
+    }
+
     /** What is left of calls that no thread could be started for. */
     private static void noThreads(Path directory) throws Exception {
-        Options direct = Options.builder().executor(Runnable::run).build();
+        CountDownLatch begin = new CountDownLatch(1);
+        List<Thread> first = takeAllThreads(begin);
+        say("at first " + refusal(() -> SocketReference.listen(directory.resolve("first"))));
+        begin.countDown();
+        for (Thread thread : first) {
+            thread.join();
+        }
         SocketReference.listen(directory.resolve("first")).close();
+        Options direct = Options.builder().executor(Runnable::run).build();
+        say("next " + noDirectMemory(directory, direct));
         String path = directory + "/s";
         for (int i = 0; i < 2; i++) {
             long before = ChannelScene.descriptors();
