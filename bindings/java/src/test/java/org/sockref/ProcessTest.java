@@ -69,6 +69,7 @@ class ProcessTest extends Scene {
                 List.of("-Xmx8m", "-XX:+UseSerialGC"), Programs.class, "full-futures", directory);
         assertEquals("starts told told, connects told told", child.line("starts"), child::output);
         assertEquals("reads told", child.line("reads"), child::output);
+        assertEquals("accepts 0 0", child.line("accepts"), child::output);
         assertEquals("left true", child.line("left"), child::output);
         assertEquals(0, child.end());
     }

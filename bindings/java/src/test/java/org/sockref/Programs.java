@@ -348,6 +348,7 @@ public final class Programs {
             full.end();
             say("starts " + outcomes(starts) + ", connects " + outcomes(connects));
             say("reads " + fullRead(server));
+            say("accepts " + fullAccepts(server));
         }
         long until = System.nanoTime() + Scene.LONG.toNanos();
         while (!Sockref.liveCounts().equals(before) && System.nanoTime() < until) {
@@ -411,6 +412,35 @@ public final class Programs {
             }
         }
         return "nothing";
+    }
+
+    /** How many connections and descriptors are left of those that could not be told. */
+    private static String fullAccepts(SockrefServerChannel server) throws Exception {
+        List<SocketChannel> peers = new ArrayList<>();
+        for (int i = 0; i < 10; i++) {
+            peers.add(Scene.dial(Path.of(server.path())));
+        }
+        long before = ChannelScene.descriptors();
+        SockrefChannel[] accepted = new SockrefChannel[peers.size()];
+        fillHeap();
+        for (int i = 0; i < accepted.length; i++) {
+            try {
+                accepted[i] = server.accept();
+            } catch (OutOfMemoryError full) {
+                continue;
+            }
+        }
+        heap = null;
+        for (int i = 0; i < accepted.length; i++) {
+            if (accepted[i] != null) {
+                accepted[i].close();
+            }
+        }
+        String left = server.connectionCount() + " " + (ChannelScene.descriptors() - before);
+        for (SocketChannel peer : peers) {
+            peer.close();
+        }
+        return left;
     }
 
     private static String outcomes(List<CompletableFuture<?>> futures) throws Exception {
