@@ -89,14 +89,18 @@ final class Background {
     /** Run a call that waits off the caller's thread. */
     static <T> CompletableFuture<T> supply(Executor executor, Callable<T> call) {
         CompletableFuture<T> future = new CompletableFuture<>();
-        WAITERS.execute(() -> {
-            try {
-                T value = call.call();
-                complete(executor, () -> future.complete(value));
-            } catch (Throwable t) {
-                fail(executor, future, t);
-            }
-        });
+        try {
+            WAITERS.execute(() -> {
+                try {
+                    T value = call.call();
+                    complete(executor, () -> future.complete(value));
+                } catch (Throwable t) {
+                    fail(executor, future, t);
+                }
+            });
+        } catch (Throwable noThread) {
+            fail(executor, future, noThread);
+        }
         return future;
     }
 }

@@ -87,7 +87,7 @@ class ProcessTest extends Scene {
         assertEquals("next told OutOfMemoryError", child.line("next"), child::output);
         for (int i = 0; i < 2; i++) {
             assertEquals("first told OutOfMemoryError, told OutOfMemoryError, thrown OutOfMemoryError,"
-                    + " thrown OutOfMemoryError, left 0", child.line("first"), child::output);
+                    + " thrown OutOfMemoryError, told OutOfMemoryError, left 0", child.line("first"), child::output);
         }
         assertEquals("then told OutOfMemoryError, left 0", child.line("then"), child::output);
         assertEquals("at last 1", child.line("at last"), child::output);

@@ -512,12 +512,13 @@ public final class Programs {
             String connect = refusal(() -> SockrefChannel.connectAsync(path).get());
             String blocking = refusal(() -> SockrefChannel.connect(path));
             String server = refusal(() -> SockrefServerChannel.listen(path));
+            String sweep = refusal(() -> Registry.DEFAULT.sweepAsync(directory).get());
             long left = ChannelScene.descriptors() - before;
             end.countDown();
             for (Thread thread : taken) {
                 thread.join();
             }
-            say("first " + start + ", " + connect + ", " + blocking + ", " + server + ", left " + left);
+            say("first " + start + ", " + connect + ", " + blocking + ", " + server + ", " + sweep + ", left " + left);
         }
         try (SockrefServerChannel server = SockrefServerChannel.listen(path, direct);
                 SocketChannel peer = Scene.dial(Path.of(path)); SockrefChannel channel = server.accept()) {
