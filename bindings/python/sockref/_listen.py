@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Union, cast
 
 from ._client import refuse, tcp_name
-from ._errors import EBUSY, EEXISTS, SockrefError, make_error
+from ._errors import EBUSY, EEXISTS, EPATH, SockrefError, make_error
 from ._options import ListenOptions
 from ._paths import Path
 from ._reference import SocketReference
@@ -131,6 +131,9 @@ async def _listen_on(
 
 async def _addresses(hosts: list[str | None], port: int, family: int, flags: int) -> list[str]:
     """The numeric addresses of hosts, each once; those of None are every one of each family."""
+    for host in hosts:
+        if isinstance(host, str) and "\0" in host:  # the lookup would take what is before it
+            raise make_error(EPATH, message=f"a host cannot contain a NUL byte: {host!r}")
     lookup = asyncio.get_running_loop().getaddrinfo
     found = await asyncio.gather(
         *(lookup(host, port, family=family, type=socket.SOCK_STREAM, flags=flags) for host in hosts)
@@ -138,5 +141,5 @@ async def _addresses(hosts: list[str | None], port: int, family: int, flags: int
     return list(dict.fromkeys(_numeric(*address) for infos in found for *_, address in infos))
 
 
-def _numeric(host: str, port: int, flow: int = 0, scope: int = 0) -> str:
-    return f"{host}%{scope}" if scope else host
+def _numeric(host: object, port: object, flow: object = 0, scope: object = 0) -> str:
+    return f"{host}%{scope}" if scope else str(host)

@@ -179,6 +179,17 @@ def test_no_host_is_not_every_address(ours: Net) -> None:
     ours.run(main())
 
 
+def test_host_is_not_cut_at_a_nul(net: Net) -> None:
+    async def main() -> None:
+        for hosts in "127.0.0.1\0.example", ["127.0.0.1", "localhost\0"]:
+            with pytest.raises(ValueError):
+                await net.create_tcp_server(Recorder, hosts, 0)
+        with pytest.raises(ValueError):
+            await net.create_tcp_connection(Recorder, "127.0.0.1\0", free_port())
+
+    net.run(main())
+
+
 def test_host_in_other_letters(net: Net) -> None:
     """Nameprep makes them those of ASCII."""
 
