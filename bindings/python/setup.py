@@ -58,6 +58,7 @@ class build_with_companions(build_ext):
     """One wheel has all: the library is found by RUNPATH $ORIGIN, and it looks for its guard beside itself."""
 
     def run(self) -> None:
+        self.force = True  # else what an earlier build took from another library stays, where it is newer
         super().run()
         for source, copy in self.companions().items():
             self.copy_file(source, copy)

@@ -37,18 +37,45 @@ def test_library_lies_beside_the_extension() -> None:
     assert found is not None and os.path.basename(found).startswith("libsockref.so.")
 
 
-def test_source_package_takes_any_letters_from_pkg_config(tmp_path: Path) -> None:
+def source_package(directory: Path) -> Path:
+    """It, unpacked."""
     sources = list((PACKAGE.parents[2] / "python").glob("sockref-*.tar.gz"))
     if not sources:
         pytest.skip("there is no source package: make python-sdist")
-    assert execute(["tar", "-xzf", sources[0], "-C", tmp_path]).returncode == 0
-    (project,) = tmp_path.iterdir()
+    assert execute(["tar", "-xzf", sources[0], "-C", directory]).returncode == 0
+    (project,) = directory.iterdir()
+    return project
+
+
+def test_source_package_takes_any_letters_from_pkg_config(tmp_path: Path) -> None:
+    project = source_package(tmp_path)
     place = tmp_path / "Zähler"
     place.mkdir()
     described = f"where={place}\nName: sockref\nDescription: sockref\nVersion: {sockref.__version__}\nCflags: -I${{where}}\n"
     (place / "sockref.pc").write_text(described)
     done = execute(["env", f"--chdir={project}", sys.executable, "setup.py", "--version"], PKG_CONFIG_PATH=str(place))
     assert (done.returncode, done.stdout.strip()) == (0, sockref.__version__), done.stderr
+
+
+def test_next_build_has_its_own_library(tmp_path: Path) -> None:
+    """Also where that of the build before is newer."""
+    project = source_package(tmp_path)
+    place = tmp_path / "place"
+    for directory, content in (place, "this"), (project / "built" / "sockref", "earlier"):
+        directory.mkdir(parents=True)
+        for name in "libsockref.so.0", "sockref-guard":
+            (directory / name).write_text(content)
+    for name in "libsockref.so.0", "sockref-guard":
+        os.utime(place / name, (0, 0))
+    (place / "libsockref.so").symlink_to("libsockref.so.0")
+    described = ["Name: sockref", "Description: sockref", f"Version: {sockref.__version__}"]
+    variables = [f"libdir={place}", f"guard={place}/sockref-guard"]
+    (place / "sockref.pc").write_text("\n".join([*variables, *described, ""]))
+    command = ["env", f"--chdir={project}", sys.executable, "setup.py", "-q", "build_ext", "--build-lib=built"]
+    done = execute(command, PKG_CONFIG_PATH=str(place), CC="true")
+    assert done.returncode == 0, done.stdout + done.stderr
+    built = project / "built" / "sockref"
+    assert {(built / name).read_text() for name in ("libsockref.so.0", "sockref-guard")} == {"this"}
 
 
 def test_installed_wheel_has_library_and_guard(path: Path, tmp_path: Path) -> None:
