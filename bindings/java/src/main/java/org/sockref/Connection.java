@@ -29,17 +29,27 @@ public final class Connection {
         Connection connection = new Connection(0, loop);
         Service service = new Service(handlers, loop);
         SocketReference own = options.dupFrom();
-        loop.execute(() -> {
+        // Who asks on the loop's thread may use it at once, and hears nothing before it has it.
+        boolean isHere = loop.isCurrentThread();
+        Runnable begin = () -> {
             try (own) {
                 connection.pointer = SocketReference.lend(own, from -> Shim.connConnect(loop.pointer(), name.bytes(),
                         options.numbers(), options.localHost(), options.addresses(), from,
                         connectionOptions.numbers(), service, connection));
             } catch (SockrefException refused) {
-                service.error(connection, refused);
-                service.close(connection, true);
-                service.stop();
+                Runnable tell = () -> service.refuse(connection, refused);
+                if (isHere) {
+                    loop.execute(tell);
+                } else {
+                    tell.run();
+                }
             }
-        });
+        };
+        if (isHere) {
+            begin.run();
+        } else {
+            loop.execute(begin);
+        }
         return connection;
     }
 
@@ -99,6 +109,7 @@ public final class Connection {
      * @param offset where to begin
      * @param length how many bytes
      * @return as {@link #write(byte[])}
+     * @throws IndexOutOfBoundsException if the array does not have them
      * @throws SockrefException as {@link #write(byte[])}
      */
     public boolean write(byte[] data, int offset, int length) throws SockrefException {

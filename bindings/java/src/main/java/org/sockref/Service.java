@@ -77,6 +77,13 @@ final class Service {
         }
     }
 
+    /** Of a connection that C does not know. */
+    void refuse(Connection connection, SockrefException problem) {
+        error(connection, problem);
+        close(connection, true);
+        stop();
+    }
+
     void drop(byte[] local, byte[] remote) {
         call(() -> handlers.onDrop(Addresses.decode(local), Addresses.decode(remote)));
     }

@@ -156,6 +156,46 @@ class ConnectionTest extends ChannelScene {
     }
 
     @Test
+    void whatAHandlerConnectsItMayUseAtOnce() throws Exception {
+        Recorder written = new Recorder();
+        Recorder destroyed = new Recorder();
+        Recorder refused = new Recorder();
+        Recorder proxy = new Recorder() {
+            @Override
+            public void onReady(Connection peer) throws Exception {
+                super.onReady(peer);
+                Connection to = Sockref.connect(path("echo").toString(), written);
+                assertEquals(ConnectionInfo.State.OPENING, to.info().state());
+                to.write(new byte[5]);
+                Sockref.connect(path("echo").toString(), destroyed).destroy();
+                Connection wrong = Sockref.connect("", refused);
+                assertTrue(wrong.isOpen());
+                assertEquals("ESOCKREF_CLOSED",
+                        assertThrows(SockrefException.class, () -> wrong.write(new byte[1])).code());
+                assertTrue(refused.events.isEmpty());
+                events.add("used");
+                peer.destroy();
+            }
+        };
+        try (SocketReference echo = SocketReference.listen(path("echo"));
+                SocketReference reference = SocketReference.listen(path("s"))) {
+            echo.serveEcho();
+            reference.serve(proxy);
+            dial(path("s")).close();
+            proxy.expect("connection", "ready", "used", "close false");
+            written.expect("connection", "ready", "data 5");
+            on(written.connection.get(), c -> {
+                c.destroy();
+                return null;
+            });
+            written.expect("close false", "stop");
+            destroyed.expect("close false", "stop");
+            refused.expect("error ESOCKREF_PATH", "close true", "stop");
+        }
+        proxy.expect("stop");
+    }
+
+    @Test
     void l61PauseStopsThePeer() throws Exception {
         byte[] bytes = random(1_000_000);
         ByteBuffer got = ByteBuffer.allocate(bytes.length);
