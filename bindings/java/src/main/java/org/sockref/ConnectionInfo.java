@@ -12,8 +12,9 @@ import java.time.Duration;
  * @param bytesRead bytes that came
  * @param bytesWritten bytes that the system took
  * @param bytesQueued bytes that wait to be written
- * @param localAddress our end: a UnixDomainSocketAddress or an InetSocketAddress; null where there is none
- * @param remoteAddress the peer's end; while connecting, what is being tried
+ * @param localAddress our end: a UnixDomainSocketAddress or an InetSocketAddress; null where there is none, as of a Unix
+ *     socket without a name, and once it is closed
+ * @param remoteAddress the peer's end, or null as well; while connecting, what is being tried
  */
 public record ConnectionInfo(State state, boolean isPaused, Duration timeout, long bytesRead, long bytesWritten,
         long bytesQueued, SocketAddress localAddress, SocketAddress remoteAddress) {

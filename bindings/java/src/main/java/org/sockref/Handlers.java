@@ -124,7 +124,7 @@ public interface Handlers {
      * A connection came beyond the limit and was closed, as {@link ConnectionOptions.Builder#dropExcess} said.
      *
      * @param local our end
-     * @param remote the peer's end
+     * @param remote the peer's end; null where it has no name, as most clients of Unix sockets
      * @throws Exception anything; it is reported and does not end the service
      */
     default void onDrop(SocketAddress local, SocketAddress remote) throws Exception {

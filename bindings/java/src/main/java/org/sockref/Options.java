@@ -117,7 +117,8 @@ public final class Options {
         }
 
         /**
-         * Where futures are completed; {@link java.util.concurrent.ForkJoinPool#commonPool()} by default.
+         * Where futures are completed; by default as {@link java.util.concurrent.CompletableFuture} does it: by the
+         * common pool, or by a new thread for each where the pool has one thread only (before Java 25).
          *
          * @param executor the executor
          * @return this builder

@@ -13,7 +13,8 @@ import java.util.concurrent.Executor;
  * tenants. {@link Sockref} and {@link SocketReference} use the default one.
  *
  * <p>A path is given as text (in UTF-8, whatever the locale), as a {@link Path} of the default file system, or in
- * bytes. Every method may be called on any thread; a closed registry answers as one that is shut down.
+ * bytes. Every method may be called on any thread; in a closed registry no name is active, and its other methods fail
+ * with ESOCKREF_SHUTDOWN.
  */
 public final class Registry implements AutoCloseable {
     /** The process's default registry, which is NULL in C. */
@@ -852,7 +853,7 @@ public final class Registry implements AutoCloseable {
 
     /**
      * End in order: refuse new references, wait for the holders, then revoke what they still hold.
-     * Later calls fail with ESOCKREF_SHUTDOWN.
+     * Later calls that are about a name fail with ESOCKREF_SHUTDOWN.
      *
      * @param timeout how long to wait; a negative time is without end
      * @throws SockrefException ESOCKREF_TIMEOUT if holders were left and revoked, ESOCKREF_SHUTDOWN, ESOCKREF_BUSY in a handler
@@ -863,7 +864,7 @@ public final class Registry implements AutoCloseable {
 
     /**
      * End in order: refuse new references, wait for the holders, then revoke what they still hold.
-     * Later calls fail with ESOCKREF_SHUTDOWN.
+     * Later calls that are about a name fail with ESOCKREF_SHUTDOWN.
      *
      * <p>It waits on a thread of its own; the future is completed on the registry's executor, and cancelling it does
      * not end the wait.

@@ -611,7 +611,8 @@ public final class SocketReference implements AutoCloseable {
      * throws goes to the thread's handler of uncaught exceptions.
      *
      * @param listener is told; or null: nobody any more
-     * @throws SockrefException ESOCKREF_CLOSED if this is closed, or the name was revoked already
+     * @throws SockrefException ESOCKREF_CLOSED if this is closed, or the name was revoked already; not where the
+     *     listener is null
      */
     public void onEvent(SocketEvent.Listener listener) throws SockrefException {
         onEvent(listener, Runnable::run);

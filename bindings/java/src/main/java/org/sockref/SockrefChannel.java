@@ -81,6 +81,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      *     address in brackets; a host is looked up
      * @return the channel
      * @throws java.net.ConnectException if nobody listens there
+     * @throws java.net.NoRouteToHostException if there is no way to the host
      * @throws java.net.UnknownHostException if there is no such host
      * @throws SockrefException ENOENT if there is no such path; ESOCKREF_PATH, EACCES, ...
      * @throws IOException as above
@@ -285,6 +286,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      * @param offset the first one
      * @param length how many of them
      * @return as {@link #read(ByteBuffer)}
+     * @throws IndexOutOfBoundsException if there are not so many
      * @throws IOException as {@link #read(ByteBuffer)}
      */
     @Override
@@ -338,6 +340,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      * @param offset the first one
      * @param length how many of them
      * @return how many bytes
+     * @throws IndexOutOfBoundsException if there are not so many
      * @throws IOException as {@link #write(ByteBuffer)}
      */
     @Override
