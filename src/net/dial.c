@@ -285,6 +285,11 @@ int sr_dial_unix_address(const struct sr_dial_wish *self, struct sr_sockaddr *ou
     int dir = -1;
 
     if (length > SR_SUN_PATH_MAX) {
+        if (!sr_fd_has_proc())
+            return sr_error_wrapped(SOCKREF_EUNSUPPORTED, ENOENT, "connect", self->name,
+                                    "a path of over %d bytes needs /proc: mount it, or use a "
+                                    "shorter path",
+                                    SR_SUN_PATH_MAX);
         dir = open_directory(self->name);
         if (dir < 0)
             return sr_error_system(-dir, "open", self->name);

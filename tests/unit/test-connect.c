@@ -1,6 +1,8 @@
 /* Connecting: src/net/connect.c. J2, J14, J37, D47, D49. */
 #include "test-connect-helpers.h"
 
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 /* ---- what a name may be ---- */
@@ -127,6 +129,47 @@ END_TEST
 START_TEST(a_missing_directory_of_a_long_path_is_told)
 {
     expect_failure(harness_text("%s/%0120d/s.sock", directory, 7), -ENOENT, "XZS");
+}
+END_TEST
+
+static int told_status;
+static char told_message[256];
+
+static void note_told(sockref_conn *conn, int status, void *user)
+{
+    (void)conn;
+    (void)user;
+    told_status = status;
+    snprintf(told_message, sizeof told_message, "%s", sockref_last_error()->message);
+}
+
+#define NOT_POSSIBLE 77
+
+/* In a child: its mounts are its own. */
+static int connect_without_proc(void *name)
+{
+    const sockref_handlers told = {.size = sizeof told, .on_error = note_told};
+    sockref_loop *own;
+
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        umount2("/proc", MNT_DETACH) < 0)
+        return NOT_POSSIBLE;
+    if (sockref_loop_new(&own) < 0 || sockref_connect(own, name, NULL, &told, NULL, NULL) < 0)
+        return 1;
+    while (told_status == 0 && sockref_loop_dispatch(own, PATIENCE_MS) >= 0)
+        continue;
+    if (told_status != SOCKREF_EUNSUPPORTED)
+        return 2;
+    return strstr(told_message, "/proc") ? 0 : 3;
+}
+
+/* In place of ENOENT, which would tell that the path is not there. */
+START_TEST(a_long_path_without_proc_says_what_is_missing)
+{
+    int status = harness_in_child(connect_without_proc,
+                                  (void *)harness_text("%s/%0120d/s.sock", directory, 7));
+
+    ck_assert(status == 0 || status == NOT_POSSIBLE);
 }
 END_TEST
 
@@ -344,6 +387,7 @@ int main(void)
     tcase_add_loop_test(tcase, a_descriptor_may_be_sent_to_a_path_only, 0, 2);
     tcase_add_test(tcase, a_missing_file_is_told);
     tcase_add_test(tcase, a_missing_directory_of_a_long_path_is_told);
+    tcase_add_test(tcase, a_long_path_without_proc_says_what_is_missing);
     tcase_add_test(tcase, a_dead_socket_refuses);
     tcase_add_test(tcase, a_socket_of_another_type_is_told);
     tcase_add_test(tcase, permission_is_asked_of_the_system);
