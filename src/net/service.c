@@ -146,7 +146,7 @@ void sr_service_leave(struct sockref_loop *loop)
     sr_loop_release(loop);
 }
 
-struct notice {
+struct sr_notice {
     struct sr_call call;
     struct sockref_loop *loop;
     sockref *ref;
@@ -157,7 +157,7 @@ struct notice {
 
 static void deliver(struct sr_task *task)
 {
-    struct notice *notice = SR_LIST_OWNER(task, struct notice, call.task);
+    struct sr_notice *notice = SR_LIST_OWNER(task, struct sr_notice, call.task);
     struct sockref_loop *loop = notice->loop;
 
     loop->ran++;
@@ -168,16 +168,38 @@ static void deliver(struct sr_task *task)
     sr_service_leave(loop);
 }
 
-int sr_service_notify(sockref *ref, int event, sockref_watch_fn fn, void *user)
+struct sr_notice *sr_service_reserve(void)
 {
-    struct notice *notice = sr_sys.malloc(sizeof *notice);
-    int status;
+    struct sr_notice *notice = sr_sys.calloc(1, sizeof *notice);
+
+    if (notice)
+        (void)sr_service_enter(&notice->loop); /* else it is tried again when there is an event */
+    return notice;
+}
+
+void sr_service_unreserve(struct sr_notice *notice)
+{
+    if (notice && notice->loop && !sr_loop_is_foreign(notice->loop))
+        sr_service_leave(notice->loop);
+    free(notice);
+}
+
+int sr_service_notify(struct sr_notice *notice, sockref *ref, int event, sockref_watch_fn fn,
+                      void *user)
+{
+    int status = 0;
 
     if (!notice)
+        notice = sr_sys.calloc(1, sizeof *notice);
+    if (!notice)
         return -ENOMEM;
-    *notice = (struct notice){
-        .call = {.task = {.run = deliver}}, .ref = ref, .event = event, .fn = fn, .user = user};
-    status = sr_service_enter(&notice->loop);
+    notice->call.task.run = deliver;
+    notice->ref = ref;
+    notice->event = event;
+    notice->fn = fn;
+    notice->user = user;
+    if (!notice->loop)
+        status = sr_service_enter(&notice->loop);
     if (status < 0) {
         free(notice);
         return status;

@@ -16,7 +16,10 @@ int sr_service_enter(struct sockref_loop **inout_loop);
 void sr_service_leave(struct sockref_loop *loop);
 
 /* The hooks of the same names, see ref/hooks.h. */
-int sr_service_notify(sockref *ref, int event, sockref_watch_fn fn, void *user);
+struct sr_notice *sr_service_reserve(void);
+void sr_service_unreserve(struct sr_notice *notice);
+int sr_service_notify(struct sr_notice *notice, sockref *ref, int event, sockref_watch_fn fn,
+                      void *user);
 int sr_service_drain(uint64_t deadline_ns);
 void sr_service_after_fork_in_child(void);
 

@@ -10,6 +10,8 @@
 #include "ref/options.h"
 #include "ref/registry.h"
 
+struct sr_notice; /* of the net floor */
+
 struct sr_hooks {
     /*
      * Make the service that options ask for (options->net) and attach it to a life (set
@@ -41,8 +43,21 @@ struct sr_hooks {
     /* The registry ends: every start of it that is under way gets SOCKREF_ECANCELED before this
      * returns. */
     void (*cancel_starts)(sockref_registry *registry);
-    /* Have fn(ref, event, user) called on the service thread. Returns 0 or -errno. */
-    int (*notify)(sockref *ref, int event, sockref_watch_fn fn, void *user);
+    /*
+     * Have all that notify needs, so that it can't fail: memory, and a place in the service loop,
+     * whose thread goes on as long as one is kept. Returns NULL where there is no memory. Where the
+     * thread can't be had notify tries again.
+     */
+    struct sr_notice *(*notice_reserve)(void);
+    /* Give back what was not used; NULL does nothing. Never blocks, so the registry's mutex may be
+     * held. */
+    void (*notice_unreserve)(struct sr_notice *notice);
+    /*
+     * Have fn(ref, event, user) called on the service thread, by what was reserved for it, which is
+     * used up, or NULL. Returns 0 or -errno.
+     */
+    int (*notify)(struct sr_notice *notice, sockref *ref, int event, sockref_watch_fn fn,
+                  void *user);
     /* Wait until no thread of the net floor is ending. Returns 0 or -ETIMEDOUT. */
     int (*drain)(uint64_t deadline_ns);
     /* Whether this thread runs a callback of a loop now. */

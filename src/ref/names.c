@@ -342,6 +342,7 @@ void sr_names_free_unlock(sockref_registry *self, sockref *entry, struct sr_list
     sr_registry_changed_locked(self, entry, woken);
     if (more)
         more->watch = NULL;
+    sr_watch_rest(watch); /* while the registry stays: its end waits for the threads */
     entry->rest->is_left = true;
     give_back_unlock(self, entry);
     sr_watch_release(watch);

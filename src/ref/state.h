@@ -220,6 +220,8 @@ struct sr_service *sr_service_take(sockref_registry *self, struct sr_life *life)
 
 /* Have the watch of an entry told; with a count of the entry held. */
 void sr_watch_notify(sockref *entry, int event);
+/* It has nothing to tell any more: give back what it keeps for that. NULL does nothing. */
+void sr_watch_rest(struct sr_watch *watch);
 /* Detach the watch from an entry that ends: to be freed with sr_watch_release() without locks. */
 void sr_watch_release(struct sr_watch *watch);
 

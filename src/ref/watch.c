@@ -13,7 +13,14 @@ struct sr_watch {
     sockref_watch_fn fn;
     void *user;
     void (*free_user)(void *user);
+    struct sr_notice *_Atomic last; /* for the loss, after which nothing is told any more */
 };
+
+void sr_watch_rest(struct sr_watch *watch)
+{
+    if (watch)
+        sr_hooks.notice_unreserve(atomic_exchange(&watch->last, NULL));
+}
 
 void sr_watch_release(struct sr_watch *watch)
 {
@@ -21,6 +28,7 @@ void sr_watch_release(struct sr_watch *watch)
         return;
     if (watch->free_user)
         watch->free_user(watch->user);
+    sr_watch_rest(watch);
     free(watch);
 }
 
@@ -67,11 +75,14 @@ static struct sr_watch *take(sockref *entry)
 void sr_watch_notify(sockref *entry, int event)
 {
     struct sr_watch *watch = take(entry);
+    struct sr_notice *notice = NULL;
     int status;
 
     if (!watch)
         return;
-    status = sr_hooks.notify(entry, event, deliver, watch);
+    if (event == SOCKREF_WATCH_LOST)
+        notice = atomic_exchange(&watch->last, NULL);
+    status = sr_hooks.notify(notice, entry, event, deliver, watch);
     if (status == 0)
         return;
     sr_log(SR_LOG_THREAD_FAILED, SOCKREF_LOG_ERROR, status, sr_entry_path(entry),
@@ -91,57 +102,96 @@ static int make(sockref_watch_fn fn, void *user, void (*free_user)(void *user),
     watch->fn = fn;
     watch->user = user;
     watch->free_user = free_user;
+    atomic_init(&watch->last, sr_hooks.notice_reserve());
+    if (!atomic_load(&watch->last)) {
+        free(watch);
+        return sr_error_no_memory();
+    }
     *out_watch = watch;
     return 0;
 }
 
-/* Put a watch on an entry that is still active; the one before comes back. */
+/* Where the watch of an entry stands, which must be active still. */
+static int reach(sockref *self, struct sr_entry_more **out_more) SR_REQUIRES(self->registry->mutex)
+{
+    *out_more = sr_names_more(self);
+    if (!sr_word_is_active(atomic_load(&self->word)))
+        return sr_error_set(SOCKREF_ECLOSED, sr_entry_path(self), "the name was revoked");
+    return *out_more ? 0 : sr_error_no_memory();
+}
+
+/* Whether there will be a place for it: before a thread is started for it. */
+static int prepare(sockref *self)
+{
+    struct sr_entry_more *more;
+    int status;
+
+    sr_mutex_lock(&self->registry->mutex);
+    status = reach(self, &more);
+    sr_mutex_unlock(&self->registry->mutex);
+    return status;
+}
+
+/* Put a watch in its place; the one before comes back. */
 static int exchange(sockref *self, struct sr_watch **inout_watch)
 {
-    sockref_registry *registry = self->registry;
     struct sr_entry_more *more;
-    int status = 0;
+    struct sr_watch *old;
+    int status;
 
-    sr_mutex_lock(&registry->mutex);
-    more = sr_names_more(self);
-    if (!sr_word_is_active(atomic_load(&self->word)))
-        status = sr_error_set(SOCKREF_ECLOSED, sr_entry_path(self), "the name was revoked");
-    else if (!more)
-        status = sr_error_no_memory();
-    if (status == 0 && more) {
-        struct sr_watch *old = more->watch;
-
+    sr_mutex_lock(&self->registry->mutex);
+    status = reach(self, &more);
+    if (status == 0) {
+        old = more->watch;
         more->watch = *inout_watch;
         *inout_watch = old;
     }
-    sr_mutex_unlock(&registry->mutex);
+    sr_mutex_unlock(&self->registry->mutex);
     return status;
+}
+
+static int put(sockref *self, sockref_watch_fn fn, void *user, void (*free_user)(void *user))
+{
+    struct sr_watch *watch = NULL;
+    int status = prepare(self);
+
+    if (status == 0 && fn)
+        status = make(fn, user, free_user, &watch);
+    if (status < 0)
+        return status;
+    status = exchange(self, &watch);
+    if (status < 0) {
+        if (watch)
+            watch->free_user = NULL; /* the user's data stays the caller's */
+        sr_watch_release(watch);
+        return status;
+    }
+    sr_watch_release(watch);
+    if (!fn && free_user)
+        free_user(user);
+    sr_joint_attend(self);
+    return 0;
 }
 
 int sockref_set_watch(sockref *self, sockref_watch_fn fn, void *user, void (*free_user)(void *user))
 {
-    struct sr_watch *watch = NULL;
-    int status = 0, cancel;
+    struct sr_error *before;
+    int status, cancel;
 
     if (!self)
         return sr_error_argument("the reference is NULL");
     if (atomic_load(&self->word) & SR_FORKED)
         return sr_error_set(SOCKREF_EFORKED, sr_entry_path(self),
                             "the reference belongs to the parent process");
-    if (fn)
-        status = make(fn, user, free_user, &watch);
-    if (status < 0)
-        return status;
-    status = exchange(self, &watch);
-    if (status < 0) {
-        free(watch); /* the user's data stays the caller's */
-        return status;
-    }
-    sr_watch_release(watch);
-    if (!fn && free_user)
-        free_user(user);
     cancel = sr_thread_begin_uncancelled();
-    sr_joint_attend(self);
+    before = sr_error_take();
+    status = put(self, fn, user, free_user);
+    if (status == 0) {
+        sr_error_free(sr_error_take()); /* of what is tried again, or was logged */
+        sr_error_give(before);
+    } else {
+        sr_error_free(before);
+    }
     sr_thread_end_uncancelled(cancel);
-    return 0;
+    return status;
 }

@@ -309,7 +309,7 @@ START_TEST(a_notice_runs_on_the_service_thread)
 {
     sockref *ref = listen_here(NULL);
 
-    ck_assert_int_eq(sr_hooks.notify(ref, SOCKREF_WATCH_LOST, notice, &noticed), 0);
+    ck_assert_int_eq(sr_hooks.notify(NULL, ref, SOCKREF_WATCH_LOST, notice, &noticed), 0);
     WAIT_UNTIL(noticed == 1);
     sockref_release(ref);
 }

@@ -6,8 +6,10 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 struct watcher {
     int calls, last_event;
@@ -22,11 +24,15 @@ static struct hook {
     void *user;
 } queue[64];
 static int queued;
+static int (*notify)(struct sr_notice *notice, sockref *ref, int event, sockref_watch_fn fn,
+                     void *user); /* the net floor's */
 static sockref_registry *registry;
 static sockref *ref;
 
-static int put_in_queue(sockref *subject, int event, sockref_watch_fn fn, void *user)
+static int put_in_queue(struct sr_notice *notice, sockref *subject, int event, sockref_watch_fn fn,
+                        void *user)
 {
+    sr_hooks.notice_unreserve(notice);
     queue[queued++] = (struct hook){subject, event, fn, user};
     return 0;
 }
@@ -67,6 +73,7 @@ static void release_it(sockref *subject, int event, void *user)
 static void setup(void)
 {
     queued = 0;
+    notify = sr_hooks.notify;
     sr_hooks.notify = put_in_queue;
     registry = harness_registry(0);
     ref = harness_listen(registry, harness_at("a"));
@@ -218,6 +225,65 @@ START_TEST(without_memory_nothing_is_taken)
 }
 END_TEST
 
+static void say(sockref *subject, int event, void *user)
+{
+    (void)subject;
+    ck_assert_int_eq(event, SOCKREF_WATCH_LOST);
+    sem_post(user);
+}
+
+static void assert_loss_is_told(sockref *subject, const char *name)
+{
+    struct timespec until;
+    sem_t said;
+
+    sem_init(&said, 0, 0);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += HARNESS_PATIENCE_MS / 1000;
+    sr_hooks.notify = notify;
+    harness_assert_ok(sockref_set_watch(subject, say, &said, NULL));
+    faults_arm_from(FAULTS_ALLOCATIONS | FAULTS_BIT(FAULTS_thread_create), 1, ENOMEM);
+    harness_assert_ok(sockref_registry_cleanup(registry, name));
+    faults_disarm();
+    ck_assert_int_eq(sem_timedwait(&said, &until), 0);
+    sockref_release(subject);
+    sem_destroy(&said);
+}
+
+/* Else it would never be told: what is lost is lost once. */
+START_TEST(a_loss_is_told_without_memory)
+{
+    faults_install();
+    assert_loss_is_told(ref, harness_at("a"));
+}
+END_TEST
+
+/* Nothing but the watch keeps the thread. */
+START_TEST(the_loss_of_what_is_not_bound_is_told_without_a_thread)
+{
+    sockref *named;
+
+    faults_install();
+    sockref_release(ref);
+    harness_assert_ok(sockref_registry_get_or_create(registry, harness_at("b"), &named));
+    assert_loss_is_told(named, harness_at("b"));
+}
+END_TEST
+
+/* It is set all the same, so the call succeeds, and changes no description. */
+START_TEST(a_watch_that_gets_no_thread_leaves_the_last_error)
+{
+    faults_install();
+    harness_assert_fails(sockref_set_watch(NULL, say, NULL, NULL), -EINVAL);
+    faults_arm_from(FAULTS_BIT(FAULTS_thread_create), 1, EAGAIN);
+    ck_assert_int_eq(sockref_set_watch(ref, say, NULL, NULL), 0);
+    ck_assert(faults_struck());
+    faults_disarm();
+    harness_assert_error(-EINVAL);
+    sockref_release(ref);
+}
+END_TEST
+
 static void free_counted(void *user)
 {
     atomic_fetch_add((atomic_int *)user, 1);
@@ -266,6 +332,9 @@ int main(void)
     tcase_add_test(tcase, a_replaced_watch_is_still_told_what_is_on_its_way);
     tcase_add_test(tcase, what_is_revoked_is_not_watched);
     tcase_add_test(tcase, without_memory_nothing_is_taken);
+    tcase_add_test(tcase, a_loss_is_told_without_memory);
+    tcase_add_test(tcase, the_loss_of_what_is_not_bound_is_told_without_a_thread);
+    tcase_add_test(tcase, a_watch_that_gets_no_thread_leaves_the_last_error);
     tcase_add_test(tcase, watches_are_set_while_others_read);
     return harness_run(suite);
 }
