@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #define PROGRAM        "sockref-guard"
@@ -259,8 +260,11 @@ static int find_program(char out[SR_PATH_MAX + 1])
         return 0;
     return sr_error_wrapped(SOCKREF_EUNSUPPORTED, ENOENT, "faccessat", out,
                             "the program " PROGRAM " is neither beside the library nor at %s: "
-                            "install it, or name it in SOCKREF_GUARD",
-                            out);
+                            "install it%s",
+                            out,
+                            getauxval(AT_SECURE) ? " there; SOCKREF_GUARD is ignored in a program "
+                                                   "whose file gives it rights"
+                                                 : ", or name it in SOCKREF_GUARD");
 }
 
 /* Whether there can be a guard: 0, or a described status. */
