@@ -6,6 +6,7 @@ nothing waits inside the library for long: what a handler raises, KeyboardInterr
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import threading
 import time
@@ -115,19 +116,19 @@ def shutdown(registry: sockref_registry | None, timeout_ms: int) -> None:
         return
     _is_drained(registry, 0)  # refused inside a callback, which another thread cannot tell
     outcome: list[BaseException | None] = []
-    told = threading.Event()
+    told = threading.Lock()  # an Event may turn what interrupts it into a RuntimeError
+    told.acquire()
 
     def tell(error: BaseException | None) -> None:
         outcome.append(error)
-        told.set()
+        told.release()
 
     try:
-        thread = _shut_down(registry, timeout_ms, tell)
+        _shut_down(registry, timeout_ms, tell)
     except RuntimeError:  # the interpreter ends, and begins no more threads
         _lowlevel.sockref_registry_shutdown(registry, timeout_ms)
         return
-    told.wait()
-    thread.join()
+    told.acquire()
     if outcome[0] is not None:
         raise outcome[0]
 
@@ -157,7 +158,7 @@ async def shutdown_on_worker(registry: sockref_registry | None, timeout_ms: int)
 
 def _shut_down(
     registry: sockref_registry | None, timeout_ms: int, tell: Callable[[BaseException | None], None]
-) -> threading.Thread:
+) -> None:
     def work() -> None:
         try:
             _lowlevel.sockref_registry_shutdown(registry, timeout_ms)
@@ -166,6 +167,4 @@ def _shut_down(
         else:
             tell(None)
 
-    thread = threading.Thread(target=work, name="sockref-shutdown", daemon=True)
-    thread.start()
-    return thread
+    _thread.start_new_thread(work, ())  # Thread.start() waits for an Event

@@ -123,18 +123,20 @@ async def start(registry: sockref_registry | None, path: bytes | None, options: 
 def start_and_wait(registry: sockref_registry | None, path: bytes | None, options: sockref_options) -> sockref:
     """Start, and block this thread until it is told; what interrupts that cancels the start."""
     outcome: list[tuple[sockref | None, BaseException | None]] = []
-    told = threading.Event()
+    told = threading.Lock()  # an Event may turn what interrupts it into a RuntimeError
+    told.acquire()
 
     def on_start(handle: sockref | None, error: BaseException | None) -> None:
         outcome.append((handle, error))
-        told.set()
+        told.release()
 
     _lowlevel.start_listener(registry, path, options, on_start)
     try:
-        told.wait()
+        told.acquire()
     except BaseException:
         _cancel(registry, on_start)
-        told.wait()
+        if not outcome:
+            told.acquire()
         if outcome[0][0] is not None:
             _lowlevel.close_reference(outcome[0][0])
         raise

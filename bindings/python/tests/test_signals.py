@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import os
 import signal
@@ -9,8 +10,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from types import FrameType
 
@@ -117,22 +119,23 @@ def test_drain_is_interrupted(path: Path) -> None:
 
 
 def test_shutdown_is_interrupted_and_goes_on(path: Path) -> None:
+    threads = _thread._count()
     with sockref.Registry() as registry, registry.listen(path) as reference:
         with signalled_soon():
             registry.shutdown(LIMIT)
         assert code_of(registry.listen, path) == "ESOCKREF_SHUTDOWN"
         assert reference.is_active
         reference.close()
-        until(lambda: "sockref-shutdown" not in {thread.name for thread in threading.enumerate()})
+        until(lambda: _thread._count() == threads)
 
 
 def test_shutdown_where_no_thread_begins(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in an atexit handler of Python 3.12."""
 
-    def refuse(thread: threading.Thread) -> None:
+    def refuse(*arguments: object) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
     with sockref.Registry() as registry, registry.listen(path):
         assert code_of(registry.shutdown, 0) == "ESOCKREF_TIMEOUT"
         assert code_of(registry.listen, path) == "ESOCKREF_SHUTDOWN"
@@ -173,11 +176,12 @@ def test_cancelled_drain_lets_asyncio_end(path: Path) -> None:
 
 
 def test_cancelled_shutdown_lets_asyncio_end(path: Path) -> None:
+    threads = _thread._count()
     with sockref.Registry() as registry, registry.listen(path) as reference:
         asyncio.run(cancelled(sockref.aio.shutdown(registry=registry)))
         assert code_of(registry.listen, path) == "ESOCKREF_SHUTDOWN"
         reference.close()
-        until(lambda: "sockref-shutdown" not in {thread.name for thread in threading.enumerate()})
+        until(lambda: _thread._count() == threads)
 
 
 @contextmanager
@@ -194,6 +198,47 @@ def interrupted_after(*calls: str) -> Iterator[None]:
             yield
         finally:
             sys.setprofile(None)
+
+
+def interrupted_at(step: int, call: Callable[[], object]) -> bool:
+    """Whether a call comes to that step in Python; what a handler raises there comes out of it as it is."""
+    left = step
+
+    def interrupt(frame: FrameType, event: str, called: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Signalled
+
+    try:
+        sys.setprofile(interrupt)
+        try:
+            call()
+        finally:
+            sys.setprofile(None)
+    except Signalled:
+        return True
+    return False
+
+
+def test_interrupt_at_each_step_of_shutdown(path: Path) -> None:
+    def shut_down(step: int) -> bool:
+        with sockref.Registry() as registry:
+            registry.listen(path).close()
+            return interrupted_at(step, lambda: registry.shutdown(LIMIT))
+
+    assert next(step for step in count() if not shut_down(step)) > 10
+
+
+def test_interrupt_at_each_step_of_listen() -> None:
+    with name_that_tells_nothing() as (name, _), sockref.Registry() as registry:
+
+        def listen(step: int) -> bool:
+            return interrupted_at(step, lambda: code_of(registry.listen, name, start_timeout_ms=1))
+
+        assert next(step for step in count() if not listen(step)) > 10
+        registry.drain(LIMIT)
+        assert registry.active_socket_count() == 0
 
 
 def is_only_of_the_library(given: socket.socket) -> None:
