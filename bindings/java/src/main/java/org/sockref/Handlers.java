@@ -82,7 +82,7 @@ public interface Handlers {
     }
 
     /**
-     * All that was queued is written, after a write that answered false.
+     * All that was queued is written, after a write that answered false, or was refused with ESOCKREF_LIMIT.
      *
      * @param connection the connection
      * @throws Exception anything; it is reported and does not end the service
