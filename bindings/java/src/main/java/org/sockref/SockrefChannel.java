@@ -393,6 +393,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
         try {
             Objects.requireNonNull(from, "from");
             requireOpen();
+            requireOutput();
             if (!output.turn.tryAcquire()) {
                 throw new WritePendingException();
             }
@@ -404,7 +405,9 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
 
     /** With the turn of output: whether nothing is left. */
     boolean tryWrite(int fd, ByteBuffer from) throws IOException {
-        requireOutput();
+        if (output.isShut()) {
+            throw new AsynchronousCloseException(); // it was not when this write began
+        }
         while (from.hasRemaining()) {
             int sent = Transfers.send(fd, from, false);
             if (sent == Sockets.EAGAIN) {
