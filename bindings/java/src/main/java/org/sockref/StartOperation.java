@@ -16,6 +16,8 @@ final class StartOperation {
     private long start;
     /** Guarded by this. */
     private boolean settled;
+    /** What has come, while the executor has not given it to the future; null before. Guarded by this. */
+    private SocketReference came;
 
     private StartOperation(NativeRegistry registry, Executor executor) {
         this.registry = registry;
@@ -33,7 +35,7 @@ final class StartOperation {
             return operation.future;
         }
         // Whoever completes the future first, by cancel() or orTimeout() as well, ends the start.
-        operation.future.whenComplete((reference, problem) -> operation.cancel());
+        operation.future.whenComplete((reference, problem) -> operation.end(reference));
         return operation.future;
     }
 
@@ -60,8 +62,13 @@ final class StartOperation {
         Background.fail(executor, future, problem);
     }
 
-    private synchronized void cancel() {
+    /** The future is complete, perhaps with something else than what has come or comes. */
+    private synchronized void end(SocketReference given) {
         if (settled) {
+            if (came != null && came != given) {
+                came.close();
+            }
+            came = null;
             return;
         }
         try {
@@ -88,6 +95,9 @@ final class StartOperation {
                 return;
             }
             SocketReference reference = new SocketReference(NativeReference.of(pointer));
+            synchronized (this) {
+                came = reference;
+            }
             if (future.isDone()) {
                 reference.close();
                 return;

@@ -11,10 +11,13 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 
 /** tests/lifecycle.md, what becomes of names: L20 to L33. */
@@ -307,5 +310,20 @@ class NamesTest extends Scene {
             assertEquals(1, live.referenceCount());
         }
         SocketReference.listen(path("s"), exclusive).close();
+    }
+
+    /** It has succeeded, and the executor has not told the future yet. */
+    @Test
+    void whatACancelledStartBroughtIsReleasedAtOnce() throws Exception {
+        BlockingQueue<Runnable> told = new LinkedBlockingQueue<>();
+        Options options = Options.builder().executor(told::add).build();
+        CompletableFuture<SocketReference> start = SocketReference.startListener(path("s"), options);
+        Runnable last = told.poll(LONG.toSeconds(), TimeUnit.SECONDS);
+        assertTrue(Sockref.isSocketActive(path("s")));
+        assertTrue(start.cancel(false));
+        assertFalse(Sockref.isSocketActive(path("s")));
+        assertFalse(exists(path("s")));
+        last.run();
+        assertTrue(start.isCancelled());
     }
 }
