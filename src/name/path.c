@@ -13,6 +13,7 @@
 #include "name/place.h"
 #include "name/tcp.h"
 
+#include <errno.h>
 #include <sockref/sockref.h>
 #include <stdio.h>
 #include <string.h>
@@ -169,6 +170,13 @@ static size_t fold_tcp(const char *path, char *out)
 
     (void)sr_tcp_parse(path, &tcp); /* it was checked */
     return sr_tcp_format(&tcp, out);
+}
+
+int sr_path_refuse_without_proc(const char *call, const char *path)
+{
+    return sr_error_wrapped(SOCKREF_EUNSUPPORTED, ENOENT, call, path,
+                            "a path of over %d bytes needs /proc: mount it, or use a shorter path",
+                            SR_SUN_PATH_MAX);
 }
 
 size_t sr_path_fold_room(const char *path)

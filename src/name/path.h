@@ -19,6 +19,8 @@
 int sr_path_check(const char *path);
 /* The same rules, but only the answer, and nothing is described. */
 bool sr_path_is_usable(const char *path);
+/* Describe and return that a path of over SR_SUN_PATH_MAX bytes needs /proc, which is missing. */
+int sr_path_refuse_without_proc(const char *call, const char *path);
 /* Check a directory path: absolute, no "..", no control byte; "/" and trailing slashes are fine. */
 int sr_path_check_directory(const char *path);
 

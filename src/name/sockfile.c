@@ -227,10 +227,7 @@ static int bind_checked(struct sr_sockfile *file, const char *path, int mode, bo
         if (errno == EADDRINUSE)
             return describe_occupied(&file->place, path);
         if (errno == ENOENT && strlen(path) > SR_SUN_PATH_MAX && !sr_fd_has_proc())
-            return sr_error_wrapped(SOCKREF_EUNSUPPORTED, ENOENT, "bind", path,
-                                    "a path of over %d bytes needs /proc: mount it, or use a "
-                                    "shorter path",
-                                    SR_SUN_PATH_MAX);
+            return sr_path_refuse_without_proc("bind", path);
         return sr_error_system(errno, "bind", path);
     }
     if (file->place.dir < 0)

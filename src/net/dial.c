@@ -286,10 +286,7 @@ int sr_dial_unix_address(const struct sr_dial_wish *self, struct sr_sockaddr *ou
 
     if (length > SR_SUN_PATH_MAX) {
         if (!sr_fd_has_proc())
-            return sr_error_wrapped(SOCKREF_EUNSUPPORTED, ENOENT, "connect", self->name,
-                                    "a path of over %d bytes needs /proc: mount it, or use a "
-                                    "shorter path",
-                                    SR_SUN_PATH_MAX);
+            return sr_path_refuse_without_proc("connect", self->name);
         dir = open_directory(self->name);
         if (dir < 0)
             return sr_error_system(-dir, "open", self->name);
