@@ -49,6 +49,22 @@ scenario('L27 options: unknown, misplaced, out of range, wrong type', async ({ f
   assert.deepEqual(fs.readdirSync(directory), []);
 });
 
+scenario('each number sets the option of its name: the library says what it refuses', () => {
+  for (const [option, value, name] of [
+    ['mode', 0o1000, 'mode'],
+    ['backlog', 0, 'backlog'],
+    ['cleanupDelayMs', -1, 'cleanup delay'],
+    ['cleanupTimeoutMs', -1, 'cleanup time-out'],
+    ['startTimeoutMs', -1, 'start time-out'],
+    ['maxSockets', 0, 'limit of sockets'],
+    ['maxReferences', 0, 'limit of references'],
+    ['maxConnections', -1, 'limit of connections'],
+    ['maxBuffered', -1, 'limit of buffered bytes'],
+  ]) {
+    assert.throws(() => new Registry({ [option]: value }), { message: new RegExp(`: the ${name} must be `) }, option);
+  }
+});
+
 scenario('L43 errors carry code, errno, syscall and path', async ({ file }) => {
   const missing = await startListener(file('missing/x.sock')).catch((error) => error);
   assert.equal(missing instanceof SockrefError, true);

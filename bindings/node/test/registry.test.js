@@ -13,7 +13,8 @@ scenario('L22 registerNew of a socket that the program bound', async ({ file }) 
   assert.deepEqual(JSON.parse(ended.out), {
     owner: true, count: 1, again: 'ESOCKREF_EXISTS', foreign: ['ESOCKREF_FOREIGN', 'ESOCKREF_FOREIGN'],
     itself: [true, 'ESOCKREF_FOREIGN', 'ERR_INVALID_ARG_TYPE'],
-    bad: ['EINVAL', 'ERR_INVALID_ARG_TYPE', 'ERR_OUT_OF_RANGE'], left: false, live: { references: 0, entries: 0, buffers: 0 },
+    bad: ['EINVAL', 'ERR_INVALID_ARG_TYPE', 'ERR_OUT_OF_RANGE'], left: false, kept: true,
+    live: { references: 0, entries: 0, buffers: 0 },
   });
 });
 

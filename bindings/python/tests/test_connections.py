@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import resource
@@ -11,13 +12,13 @@ import struct
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 from helpers import LIMIT, Echo, End, dial, is_socket, on_its_thread, pair, run, until
 
 import sockref
-from sockref import AttemptEvent, SockrefError
+from sockref import AttemptEvent, ConnectionOptions, ConnectionState, ConnectOptions, SockrefError
 
 
 def test_unserve_and_serve_anew(path: Path) -> None:
@@ -99,18 +100,61 @@ def test_descriptor_to_handlers(path: Path) -> None:
     served.over()
 
 
-def test_attempts_and_options_of_tcp() -> None:
-    class Attempts(End):
-        def on_attempt(
-            self,
-            connection: sockref.Connection,
-            address: sockref.Address,
-            event: AttemptEvent,
-            error: SockrefError | None,
-        ) -> None:
-            self.note(event.name)
-            assert (event is AttemptEvent.FAILED) == (error is not None)
+class Attempts(End):
+    """Notes also what becomes of addresses, and the descriptors that are open at each BEGUN."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.descriptors: list[int] = []
+
+    def on_attempt(
+        self,
+        connection: sockref.Connection,
+        address: sockref.Address,
+        event: AttemptEvent,
+        error: SockrefError | None,
+    ) -> None:
+        self.note(event.name)
+        assert (event is AttemptEvent.BEGUN) == (error is None)
+        if event is AttemptEvent.BEGUN:
+            self.descriptors.append(len(os.listdir("/proc/self/fd")))
+
+
+def test_a_host_whose_first_address_is_late() -> None:
+    found = socket.getaddrinfo("localhost", 1, type=socket.SOCK_STREAM)
+    if len(found) < 2:
+        pytest.skip("localhost has one address")
+    (first, *_, (first_host, *_)), (second, *_, (second_host, *_)) = found[:2]
+    with socket.socket(first) as full, socket.socket(second) as free, contextlib.ExitStack() as fill:
+        full.bind((first_host, 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        free.bind((second_host, port))
+        free.listen()
+        for _ in range(3):  # the queue takes one or two
+            peer = fill.enter_context(socket.socket(first))
+            peer.setblocking(False)
+            peer.connect_ex((first_host, port))
+
+        def attempts(**options: Unpack[ConnectOptions]) -> Attempts:
+            dialled = Attempts()
+            connection = sockref.connect(f"tcp:localhost:{port}", dialled, connect_timeout_ms=400, **options)
+            until(lambda: "ready" in dialled.calls or "stop" in dialled.calls)
+            if "ready" in dialled.calls:
+                on_its_thread(connection, connection.destroy)
+                dialled.over()
+            return dialled
+
+        side_by_side = attempts(attempt_delay_ms=10)
+        assert side_by_side.calls[:4] == ["BEGUN", "LATE", "BEGUN", "connect"]
+        one_by_one = attempts(attempt_delay_ms=10, one_by_one=True)
+        assert one_by_one.calls[:4] == ["BEGUN", "LATE", "BEGUN", "connect"]
+        assert one_by_one.descriptors[1] < side_by_side.descriptors[1]
+        assert attempts(attempt_delay_ms=int(LIMIT * 1000)).calls[:2] == ["BEGUN", "error"]
+        assert attempts(attempt_delay_ms=10, first_only=True).calls[:2] == ["BEGUN", "error"]
+
+
+def test_attempts_and_options_of_tcp() -> None:
     served, dialled = End(), Attempts()
     with sockref.listen("tcp:127.0.0.1:0") as reference:
         reference.serve(served, nodelay=True, keepalive=True, keepalive_delay_ms=5000)
@@ -123,8 +167,10 @@ def test_attempts_and_options_of_tcp() -> None:
             connect_timeout_ms=20000,
             local_host="127.0.0.1",
             nodelay=True,
+            timeout_ms=7000,
         )
         until(lambda: served.connections)
+        assert on_its_thread(near, near.info).timeout_ms == 7000
         assert dialled.calls[:3] == ["BEGUN", "connect", "ready"]
 
         def look(connection: sockref.Connection) -> tuple[int, int, int]:
@@ -148,6 +194,11 @@ def test_attempts_and_options_of_tcp() -> None:
         dialled.over()
     served.over()
     del far, near
+    elsewhere = End()
+    sockref.connect("tcp:127.0.0.1:1", elsewhere, family=socket.AF_INET6)
+    elsewhere.over()
+    (error,) = elsewhere.errors
+    assert isinstance(error, socket.gaierror)
 
 
 def test_wrong_options(path: Path) -> None:
@@ -171,6 +222,35 @@ def test_wrong_options(path: Path) -> None:
     with sockref.listen(path) as reference, pytest.raises(TypeError):
         reference.serve(ours, family=0)  # type: ignore[call-arg]
     assert ours.calls == []
+
+
+def test_who_ends_our_side(path: Path) -> None:
+    """Unless on_end is overridden, or half_open says otherwise, our end follows the peer's; with auto_end in any case."""
+
+    class Silent(sockref.Handlers):
+        def __init__(self) -> None:
+            self.connections: list[sockref.Connection] = []
+
+        def on_connection(self, connection: sockref.Connection) -> None:
+            self.connections.append(connection)
+
+    ends: list[tuple[End | Silent, ConnectionOptions]] = [(Silent(), {}), (End(), {"auto_end": True})]
+    stay: list[tuple[End | Silent, ConnectionOptions]] = [(Silent(), {"half_open": True}), (End(), {})]
+    with sockref.listen(path) as reference:
+        for handlers, options in ends + stay:
+            reference.serve(handlers, **options)
+            with dial(path) as client:
+                client.shutdown(socket.SHUT_WR)
+                if (handlers, options) in ends:
+                    assert client.recv(1) == b""
+                else:
+                    until(lambda: handlers.connections)
+                    (far,) = handlers.connections
+                    until(lambda: on_its_thread(far, far.info).state == ConnectionState.WRITE_ONLY)
+                    on_its_thread(far, lambda: far.write(b"x"))
+                    assert client.recv(1) == b"x"
+                reference.unserve(destroy=True)
+            handlers.connections.clear()
 
 
 def test_adopted_socket() -> None:

@@ -211,6 +211,32 @@ def test_l27_options(path: Path, directory: Path) -> None:
         assert stat.S_IMODE(os.lstat(path).st_mode) == 0o640
 
 
+def test_each_number_sets_its_own_option() -> None:
+    """The library says what it refuses: no value of one option is taken for that of another."""
+    for option, wrong, name in (
+        ("mode", 0o1000, "mode"),
+        ("backlog", 0, "backlog"),
+        ("share", 2, "share"),
+        ("guard", 3, "guard"),
+        ("cleanup_delay_ms", -1, "cleanup delay"),
+        ("cleanup_timeout_ms", -1, "cleanup time-out"),
+        ("start_timeout_ms", -1, "start time-out"),
+        ("max_sockets", 0, "limit of sockets"),
+        ("max_references", 0, "limit of references"),
+        ("max_connections", -1, "limit of connections"),
+        ("max_buffered", -1, "limit of buffered bytes"),
+        ("unique", 2, "unique"),
+        ("exclusive", 2, "exclusive"),
+        ("handover", 2, "hand-over"),
+        ("ipv6_only", 2, "IPv6 only"),
+        ("reuse_port", 2, "reuse of the port"),
+        ("keep_file", 2, "keeping of the file"),
+        ("bind_only", 2, "bind-only switch"),
+    ):
+        with pytest.raises(ValueError, match=f"the {name} must be "):
+            Registry(**{option: wrong})  # type: ignore[arg-type]
+
+
 def test_l43_errors(directory: Path) -> None:
     missing = directory / "no" / "a.sock"
     with pytest.raises(SockrefError) as caught:

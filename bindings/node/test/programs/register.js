@@ -22,6 +22,7 @@ const code = (call) => {
 (async () => {
   const fd = await listen(bound);
   const otherFd = await listen(other);
+  const kept = await listen(`${other}.kept`);
   const unnamed = await listen(`${other}.unnamed`);
   await listen(`${other}.third`);
   const file = fs.openSync('/dev/null');
@@ -40,9 +41,14 @@ const code = (call) => {
   itself.close();
   reference.close();
   told.left = fs.existsSync(bound);
+  const registry = new sockref.Registry({ keepFile: true });
+  registry.registerNew(`${other}.kept`, kept).close();
+  registry.close();
+  told.kept = fs.existsSync(`${other}.kept`);
   told.live = sockref.liveCounts();
   fs.unlinkSync(other);
   fs.unlinkSync(`${other}.third`);
+  fs.rmSync(`${other}.kept`, { force: true });
   fs.writeSync(1, JSON.stringify(told));
   process.kill(process.pid, 'SIGKILL');
 })();

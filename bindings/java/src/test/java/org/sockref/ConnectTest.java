@@ -358,6 +358,27 @@ class ConnectTest extends ChannelScene {
     }
 
     @Test
+    void anIpv6PortMayBeIpv6Alone() throws Exception {
+        assumeIpv6();
+        try (SocketReference reference = SocketReference.listen("tcp:[::]:0", Options.builder().ipv6Only(true).build())) {
+            String port = reference.path().substring(reference.path().lastIndexOf(':') + 1);
+            SockrefChannel.connect("tcp:[::1]:" + port).close();
+            assertThrows(ConnectException.class, () -> SockrefChannel.connect(LOOPBACK + port));
+        }
+    }
+
+    @Test
+    void firstOnlyHasNoNext() throws Exception {
+        try (SockrefServerChannel server = SockrefServerChannel.listen("tcp:127.0.0.2:0")) {
+            ConnectOptions.Builder both = ConnectOptions.builder()
+                    .addresses(List.of(InetAddress.getByName("127.0.0.1"), InetAddress.getByName("127.0.0.2")));
+            SockrefChannel.connect("tcp:any.invalid:" + portOf(server), both.build()).close();
+            ConnectOptions first = both.firstOnly(true).build();
+            assertThrows(ConnectException.class, () -> SockrefChannel.connect("tcp:any.invalid:" + portOf(server), first));
+        }
+    }
+
+    @Test
     void optionsOfConnecting() throws Exception {
         ExecutorService own = Executors.newSingleThreadExecutor(task -> new Thread(task, "own"));
         try (SockrefServerChannel server = SockrefServerChannel.listen(LOOPBACK + "0")) {

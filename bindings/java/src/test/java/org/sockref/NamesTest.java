@@ -19,6 +19,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 
 /** tests/lifecycle.md, what becomes of names: L20 to L33. */
 class NamesTest extends Scene {
@@ -176,6 +177,26 @@ class NamesTest extends Scene {
             registry.listen(path("c")).close();
             a.close();
         }
+    }
+
+    private static void refusedAs(String name, Executable call) {
+        String message = assertThrows(IllegalArgumentException.class, call).getMessage();
+        assertTrue(message.contains("the " + name + " must be "), message);
+    }
+
+    /** The library says what it refuses: no value of one option is taken for that of another. */
+    @Test
+    void eachNumberSetsItsOwnOption() {
+        refusedAs("mode", () -> Options.builder().mode(01000));
+        refusedAs("backlog", () -> Options.builder().backlog(0));
+        refusedAs("guard", () -> Options.builder().guard(3));
+        refusedAs("cleanup delay", () -> Options.builder().cleanupDelayMs(-1));
+        refusedAs("cleanup time-out", () -> Options.builder().cleanupTimeoutMs(-1));
+        refusedAs("start time-out", () -> Options.builder().startTimeoutMs(-1));
+        refusedAs("limit of sockets", () -> Options.builder().maxSockets(0));
+        refusedAs("limit of references", () -> Options.builder().maxReferences(0));
+        refusedAs("limit of connections", () -> Options.builder().maxConnections(-1));
+        refusedAs("limit of buffered bytes", () -> Options.builder().maxBuffered(-1));
     }
 
     @Test

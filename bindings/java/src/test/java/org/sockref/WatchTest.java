@@ -78,6 +78,17 @@ class WatchTest extends Scene {
     }
 
     @Test
+    void withoutHandoverAHolderHearsOfTheLoss() throws Exception {
+        try (Registry one = new Registry(Options.builder().handover(false).build()); Registry two = new Registry();
+                SocketReference first = one.listen(path("s")); SocketReference second = two.listen(path("s"))) {
+            second.onEvent(teller("second"));
+            first.close();
+            assertEquals("second LOST sockref-loop", next());
+            assertFalse(second.isActive());
+        }
+    }
+
+    @Test
     void anExecutorThatRunsTwiceTellsOnce() throws Exception {
         CountDownLatch hasRun = new CountDownLatch(1);
         try (SocketReference reference = SocketReference.listen(path("s"))) {
