@@ -84,6 +84,24 @@ scenario('L43 errors carry code, errno, syscall and path', async ({ file }) => {
   assert.equal(own.stack.includes('SockrefError'), true);
 });
 
+test('each status has its code and errno', () => {
+  const { fromStatus } = inside('errors.js');
+  const low = inside('low.js');
+  [
+    ['ESOCKREF_PATH', 'EINVAL'], ['ESOCKREF_PATHLEN', 'ENAMETOOLONG'], ['ESOCKREF_FOREIGN', 'EADDRINUSE'],
+    ['ESOCKREF_EXISTS', 'EEXIST'], ['ESOCKREF_NOTFOUND', 'ENOENT'], ['ESOCKREF_LIMIT', 'EMFILE'], ['ESOCKREF_CLOSED', 'EBADF'],
+    ['ESOCKREF_FORKED', 130 /* EOWNERDEAD */], ['ESOCKREF_SHUTDOWN', 108 /* ESHUTDOWN */], ['ESOCKREF_TIMEOUT', 'ETIMEDOUT'],
+    ['ESOCKREF_CANCELED', 'ECANCELED'], ['ESOCKREF_BUSY', 'EBUSY'], ['ESOCKREF_UNTRUSTED', 'EPERM'],
+    ['ESOCKREF_UNSUPPORTED', 'EOPNOTSUPP'],
+  ].forEach(([code, nearest], i) => {
+    const status = -20001 - i;
+    const error = fromStatus(status, low.sockref_status_name(status), 'x');
+    assert.deepEqual([error.code, error.errno], [code, -(os.constants.errno[nearest] ?? nearest)]);
+  });
+  const { code, errno } = fromStatus(-os.constants.errno.EMFILE, low.sockref_status_name(-os.constants.errno.EMFILE), 'x');
+  assert.deepEqual([code, errno], ['EMFILE', -os.constants.errno.EMFILE]);
+});
+
 test('L45 library version and ABI are checked at load', async (t) => {
   const { check, build_info: info } = inside('low.js');
   const told = info();

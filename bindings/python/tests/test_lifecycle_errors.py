@@ -257,6 +257,58 @@ def test_l43_errors(directory: Path) -> None:
     assert (again.code, again.errno, again.path, str(again)) == (error.code, error.errno, error.path, str(error))
 
 
+def test_each_status_has_its_code_and_errno() -> None:
+    from sockref._errors import make_error
+
+    for status, code, number in (
+        (-20001, "ESOCKREF_PATH", errno.EINVAL),
+        (-20002, "ESOCKREF_PATHLEN", errno.ENAMETOOLONG),
+        (-20003, "ESOCKREF_FOREIGN", errno.EADDRINUSE),
+        (-20004, "ESOCKREF_EXISTS", errno.EEXIST),
+        (-20005, "ESOCKREF_NOTFOUND", errno.ENOENT),
+        (-20006, "ESOCKREF_LIMIT", errno.EMFILE),
+        (-20007, "ESOCKREF_CLOSED", errno.EBADF),
+        (-20008, "ESOCKREF_FORKED", errno.EOWNERDEAD),
+        (-20009, "ESOCKREF_SHUTDOWN", errno.ESHUTDOWN),
+        (-20010, "ESOCKREF_TIMEOUT", errno.ETIMEDOUT),
+        (-20011, "ESOCKREF_CANCELED", errno.ECANCELED),
+        (-20012, "ESOCKREF_BUSY", errno.EBUSY),
+        (-20013, "ESOCKREF_UNTRUSTED", errno.EPERM),
+        (-20014, "ESOCKREF_UNSUPPORTED", errno.EOPNOTSUPP),
+    ):
+        error = make_error(status)
+        assert (error.status, error.code, error.errno) == (status, code, number)
+    for number, kind in (
+        (errno.EINVAL, ValueError),
+        (errno.EACCES, PermissionError),
+        (errno.EPERM, PermissionError),
+        (errno.ENOENT, FileNotFoundError),
+        (errno.EEXIST, FileExistsError),
+        (errno.ETIMEDOUT, TimeoutError),
+        (errno.ENOTDIR, NotADirectoryError),
+        (errno.EISDIR, IsADirectoryError),
+        (errno.EAGAIN, BlockingIOError),
+        (errno.EINTR, InterruptedError),
+        (errno.EPIPE, BrokenPipeError),
+        (errno.ECONNRESET, ConnectionResetError),
+        (errno.ECONNABORTED, ConnectionAbortedError),
+        (errno.ECONNREFUSED, ConnectionRefusedError),
+    ):
+        error = make_error(-number)
+        assert isinstance(error, kind) and (error.code, error.errno) == (errno.errorcode[number], number)
+
+
+def test_only_a_host_that_there_is_not_is_not_found() -> None:
+    from sockref._errors import make_error
+
+    unknown = make_error(-20005, syscall="getaddrinfo")
+    assert isinstance(unknown, socket.gaierror) and unknown.errno == socket.EAI_NONAME
+    for status, name, kind in ((-20005, "connect", FileNotFoundError), (-errno.EAGAIN, "getaddrinfo", BlockingIOError)):
+        error = make_error(status, syscall=name)
+        assert isinstance(error, kind) and not isinstance(error, socket.gaierror)
+        assert error.errno != socket.EAI_NONAME
+
+
 def test_an_error_goes_with_who_handled_it(path: Path) -> None:
     """Also that of a start which waited: it is in no cycle with the frames that it came through."""
     with sockref.listen(path), Registry() as other:

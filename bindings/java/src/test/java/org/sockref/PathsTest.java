@@ -253,6 +253,21 @@ class PathsTest extends Scene {
         }
     }
 
+    /** The numbers are Linux's. */
+    @Test
+    void eachStatusHasItsCodeAndErrno() {
+        List<String> told = new ArrayList<>();
+        for (int status = -20001; status >= -20014; status--) {
+            SockrefException problem = SockrefException.of(status, null, "x");
+            told.add(problem.code() + " " + problem.errno());
+        }
+        assertEquals(List.of("ESOCKREF_PATH 22", "ESOCKREF_PATHLEN 36", "ESOCKREF_FOREIGN 98", "ESOCKREF_EXISTS 17",
+                "ESOCKREF_NOTFOUND 2", "ESOCKREF_LIMIT 24", "ESOCKREF_CLOSED 9", "ESOCKREF_FORKED 130",
+                "ESOCKREF_SHUTDOWN 108", "ESOCKREF_TIMEOUT 110", "ESOCKREF_CANCELED 125", "ESOCKREF_BUSY 16",
+                "ESOCKREF_UNTRUSTED 1", "ESOCKREF_UNSUPPORTED 95"), told);
+        assertEquals(24, SockrefException.of(-24, null, "x").errno());
+    }
+
     @Test
     void l43ErrorsKeepWhatHappened() throws Exception {
         String missing = directory + "/missing/s";
