@@ -3,7 +3,7 @@
 const {
   assert, sockref, scenario, collect, exchange, gc, isSocket, program, sockets, turn, until, within,
 } = require('./harness.js');
-const { once } = require('node:events');
+const { getEventListeners, once } = require('node:events');
 const fs = require('node:fs');
 const path = require('node:path');
 const { Worker } = require('node:worker_threads');
@@ -162,6 +162,7 @@ scenario('G42 the start of a pool is cancelled', async ({ directory, file }) => 
   await assert.rejects(started, aborted);
   const late = new AbortController();
   const pool = await SocketPool.start(file(), 20, { signal: late.signal });
+  assert.deepEqual(getEventListeners(late.signal, 'abort'), []);
   late.abort();
   assert.equal(pool.pick().isActive, true);
   sockref.cleanupAll();

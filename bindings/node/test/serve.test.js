@@ -3,6 +3,7 @@
 const { assert, sockref, inside, scenario, connect, exchange, until, turn, run, program } = require('./harness.js');
 const { AsyncLocalStorage } = require('node:async_hooks');
 const crypto = require('node:crypto');
+const { once } = require('node:events');
 const { Connection, startListener } = sockref;
 
 const closed = (socket) => new Promise((resolve) => socket.resume().once('close', resolve));
@@ -316,6 +317,26 @@ scenario('the limit of buffered bytes', async ({ file }) => {
   const socket = await connect(file());
   await until(() => refused);
   assert.equal(refused.code, 'ESOCKREF_LIMIT');
+  socket.destroy();
+  reference.close();
+});
+
+scenario('a write that was to wait is told when all is written', async ({ file }) => {
+  const reference = await startListener(file());
+  const told = [];
+  reference.serve({
+    connection(connection) {
+      while (connection.write(Buffer.alloc(64 * 1024)));
+      told.push('wait');
+    },
+    drain(connection) {
+      told.push('drain');
+      connection.end();
+    },
+  });
+  const socket = (await connect(file())).resume();
+  await once(socket, 'end');
+  assert.deepEqual(told, ['wait', 'drain']);
   socket.destroy();
   reference.close();
 });

@@ -1,6 +1,7 @@
 'use strict';
 
 const { assert, sockref, inside, isSocket, sockets, scenario, run, program, limit } = require('./harness.js');
+const { getEventListeners } = require('node:events');
 const fs = require('node:fs');
 const path = require('node:path');
 const { execFileSync } = require('node:child_process');
@@ -39,6 +40,7 @@ scenario('L32 a start is cancelled', async ({ file }) => {
   }
   const late = new AbortController();
   const reference = await startListener(file(), { signal: late.signal });
+  assert.deepEqual(getEventListeners(late.signal, 'abort'), []);
   late.abort();
   assert.equal(reference.isActive, true);
   reference.close();

@@ -54,7 +54,10 @@ scenario('who begins to listen after the loss hears of it once', async ({ file }
     reference.on('lost', () => told.push('removed')).removeAllListeners();
     await turn();
     assert.deepEqual(told, ['lost']);
+    reference.on('lost', () => told.push('closed'));
     reference.close();
+    await turn();
+    assert.deepEqual(told, ['lost']);
   }
 });
 
