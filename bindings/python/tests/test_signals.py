@@ -74,6 +74,19 @@ def test_listen_is_interrupted() -> None:
         assert code_of(registry.listen, name, start_timeout_ms=20) == "ESOCKREF_BUSY"
 
 
+def test_cancelled_start_waits_no_longer() -> None:
+    async def main(name: str, registry: sockref.Registry) -> None:
+        task = asyncio.ensure_future(registry.start_listener(name, start_timeout_ms=int(LIMIT * 1000)))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await sockref.aio.drain(LIMIT / 4, registry=registry)
+
+    with name_that_tells_nothing() as (name, _), sockref.Registry() as registry:
+        run(main(name, registry))
+
+
 def test_listen_waits_for_the_name() -> None:
     with name_that_tells_nothing() as (name, owner), sockref.Registry() as registry:
         end = threading.Timer(0.05, owner.close)

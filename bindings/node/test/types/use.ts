@@ -11,7 +11,7 @@ import * as compat from 'sockref/compat';
 export async function use(): Promise<void> {
   const options: StartOptions = {
     mode: 0o660, backlog: 10, share: false, guard: 'required', cleanupDelayMs: 1, cleanupTimeoutMs: 1, startTimeoutMs: 1,
-    maxConnections: 1, maxBuffered: 1, unique: true, exclusive: true, handover: true,
+    maxConnections: 1, maxBuffered: 1, unique: true, exclusive: true, handover: true, bindOnly: true,
     ipv6Only: true, reusePort: true, signal: new AbortController().signal,
   };
   const reference: SocketReference = await startListener('/a', options);
@@ -50,7 +50,7 @@ export async function use(): Promise<void> {
   };
   reference.serve(handlers).serve({});
 
-  const registryOptions: RegistryOptions = { directory: '/a', maxSockets: 1, maxReferences: 1, mode: 0o600 };
+  const registryOptions: RegistryOptions = { directory: '/a', maxSockets: 1, maxReferences: 1, keepFile: true, mode: 0o600 };
   const registry = new Registry(registryOptions);
   const started: SocketReference = await registry.startListener('/a', { signal: AbortSignal.abort() });
   const listening: SocketReference = registry.startListenerSync('/a', { mode: -1 });
