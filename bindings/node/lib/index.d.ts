@@ -104,8 +104,8 @@ export interface Handlers {
 
 /**
  * What happens to a name: it is lost (no longer active), another registry owns it (or this one, where isOwner
- * says so), somebody has removed its file (it has been made again) or replaced it (start it again), its
- * registry shuts down.
+ * says so), somebody has removed its file (it has been made again, unless the program had bound it) or replaced it
+ * (start it again), its registry shuts down.
  */
 export type ReferenceEvent = 'lost' | 'owner' | 'displaced' | 'shutdown';
 

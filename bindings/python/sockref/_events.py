@@ -47,7 +47,8 @@ class WatchEvent(enum.IntEnum):
     LOST = 1
     """The reference is no longer active: revoked, or its owner is gone. Start anew to join or own the name."""
     DISPLACED = 2
-    """Somebody has removed or replaced a file of the name. What was removed has been made again."""
+    """Somebody has removed or replaced a file of the name. What was removed has been made again,
+    unless the program had bound it."""
     OWNER = 3
     """Another registry owns the name now; or this one, if is_owner says so: then it may be served."""
     SHUTDOWN = 4

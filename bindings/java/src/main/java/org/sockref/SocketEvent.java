@@ -5,8 +5,8 @@ public enum SocketEvent {
     /** The reference is no longer active: revoked, or the process that listened is gone. Start the name anew. */
     LOST(1),
     /**
-     * Somebody has removed or replaced a file of the name. What was removed has been made again; where another file
-     * stands now, nobody finds the listener by its path any more.
+     * Somebody has removed or replaced a file of the name. What was removed has been made again, unless the program had
+     * bound it; where that is so, or another file stands now, nobody finds the listener by its path any more.
      */
     DISPLACED(2),
     /** Another registry listens now; or this one, if {@link SocketReference#isOwner} says so: serve the name then. */
