@@ -24,7 +24,7 @@ const { isInt32, isBlockList, keepAliveDelay, wholeSeconds } = require('./valida
 const {
   kSlot, kIsOpen, kResource, kBytesRead, kDispatched, kDelivered, kIsPaused, kIsWanted, kIsUnheld, kIsResetting, kWaiting, kSending,
   kAddresses, kServer, kBound, kConnect, kNoDelay, kKeepAlive, kKeepAliveDelay, kProbes, kTypeOfService, kOnRead, kHadError, kPeer,
-  kIsQuiet, kHasPeerEnded,
+  kIsQuiet, kHasPeerEnded, kEnding,
 } = state;
 const { END, ERROR, CONNECT, TIMEOUT, ATTEMPT, WRITTEN } = events.kinds;
 const { onData, onLent, onEvent, onClose } = events;
@@ -334,11 +334,24 @@ Socket.prototype._final = function (callback) {
     return;
   }
   low.conn_end(this[kSlot]);
-  setImmediate(callback); // not at once: what follows in this turn may still destroy it
+  // Not at once: what follows in this turn may still destroy it.
+  this[kEnding] = { callback, immediate: setImmediate(answerEnd, this) };
 };
 
+function answerEnd(socket) {
+  if (!socket[kEnding]) return;
+  const { callback, immediate } = socket[kEnding];
+  socket[kEnding] = undefined;
+  clearImmediate(immediate);
+  callback();
+}
+
+// The last end is answered in a tick to whoever waits for it: the wrapper that Node gives to HTTP/2 must have its
+// answer before the turn is over, where more is written to it.
 Socket.prototype.end = function (chunk, encoding, callback) {
   Duplex.prototype.end.call(this, chunk, encoding, callback);
+  const isAwaited = typeof (callback ?? encoding ?? chunk) === 'function';
+  if (isAwaited && this[kHasPeerEnded] && this[kEnding]) process.nextTick(answerEnd, this);
   return this;
 };
 

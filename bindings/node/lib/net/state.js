@@ -17,6 +17,7 @@ const names = [
   'kIsUnheld', // unref() is in force
   'kHasPeerEnded', // nothing comes any more
   'kIsResetting',
+  'kEnding', // the stream's end, which it is to be told of
   'kWaiting', // a write until it is connected
   'kSending', // a write until it is written
   'kAddresses', 'kPeer', 'kServer', 'kNoDelay', 'kKeepAlive', 'kKeepAliveDelay', 'kTypeOfService', 'kOnRead', 'kHadError',
@@ -96,6 +97,7 @@ state.fresh = fresh;
 state.rare = {
   ...unconnected,
   [state.kIsUnheld]: false,
+  [state.kEnding]: undefined,
   [state.kNoDelay]: false,
   [state.kKeepAlive]: false,
   [state.kKeepAliveDelay]: 0,

@@ -7,6 +7,7 @@ const { spawn, spawnSync } = require('node:child_process');
 const crypto = require('node:crypto');
 const fs = require('node:fs');
 const http = require('node:http');
+const http2 = require('node:http2');
 const path = require('node:path');
 const tls = require('node:tls');
 
@@ -130,6 +131,25 @@ scenario('decision 50: tls over both ends', async ({ t, file, directory }) => {
 });
 
 const ws = find('ws');
+
+for (const allowHalfOpen of [true, false]) {
+  const kind = allowHalfOpen ? 'half-open sockets' : 'sockets that end with their peer';
+  scenario(`http2: a server over ${kind} outlives clients that are gone at any moment`, async ({ file }) => {
+    const site = http2.createServer((request, response) => response.end('x'));
+    const server = net.createServer({ allowHalfOpen }, (socket) => site.emit('connection', socket));
+    server.listen(file());
+    await within(once(server, 'listening'), 'listening');
+    for (let turns = 0; turns < 8; turns++) {
+      const session = http2.connect('http://localhost', { createConnection: () => net.connect({ path: file(), allowHalfOpen }) });
+      session.request({ ':path': '/' }).on('error', () => {}).resume();
+      await within(once(session, 'connect'), 'connect');
+      for (let i = 0; i < turns; i++) await new Promise(setImmediate);
+      session.destroy();
+      await within(once(session, 'close'), 'close');
+    }
+    await end(server); // what Node throws of its own accord fails the test
+  });
+}
 
 scenario('ws: 10,000 messages, and a reconnect after all was cut', async ({ file }) => {
   const { site, server } = await serveHttp(file(), (request, response) => response.end());
