@@ -59,6 +59,8 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
     /** Of TCP, whose system knows the peer no more once both sides are ended: as {@link Addresses} reads it. */
     private final byte[] remoteTold;
     private final boolean isTcp;
+    /** A read was told so. Of who has the turn of input. */
+    private boolean wasReset;
     private volatile int timeoutMs;
 
     /** Takes the descriptor, unless it throws: there may be no memory. */
@@ -187,10 +189,14 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
         }
     }
 
-    /** With the turn of input: what a call of {@link Transfers} answered, and whether the next one would find nothing. */
+    /**
+     * With the turn of input: what a call of {@link Transfers} answered, and whether the next one would find nothing. The
+     * system tells of a reset once, and then of an end that there was not.
+     */
     private int taken(long told) {
         socket.setDrained(told >= Sockets.DRAINED);
-        return (int) told;
+        wasReset |= told == Sockets.ECONNRESET;
+        return told == 0 && wasReset ? Sockets.ECONNRESET : (int) told;
     }
 
     private int received(int got) throws SockrefException {
@@ -246,7 +252,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      * @param to where to
      * @return how many bytes; 0 if the buffer is full; -1 if the peer sends no more
      * @throws SocketTimeoutException if nothing came for as long as {@link #setTimeout} said
-     * @throws SockrefException ECONNRESET, ...
+     * @throws SockrefException ECONNRESET, from then on by every read; ...
      * @throws IOException as the class says
      */
     @Override

@@ -237,6 +237,25 @@ class ChannelTest extends ChannelScene {
         }
     }
 
+    /** What was sent before is read; then every read fails, none takes the reset for the end. */
+    @Test
+    void aResetIsNoEnd() throws Exception {
+        try (Pair pair = new Pair()) {
+            pair.channel.write(ByteBuffer.allocate(1));
+            send(pair.peer, everyByte());
+            pair.peer.close(); // with a byte that it has not read
+            assertArrayEquals(everyByte(), receive(pair.channel, 256));
+            InputStream input = pair.channel.inputStream();
+            for (int i = 0; i < 2; i++) {
+                refused("ECONNRESET", () -> pair.channel.read(ByteBuffer.allocate(1)));
+                refused("ECONNRESET", () -> pair.channel.read(new ByteBuffer[] {ByteBuffer.allocateDirect(1)}));
+                refused("ECONNRESET", pair.channel.readAsync(ByteBuffer.allocate(1)));
+                refused("ECONNRESET", input::read);
+                assertEquals(0, input.available());
+            }
+        }
+    }
+
     @Test
     void l65CountersAndAddresses() throws Exception {
         try (Pair pair = new Pair()) {
