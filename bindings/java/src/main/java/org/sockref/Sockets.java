@@ -9,6 +9,7 @@ import java.nio.ByteBuffer;
 final class Sockets {
     /** It would block. */
     static final int EAGAIN = -11;
+    static final int EINVAL = -22;
     static final int ECONNRESET = -104;
     static final int ENOTCONN = -107;
     /** Added to the bytes that were received where nothing was left behind them. */

@@ -192,6 +192,9 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
                 requireActive();
                 return null;
             }
+            if (taken == Sockets.EINVAL) {
+                throw SockrefException.ofCall(taken, "accept4", "the name was started with bindOnly; start it without: ");
+            }
             SockrefException.checked(taken, "accept4");
             if (!isFull) {
                 return connection(taken);
@@ -223,7 +226,7 @@ public final class SockrefServerChannel extends AbstractInterruptibleChannel imp
      * Wait for a connection.
      *
      * @return the connection
-     * @throws SockrefException ESOCKREF_CLOSED if the name was revoked; EMFILE, ...
+     * @throws SockrefException ESOCKREF_CLOSED if the name was revoked; EINVAL if it was started with bindOnly; EMFILE, ...
      * @throws IOException as the class says
      */
     public SockrefChannel accept() throws IOException {

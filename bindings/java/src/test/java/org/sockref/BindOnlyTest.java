@@ -90,6 +90,17 @@ class BindOnlyTest extends ChannelScene {
     }
 
     @Test
+    void whoeverAcceptsIsToldWhatToDo() throws Exception {
+        try (SocketReference bound = SocketReference.listen(path("s"), BIND_ONLY);
+                SockrefServerChannel server = SockrefServerChannel.of(bound)) {
+            SockrefException problem = assertThrows(SockrefException.class, server::accept);
+            assertEquals("EINVAL", problem.code());
+            assertTrue(problem.getMessage().contains("bindOnly"), problem.getMessage());
+            refused("EINVAL", server.acceptAsync());
+        }
+    }
+
+    @Test
     void handlersFromAPort() throws Exception {
         BlockingQueue<SocketAddress> seen = new LinkedBlockingQueue<>();
         Ours ours = new Ours();
