@@ -55,7 +55,9 @@ final class ChannelStreams {
         @Override
         public void write(byte[] bytes, int offset, int length) throws IOException {
             Objects.checkFromIndexSize(offset, length, bytes.length);
-            channel.write(bytes, offset, length);
+            if (length > 0) {
+                channel.write(bytes, offset, length);
+            }
         }
 
         @Override

@@ -234,6 +234,9 @@ class ChannelTest extends ChannelScene {
             assertFalse(pair.channel.isOpen());
             assertThrows(ClosedChannelException.class, input::available);
             assertThrows(ClosedChannelException.class, () -> output.write(1));
+            // Nothing is asked for: as with the streams of Java's own.
+            output.write(new byte[1], 1, 0);
+            assertEquals(0, input.read(new byte[1], 1, 0));
         }
     }
 
