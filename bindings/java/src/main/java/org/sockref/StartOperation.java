@@ -102,7 +102,7 @@ final class StartOperation {
                 reference.close();
                 return;
             }
-            Background.complete(executor, () -> Background.give(future, reference, SocketReference::close));
+            Background.complete(executor, () -> future.complete(reference));
         } catch (Throwable t) {
             Background.fail(executor, future, t); // no memory for the reference
         } finally {
