@@ -11,7 +11,9 @@ import java.util.Objects;
 import java.util.concurrent.Executor;
 
 /**
- * How to connect. What is not set has its default.
+ * How to connect. What is not set has its default. All but {@link Builder#timeout}, {@link Builder#from} and
+ * {@link Builder#executor} are about TCP: where the name is a path, addresses are refused with EINVAL, and the others
+ * mean nothing.
  *
  * <pre>{@code ConnectOptions.builder().timeout(Duration.ofSeconds(3)).build()}</pre>
  */
