@@ -72,13 +72,16 @@ class build_with_companions(build_ext):
         return [*super().get_outputs(), *self.companions().values()]
 
 
-def extension() -> Extension:
+def find_sources() -> None:
     if all(map(os.path.exists, CHECKOUT)):
         os.makedirs("src", exist_ok=True)
         for source, copy in CHECKOUT.items():
             shutil.copyfile(source, copy)
     if not os.path.exists(WRAPPER):
         sys.exit("sockref: make at the top has not built the Python binding: run scripts/build there first")
+
+
+def extension() -> Extension:
     return Extension(
         "sockref._lowlevel",
         sources=[WRAPPER],
@@ -89,6 +92,8 @@ def extension() -> Extension:
     )
 
 
+if "egg_info" not in sys.argv:
+    find_sources()
 # A source package is made where nothing is installed yet. One wheel serves CPython 3.11 and later.
 building = "sdist" not in sys.argv and "egg_info" not in sys.argv
 setup(

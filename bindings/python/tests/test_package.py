@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import shutil
 import signal
 import sys
+import tarfile
 import textwrap
 import threading
 import time
@@ -55,6 +57,25 @@ def test_source_package_takes_any_letters_from_pkg_config(tmp_path: Path) -> Non
     (place / "sockref.pc").write_text(described)
     done = execute(["env", f"--chdir={project}", sys.executable, "setup.py", "--version"], PKG_CONFIG_PATH=str(place))
     assert (done.returncode, done.stdout.strip()) == (0, sockref.__version__), done.stderr
+
+
+def test_source_package_of_a_checkout(tmp_path: Path) -> None:
+    """It has what SWIG generated, and no tests, which need the tree."""
+    here = Path(__file__).parents[1]
+    project = tmp_path / "bindings" / "python"
+    for directory in project / "sockref", project / "tests", tmp_path / "swig" / "generated" / "python":
+        directory.mkdir(parents=True)
+    for source in [*map(here.joinpath, ("MANIFEST.in", "README.md", "pyproject.toml", "setup.py")), *here.glob("sockref/*.py*")]:
+        shutil.copyfile(source, project / source.relative_to(here))
+    (project / "tests" / "test_of_it.py").touch()
+    for name in "LICENSE", "swig/generated/sockref_python_wrap.c", "swig/generated/python/lowlevel.py":
+        (tmp_path / name).touch()
+    done = execute(["env", f"--chdir={project}", sys.executable, "setup.py", "-q", "sdist", f"--dist-dir={tmp_path}"])
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(tmp_path / f"sockref-{sockref.__version__}.tar.gz") as package:
+        names = {name.partition("/")[2] for name in package.getnames()}
+    assert names >= {"LICENSE", "src/lowlevel_wrap.c", "sockref/lowlevel.py", "sockref/lowlevel.pyi", "sockref/aio.py"}
+    assert not any(name.startswith("tests") for name in names)
 
 
 def test_next_build_has_its_own_library(tmp_path: Path) -> None:
