@@ -125,12 +125,22 @@ def shutdown(registry: sockref_registry | None, timeout_ms: int) -> None:
 
     try:
         _shut_down(registry, timeout_ms, tell)
-    except RuntimeError:  # the interpreter ends, and begins no more threads
+    except RuntimeError as error:
+        if not _begins_no_thread(error):
+            raise
         _lowlevel.sockref_registry_shutdown(registry, timeout_ms)
         return
     told.acquire()
     if outcome[0] is not None:
         raise outcome[0]
+
+
+def _begins_no_thread(error: RuntimeError) -> bool:
+    """Whether it is of the thread's start, as where the interpreter ends, and not of a signal's handler meanwhile."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code is _shut_down.__code__
 
 
 async def shutdown_on_worker(registry: sockref_registry | None, timeout_ms: int) -> None:

@@ -61,13 +61,14 @@ def _reporter(host: asyncio.AbstractEventLoop) -> Callable[[BaseException], None
 OnStart = Callable[["sockref | None", "BaseException | None"], None]
 
 
-def _cancel(registry: sockref_registry | None, on_start: OnStart) -> None:
-    """Have a start end, where it has not: the close of its registry does the same."""
+def _cancel(registry: sockref_registry | None, on_start: OnStart) -> bool:
+    """Have a start end; tell whether it had not. The close of its registry does the same."""
     try:
-        _lowlevel.cancel_start(registry, on_start)
+        return _lowlevel.cancel_start(registry, on_start)
     except SockrefError as error:
         if error.status != ECLOSED:
             raise
+        return False
 
 
 def _settle(
@@ -122,25 +123,26 @@ async def start(registry: sockref_registry | None, path: bytes | None, options: 
 
 def start_and_wait(registry: sockref_registry | None, path: bytes | None, options: sockref_options) -> sockref:
     """Start, and block this thread until it is told; what interrupts that cancels the start."""
-    outcome: list[tuple[sockref | None, BaseException | None]] = []
+    outcome: list[tuple[sockref | None, BaseException | None] | None] = []  # None: nobody waits any more
     told = threading.Lock()  # an Event may turn what interrupts it into a RuntimeError
     told.acquire()
 
     def on_start(handle: sockref | None, error: BaseException | None) -> None:
         outcome.append((handle, error))
+        if outcome[0] is None and handle is not None:
+            _lowlevel.close_reference(handle)
         told.release()
 
-    _lowlevel.start_listener(registry, path, options, on_start)
     try:
+        _lowlevel.start_listener(registry, path, options, on_start)
         told.acquire()
     except BaseException:
-        _cancel(registry, on_start)
-        if not outcome:
+        # Before a second interrupt can come: what was told is dropped, and what will be told is closed.
+        outcome[:] = [None]
+        if _cancel(registry, on_start):
             told.acquire()
-        if outcome[0][0] is not None:
-            _lowlevel.close_reference(outcome[0][0])
         raise
-    handle, error = outcome.pop()
+    handle, error = outcome.pop() or (None, None)
     try:
         if handle is None:
             raise error or RuntimeError("a start without an outcome")

@@ -21,10 +21,11 @@ from helpers import LIMIT, code_of, is_socket, name_that_tells_nothing, run, scr
 
 import sockref
 import sockref.aio
+from sockref import _loops
 
 
-class Signalled(Exception):
-    pass
+class Signalled(RuntimeError):
+    """Which is what a thread raises that cannot begin, too."""
 
 
 @contextmanager
@@ -87,6 +88,26 @@ def test_cancelled_start_waits_no_longer() -> None:
         run(main(name, registry))
 
 
+def test_listen_is_interrupted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it could cancel its start: what that brings is given back."""
+    kept: list[Signalled] = []
+
+    def interrupt(*arguments: object) -> bool:
+        raise Signalled("again")
+
+    monkeypatch.setattr(_loops, "_cancel", interrupt)
+    with name_that_tells_nothing() as (name, owner), sockref.Registry() as registry:
+        with signalled_soon():
+            try:
+                registry.listen(name, start_timeout_ms=int(LIMIT * 1000))
+            except Signalled as error:
+                kept.append(error)  # and its frames with it
+                raise
+        owner.close()
+        registry.drain(LIMIT)
+        assert (str(kept[0]), registry.active_socket_count()) == ("again", 0)
+
+
 def test_listen_waits_for_the_name() -> None:
     with name_that_tells_nothing() as (name, owner), sockref.Registry() as registry:
         end = threading.Timer(0.05, owner.close)
@@ -142,16 +163,15 @@ def test_shutdown_is_interrupted_and_goes_on(path: Path) -> None:
         until(lambda: _thread._count() == threads)
 
 
-def test_shutdown_where_no_thread_begins(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shutdown_where_no_thread_begins(path: Path) -> None:
     """As in an atexit handler of Python 3.12."""
-
-    def refuse(*arguments: object) -> None:
-        raise RuntimeError("can't create new thread at interpreter shutdown")
-
-    monkeypatch.setattr(_thread, "start_new_thread", refuse)
-    with sockref.Registry() as registry, registry.listen(path):
-        assert code_of(registry.shutdown, 0) == "ESOCKREF_TIMEOUT"
-        assert code_of(registry.listen, path) == "ESOCKREF_SHUTDOWN"
+    usual = threading.stack_size(2**50)
+    try:
+        with sockref.Registry() as registry, registry.listen(path):
+            assert code_of(registry.shutdown, 0) == "ESOCKREF_TIMEOUT"
+            assert code_of(registry.listen, path) == "ESOCKREF_SHUTDOWN"
+    finally:
+        threading.stack_size(usual)
 
 
 def test_shutdown_inside_a_handler_is_refused(path: Path) -> None:
@@ -231,6 +251,7 @@ def interrupted_at(step: int, call: Callable[[], object]) -> bool:
             sys.setprofile(None)
     except Signalled:
         return True
+    assert left >= 0, f"what was raised at step {step} was lost"
     return False
 
 
