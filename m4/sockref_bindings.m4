@@ -78,6 +78,8 @@ SOCKREF_BINDING([python], [Python], [
     AS_IF([test "x$with_python" = xyes], [
         AS_IF(["$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null], [],
             [SOCKREF_LEAVE_OUT([python], [$PYTHON is older than 3.11])])
+        AS_IF(["$PYTHON" -c 'import sys; sys.exit("t" in sys.abiflags)' 2>/dev/null], [],
+            [SOCKREF_LEAVE_OUT([python], [$PYTHON is free-threaded])])
         python_include=`"$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("include"))' 2>/dev/null`
         AS_IF([test ! -f "$python_include/Python.h"],
             [SOCKREF_LEAVE_OUT([python], [no Python.h in $python_include])])

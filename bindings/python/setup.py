@@ -15,6 +15,10 @@ from setuptools.command.build_ext import build_ext
 if int(setuptools_version.split(".")[0]) < 77:
     sys.exit(f"sockref: setuptools >= 77 is needed, and this is {setuptools_version}: upgrade it, or leave it to pip's build isolation")
 
+# Before 3.15 it has no stable ABI, and after that another one.
+if "t" in sys.abiflags:
+    sys.exit("sockref does not work on free-threaded CPython: use one with the GIL")
+
 with open("pyproject.toml", "rb") as project:
     VERSION = tomllib.load(project)["project"]["version"]
 WRAPPER = "src/lowlevel_wrap.c"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 
 
 def in_subinterpreter() -> bool:
@@ -36,7 +37,10 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("-")[0].split("."))
 
 
-# An import in a subinterpreter would break the wrappers of the main one, so this comes before it.
+# Both have to be said before the module is loaded: objects have another layout there, and an import in a subinterpreter
+# would break the wrappers of the main one.
+if "t" in sys.abiflags:
+    raise ImportError("sockref does not work on free-threaded CPython: use one with the GIL")
 if in_subinterpreter():
     raise ImportError("sockref works in the main interpreter only: a subinterpreter cannot import it")
 

@@ -160,6 +160,25 @@ def test_subinterpreter_is_refused(path: Path) -> None:
     assert out.split() == ["refused", "True"]
 
 
+def test_free_threading_is_refused(tmp_path: Path) -> None:
+    """By pip already; and where the package is found all the same, before its module is loaded."""
+    told = script(
+        """
+        import sys
+        sys.abiflags = "t"
+        try:
+            import sockref
+        except ImportError as error:
+            print(error, "sockref._lowlevel" in sys.modules)
+        """
+    )
+    assert told.startswith("sockref does not work on free-threaded CPython") and told.endswith(" False\n")
+    project = source_package(tmp_path)
+    program = "import runpy, setuptools.command.build_ext, sys; sys.abiflags = 't'; runpy.run_path('setup.py')"
+    done = execute(["env", f"--chdir={project}", sys.executable, "-c", program])
+    assert done.returncode == 1 and done.stderr.startswith("sockref does not work on free-threaded CPython"), done.stderr
+
+
 def test_types(tmp_path: Path) -> None:
     if importlib.util.find_spec("mypy") is None:
         pytest.skip("needs mypy")
