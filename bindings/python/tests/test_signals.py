@@ -325,6 +325,7 @@ def test_interrupted_program_ends_in_order(path: Path) -> None:
         import os, signal, sys, threading
         import sockref
 
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # also where this suite runs in the background
         reference = sockref.listen(sys.argv[1])
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
