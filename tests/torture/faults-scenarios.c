@@ -37,8 +37,10 @@ const char *faults_make_dir(void)
 {
     snprintf(base, sizeof base, "%s/sockref-faults-XXXXXX",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    if (!mkdtemp(base) || mkdir(at("sticky"), 0700) < 0 || chmod(at("sticky"), 01777) < 0)
+    if (!mkdtemp(base) || mkdir(at("sticky"), 0700) < 0 || chmod(at("sticky"), 01777) < 0) {
+        fprintf(stderr, "torture-faults: no directory: %s\n", strerror(errno));
         exit(2);
+    }
     return base;
 }
 
@@ -57,15 +59,10 @@ static void clear(const char *path)
         closedir(stream);
 }
 
-void faults_clear_dir(void)
+void faults_remove_dir(void)
 {
     clear(at("sticky"));
     clear(base);
-}
-
-void faults_remove_dir(void)
-{
-    faults_clear_dir();
     rmdir(at("sticky"));
     rmdir(base);
 }
@@ -173,6 +170,8 @@ static void set_up_guarded(void)
     if (sockref_registry_listen(NULL, at("a"), NULL, &ref) < 0)
         faults_wrong("nothing fails, but a start: %s", sockref_last_error()->message);
     sockref_release(ref);
+    if (sockref_registry_drain(NULL, 10000) < 0)
+        faults_wrong("nothing fails, but a release: %s", sockref_last_error()->message);
 }
 
 static void set_up_alone(void)
@@ -303,13 +302,14 @@ static void hand_over_in_sticky(void)
 static void lose_and_start(void)
 {
     sockref *a, *b, *c;
+    bool owns;
 
     if (make_registries()) {
         a = listen_at(first, "a", NULL);
         b = listen_at(second, "a", NULL);
+        owns = a && sockref_is_owner(a);
         sockref_registry_cleanup(first, at("a"));
-        if (b && !sockref_is_owner(b) && a && !sockref_is_active(a) &&
-            !faults_wait(is_lost, b, 10000))
+        if (b && owns && !sockref_is_active(a) && !faults_wait(is_lost, b, 10000))
             faults_wrong("the owner was revoked, and its joiner never hears of it");
         c = listen_at(second, "a", NULL);
         sockref_release(c);

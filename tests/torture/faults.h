@@ -23,7 +23,6 @@ extern bool faults_may_leave;
 /* The errno values that a call can fail with, ended by 0. */
 const int *faults_errnos(const char *member);
 const char *faults_make_dir(void);
-void faults_clear_dir(void);
 void faults_remove_dir(void);
 
 /* ---- faults.c ---- */
