@@ -57,6 +57,7 @@ loop_suites = \
 	tests/unit/test-fdwatch-failures \
 	tests/unit/test-fdwatch-fork \
 	tests/unit/test-fork \
+	tests/unit/test-guard-answer \
 	tests/unit/test-health \
 	tests/unit/test-heir \
 	tests/unit/test-joint \

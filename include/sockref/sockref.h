@@ -122,7 +122,7 @@ typedef enum sockref_option {
     /** 1: join across processes; 0: own it alone, with no lock file beside it. Default 1. */
     SOCKREF_OPT_SHARE = 4,
     /** Clean up after SIGKILL: 0 no, 1 yes, 2: a start without guard fails; it waits until the
-     * guard has answered. Default 1. */
+     * guard has answered, five seconds at most. Default 1. */
     SOCKREF_OPT_GUARD = 5,
     /** How long a listener outlives its last reference; a new one takes it up again. Default 0. */
     SOCKREF_OPT_CLEANUP_DELAY_MS = 6,
@@ -503,9 +503,6 @@ SOCKREF_API int sockref_registry_listen(sockref_registry *self, const char *path
 
 /**
  * @brief Listen on a name without blocking; the outcome comes to a callback.
- *
- * It waits only for a guard that SOCKREF_OPT_GUARD demands, of this start or another one: until
- * that has answered, five seconds at most.
  *
  * After a 0 return @p on_start comes exactly once: with the outcome, with SOCKREF_ETIMEOUT, or with
  * SOCKREF_ECANCELED when it is cancelled, its loop is freed, or its registry is freed or shut down

@@ -31,3 +31,15 @@ bool sr_clock_is_over(uint64_t *inout_deadline)
     *inout_deadline = now + LATE_NS;
     return false;
 }
+
+bool sr_clock_is_over_once(uint64_t *inout_deadline, bool *inout_was_late)
+{
+    const uint64_t deadline = *inout_deadline;
+    bool over;
+
+    if (*inout_was_late)
+        return sr_clock_ns() >= deadline;
+    over = sr_clock_is_over(inout_deadline);
+    *inout_was_late = *inout_deadline != deadline;
+    return over;
+}

@@ -16,5 +16,7 @@ uint64_t sr_clock_after_ms(int64_t milliseconds);
  * It is moved on then, for one more look.
  */
 bool sr_clock_is_over(uint64_t *inout_deadline);
+/* The same for who may always be late, and would never have the last look: it is moved on once. */
+bool sr_clock_is_over_once(uint64_t *inout_deadline, bool *inout_was_late);
 
 #endif

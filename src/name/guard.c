@@ -47,8 +47,10 @@ static struct sr_cond changed = {PTHREAD_COND_INITIALIZER};
 static enum state state SR_GUARDED_BY(mutex);
 static int command SR_GUARDED_BY(mutex) = -1; /* noted; closed by nobody else while BUSY */
 static pid_t pid SR_GUARDED_BY(mutex);
-/* The guard of now was asked whether it is one, and has said so. */
+/* A guard is to be asked whether it is one; the one of now was asked, and has said so. */
+static bool is_demanded SR_GUARDED_BY(mutex);
 static bool is_asked SR_GUARDED_BY(mutex), has_answered SR_GUARDED_BY(mutex);
+static uint64_t asked_ns SR_GUARDED_BY(mutex);
 static int last_failure SR_GUARDED_BY(mutex);
 static struct sr_list names SR_GUARDED_BY(mutex) = SR_LIST_INIT(names);
 static size_t names_count SR_GUARDED_BY(mutex);
@@ -178,6 +180,19 @@ static int tell_ends(void) SR_REQUIRES(mutex)
     return 0;
 }
 
+static int ask(void) SR_REQUIRES(mutex)
+{
+    struct sr_guard_message message;
+    struct attached none = {0};
+    int status;
+
+    address(&message, SR_GUARD_ASK, 0);
+    status = send_message(&message, SR_GUARD_HEAD, &none);
+    is_asked = status == 0;
+    asked_ns = sr_clock_ns();
+    return status;
+}
+
 /* Open what stands at the name, if it is this inode; else -1. */
 static int open_inode(int dir, const char *path, dev_t device, ino_t inode)
 {
@@ -217,6 +232,10 @@ static int tell_all(bool *out_progress) SR_REQUIRES(mutex)
         }
         if (status < 0)
             break;
+    }
+    if (status == 0 && is_demanded && !is_asked) {
+        status = ask();
+        *out_progress |= status == 0;
     }
     return status;
 }
@@ -365,10 +384,13 @@ static int replace_guard(void) SR_REQUIRES(mutex)
     return status;
 }
 
-/* Wait for what the guard does; the mutex is free meanwhile. Returns the events, or 0. */
-static int wait_for(short events, int timeout_ms) SR_REQUIRES(mutex)
+/* Give the guard a moment to read; the mutex is free meanwhile. Returns whether it may have read.
+ */
+static bool wait_for_room(int lacking) SR_REQUIRES(mutex)
 {
-    struct pollfd waited = {.fd = command, .events = events};
+    const bool is_full = lacking == -EAGAIN;
+    const int timeout_ms = is_full ? ROOM_MS : BUFFERS_MS;
+    struct pollfd waited = {.fd = command, .events = is_full ? POLLOUT : 0};
     uint64_t deadline = sr_clock_after_ms(timeout_ms);
     int ready;
 
@@ -379,16 +401,7 @@ static int wait_for(short events, int timeout_ms) SR_REQUIRES(mutex)
     while (ready < 0 && errno == EINTR && sr_clock_ns() < deadline);
     sr_mutex_lock(&mutex);
     become(RUNNING);
-    return ready > 0 ? waited.revents : 0;
-}
-
-/* Give the guard a moment to read. Returns whether it may have read. */
-static bool wait_for_room(int lacking) SR_REQUIRES(mutex)
-{
-    bool is_full = lacking == -EAGAIN;
-    int events = wait_for(is_full ? POLLOUT : 0, is_full ? ROOM_MS : BUFFERS_MS);
-
-    return (events || !is_full) && !(events & (POLLERR | POLLHUP));
+    return ready > 0 ? !(waited.revents & (POLLERR | POLLHUP)) : !is_full;
 }
 
 /* Tell a guard that runs all, as long as it reads now and then. */
@@ -441,23 +454,6 @@ static int mend(void) SR_REQUIRES(mutex)
 
 /* ---- whether it is one ---- */
 
-/* Returns 0, or -errno. */
-static int ask(void) SR_REQUIRES(mutex)
-{
-    struct sr_guard_message message;
-    struct attached none = {0};
-    int status;
-
-    address(&message, SR_GUARD_ASK, 0);
-    for (int tries = 0; !is_asked; tries++) {
-        status = send_message(&message, SR_GUARD_HEAD, &none);
-        is_asked = status == 0;
-        if (status < 0 && (!is_passing(status) || tries > IDLE_TRIES || !wait_for_room(status)))
-            return status;
-    }
-    return 0;
-}
-
 /* Hear what the guard has said. Returns 0; -EAGAIN when it has not said anything yet; or -EPIPE
  * when it is no guard, or gone. */
 static int hear(void) SR_REQUIRES(mutex)
@@ -476,37 +472,54 @@ static int hear(void) SR_REQUIRES(mutex)
     return has_answered ? 0 : -EPIPE;
 }
 
-/* Returns 0 or -errno, and has told what others left to this thread meanwhile. */
-static int await_answer(void) SR_REQUIRES(mutex)
+/* Whether the guard is to be waited for no more; the first look at it begins the wait. */
+static bool is_over(struct sr_guard_wait *wait)
 {
-    uint64_t deadline = sr_clock_after_ms(ANSWER_MS), now;
-    int status = has_answered ? 0 : ask();
-
-    if (status < 0)
-        return status;
-    while ((status = hear()) == -EAGAIN && (now = sr_clock_ns()) < deadline)
-        wait_for(POLLIN, (int)((deadline - now) / 1000000u) + 1);
-    return status < 0 ? status : tell_patiently();
+    if (wait->until_ns == 0)
+        wait->until_ns = sr_clock_after_ms(ANSWER_MS);
+    return sr_clock_is_over_once(&wait->until_ns, &wait->was_late);
 }
 
-int sr_guard_confirm(void)
+/* One that others have just started may answer them yet. */
+static bool had_its_time(void) SR_REQUIRES(mutex)
 {
-    int status = -EPIPE;
+    return sr_clock_ns() - asked_ns >= (uint64_t)ANSWER_MS * 1000000u;
+}
 
-    sr_mutex_lock(&mutex);
-    for (int tries = 0; tries < TRIES && (status == -EPIPE || status == -ECONNRESET); tries++) {
+static int confirm(struct sr_guard_wait *wait) SR_REQUIRES(mutex)
+{
+    int status;
+
+    is_demanded = true;
+    do {
         while (state == BUSY)
             sr_cond_wait(&changed, &mutex, SR_CLOCK_NEVER);
-        if (state == ABSENT && (status = mend()) < 0)
-            goto out;
-        status = await_answer();
-        if (status < 0)
+        if ((state == ABSENT || !is_asked) && (status = mend()) < 0)
+            return status;
+        status = hear();
+        if (status == 0)
+            return 0;
+        if (status == -EAGAIN && wait->until_ns == 0 && had_its_time())
+            status = -EPIPE; /* those who have asked it did not wait so long */
+        if (status == -EAGAIN && !is_over(wait))
+            return SR_GUARD_SILENT;
+        if (status != -EAGAIN || had_its_time())
             drop_guard();
-    }
-    if (status < 0)
-        last_failure = status = refuse_program();
-out:
+    } while (status != -EAGAIN && ++wait->refused < TRIES);
+    status = refuse_program();
+    last_failure = status;
+    return status;
+}
+
+int sr_guard_confirm(struct sr_guard_wait *wait)
+{
+    int status;
+
+    sr_mutex_lock(&mutex);
+    status = confirm(wait);
     sr_mutex_unlock(&mutex);
+    if (status != SR_GUARD_SILENT)
+        *wait = (struct sr_guard_wait){0};
     return status;
 }
 
@@ -655,6 +668,7 @@ void sr_guard_after_fork(void) SR_UNCHECKED
     command = -1;
     pid = 0;
     last_failure = 0;
+    is_demanded = false;
     sr_list_init(&names);
     names_count = ended_count = 0;
     first_id = ++next_id;

@@ -34,11 +34,22 @@ struct sr_guarded {
  */
 int sr_guard_watch(struct sr_guarded *self, const struct sr_place *place, const char *path,
                    bool has_lock);
+
+/* How a start waits for the guard to answer; zero before its first try. */
+struct sr_guard_wait {
+    uint64_t until_ns; /* 0: it does not wait */
+    bool was_late;     /* that was moved on */
+    unsigned refused;  /* programs that were no guard */
+};
+
+#define SR_GUARD_SILENT 1 /* it has not answered yet */
+
 /*
- * Wait until the guard has said that it is one, for what was started may be another program, or end
- * at once. Returns 0, or a described status when no program does.
+ * Whether the guard has said that it is one, for what was started may be another program, or end at
+ * once. Returns 0; SR_GUARD_SILENT: to be tried again, without a limit, for there is one here; or a
+ * described status when no program does.
  */
-int sr_guard_confirm(void);
+int sr_guard_confirm(struct sr_guard_wait *wait);
 /*
  * Tell the guard the inode of the socket that was just bound there. fd: an O_PATH descriptor of it;
  * -1: it is looked for.

@@ -47,7 +47,14 @@ struct sr_wish {
 struct sr_patience {
     uint64_t since_ns; /* since when an owner seems to be dying; 0: it does not */
     int status;        /* to be returned, with what is described, when there is no more time */
+    struct sr_guard_wait guard;
 };
+
+/* Whether what a start waits for now has a limit of its own, and the start's does not count. */
+static inline bool sr_patience_is_untimed(const struct sr_patience *self)
+{
+    return self->guard.until_ns != 0;
+}
 
 enum { SR_SHARE_OWNED, SR_SHARE_JOINED, SR_SHARE_LATER };
 

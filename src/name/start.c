@@ -36,19 +36,40 @@ static int later_unclear(struct sr_try *try, int status)
                                           "somebody's: stop who serves it, or remove it"));
 }
 
+static int confirm_guard(struct sr_try *try)
+{
+    int status = sr_guard_confirm(&try->patience->guard);
+
+    if (status != SR_GUARD_SILENT)
+        return status;
+    return sr_try_later(
+        try, sr_error_set(SOCKREF_EUNSUPPORTED, try->path, "the guard has not answered yet"));
+}
+
+/* The guard has answered before it is told anything, so that tries which wait for that leave it
+ * nothing to read. */
+static int tell_demanded_guard(struct sr_try *try, bool has_lock)
+{
+    int status = confirm_guard(try);
+
+    if (status == 0)
+        status = sr_guard_watch(&try->share->guarded, try->place, try->share->path, has_lock);
+    return status == 0 ? confirm_guard(try) : status; /* it may be another one by now */
+}
+
 /* Have the guard know, before there is anything. Without one a start goes on, unless it was asked
- * for. */
+ * for. Returns 0, SR_SHARE_LATER or a described status. */
 static int tell_guard(struct sr_try *try, bool has_lock)
 {
     int status;
 
     if (try->wish->guard == 0)
         return 0;
+    if (try->wish->guard == 2)
+        return tell_demanded_guard(try, has_lock);
     status = sr_guard_watch(&try->share->guarded, try->place, try->share->path, has_lock);
-    if (status == 0 && try->wish->guard == 2)
-        status = sr_guard_confirm();
-    if (status == 0 || try->wish->guard == 2)
-        return status;
+    if (status == 0)
+        return 0;
     sr_log(SR_LOG_GUARD_FAILED, SOCKREF_LOG_WARNING, status, try->path,
            "the name goes without a guard: %s", sockref_last_error()->message);
     return 0;
@@ -214,7 +235,7 @@ int sr_share_start(struct sr_place *place, const char *path, const struct sr_wis
 
     try_init(&try, place, path, wish, patience, out);
     status = tell_guard(&try, true);
-    if (status < 0)
+    if (status != 0)
         goto forget;
     status = sr_lockfile_enter_to_own(place, path, &out->lock, &taken);
     if (status == SR_LOCK_BUSY)
@@ -254,8 +275,9 @@ static int bind_after_recovery(struct sr_try *try)
 
     sr_guard_forget(&try->share->guarded); /* it is to look at the lock file as well from now on */
     status = tell_guard(try, true);
-    if (status == 0)
-        status = sr_lockfile_enter(try->place, try->path, true, lock);
+    if (status != 0)
+        return status;
+    status = sr_lockfile_enter(try->place, try->path, true, lock);
     if (status == SR_LOCK_BUSY)
         return sr_try_later_changing(try);
     if (status == SOCKREF_EUNSUPPORTED) /* what is told of sharing does not help here */

@@ -47,7 +47,8 @@ struct start {
     sockref_start_fn on_start;
     void *user;
     uint64_t deadline_ns;
-    bool was_late; /* the deadline was moved on; loop thread */
+    bool was_late;   /* the deadline was moved on; loop thread */
+    bool is_untimed; /* it rests whether there is time left or not; loop thread */
 
     struct sr_list node SR_GUARDED_BY(mutex);
     bool trying SR_GUARDED_BY(mutex); /* a thread is inside the registry for it */
@@ -247,15 +248,16 @@ static int attempt(struct start *self, bool first) SR_EXCLUDES(mutex)
     return 0;
 }
 
-/* When to try again what another process stands in the way of; or the deadline, if that is sooner.
- */
+/* When to try again what another process stands in the way of; or the deadline, if that is sooner
+ * and counts. */
 static uint64_t end_of_rest(struct start *self)
 {
     unsigned doublings = self->tries < 6 ? self->tries : 6;
     uint64_t at = sr_clock_ns() + (100000u << doublings);
 
     self->tries++;
-    return at < self->deadline_ns ? at : self->deadline_ns;
+    self->is_untimed = sr_patience_is_untimed(&self->waiter.patience);
+    return self->is_untimed || at < self->deadline_ns ? at : self->deadline_ns;
 }
 
 /* One step on the loop's thread. Returns whether there is another to make at once. */
@@ -274,7 +276,7 @@ static bool step(struct start *self) SR_EXCLUDES(mutex)
         status = self->cancelled ? SOCKREF_ECANCELED : self->status;
         self->over = deliverable = true;
     } else if (!over && self->woken) {
-        self->woken = false;
+        self->woken = self->is_untimed = false;
         self->trying = again = true;
     } else if (!over && self->resting) {
         self->resting = false;
@@ -303,17 +305,9 @@ static void run_task(struct sr_task *task)
         continue;
 }
 
-/* A loop that is late is given one more look; one that always is would never have the last. */
 static bool is_time_over(struct start *self)
 {
-    const uint64_t deadline_ns = self->deadline_ns;
-    bool over;
-
-    if (self->was_late)
-        return sr_clock_ns() >= deadline_ns;
-    over = sr_clock_is_over(&self->deadline_ns);
-    self->was_late = self->deadline_ns != deadline_ns;
-    return over;
+    return !self->is_untimed && sr_clock_is_over_once(&self->deadline_ns, &self->was_late);
 }
 
 static void time_out(struct sr_timer *timer)

@@ -367,7 +367,7 @@ static int wait_to_retry(struct sr_attempt *attempt, int tried, uint64_t *inout_
 
     if (tried == SR_PARKED)
         return wait_for_change(attempt, inout_deadline);
-    if (sr_clock_is_over(inout_deadline))
+    if (!sr_patience_is_untimed(attempt->patience) && sr_clock_is_over(inout_deadline))
         return attempt->patience->status;
     nanosleep(&pause, NULL);
     return 0;
@@ -384,7 +384,8 @@ static int run_patiently(struct sr_attempt *attempt, sockref **out_ref)
         status = run(attempt, out_ref);
         if (status != SR_PARKED && status != SR_LATER)
             return status;
-        if (deadline == SR_CLOCK_NEVER)
+        if (deadline == SR_CLOCK_NEVER &&
+            (status == SR_PARKED || !sr_patience_is_untimed(attempt->patience)))
             deadline = sr_clock_after_ms(attempt->settings.values[SOCKREF_OPT_START_TIMEOUT_MS]);
         status = wait_to_retry(attempt, status, &deadline, tries);
         if (status < 0)

@@ -98,12 +98,14 @@ static ssize_t leave_unread(int fd, void *data, size_t size, int flags)
 
 static void confirm_and_die(void *unused)
 {
+    struct sr_guard_wait wait = {0};
+
     (void)unused;
     open_name(&names[0], harness_at("a"));
     its_guard = sr_guard_status();
     step(its_guard);
     sr_sys.recv = leave_unread;
-    sr_guard_confirm();
+    sr_guard_confirm(&wait);
 }
 
 START_TEST(an_answer_that_nobody_reads_hides_nothing)

@@ -2,6 +2,7 @@
 #ifndef TEST_GUARD_HELPERS_H
 #define TEST_GUARD_HELPERS_H
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/sys.h"
 #include "harness/faults.h"
@@ -10,6 +11,7 @@
 #include "name/lockfile.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -66,6 +68,23 @@ static inline int open_process(pid_t pid)
 static inline int send_signal(int process, int number)
 {
     return (int)syscall(SYS_pidfd_send_signal, process, number, NULL, 0);
+}
+
+static inline void await_stop(pid_t pid)
+{
+    uint64_t deadline = sr_clock_after_ms(HARNESS_PATIENCE_MS);
+    const char *path = harness_text("/proc/%d/stat", (int)pid);
+    char state = 0;
+
+    while (state != 'T') {
+        FILE *stream = fopen(path, "r");
+
+        ck_assert_ptr_nonnull(stream);
+        ck_assert_int_eq(fscanf(stream, "%*d (%*[^)]) %c", &state), 1);
+        fclose(stream);
+        ck_assert_uint_lt(sr_clock_ns(), deadline);
+        sched_yield();
+    }
 }
 
 static inline bool has_ended(int process, int timeout_ms)

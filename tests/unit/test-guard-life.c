@@ -75,23 +75,6 @@ static pid_t pid_of(int process)
     return pid;
 }
 
-static void await_stop(pid_t pid)
-{
-    uint64_t deadline = sr_clock_after_ms(HARNESS_PATIENCE_MS);
-    const char *path = harness_text("/proc/%d/stat", (int)pid);
-    char state = 0;
-
-    while (state != 'T') {
-        FILE *stream = fopen(path, "r");
-
-        ck_assert_ptr_nonnull(stream);
-        ck_assert_int_eq(fscanf(stream, "%*d (%*[^)]) %c", &state), 1);
-        fclose(stream);
-        ck_assert_uint_lt(sr_clock_ns(), deadline);
-        sched_yield();
-    }
-}
-
 static void open_until_replaced(void *arg)
 {
     pid_t guard;

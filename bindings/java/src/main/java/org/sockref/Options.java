@@ -191,7 +191,7 @@ public final class Options {
 
         /**
          * Whether a guard process cleans up after a kill: 0 no, 1 yes, 2: a start without one fails, and waits for its
-         * answer, also one that gives a future: five seconds at most. 1 by default.
+         * answer, five seconds at most. 1 by default.
          *
          * @param guard 0, 1 or 2
          * @return this builder
