@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import run
 from nets import Net, Recorder, pair
+
+import sockref
+import sockref.aio
 
 
 def test_pause_and_resume_reading(net: Net, path: Path) -> None:
@@ -171,3 +176,18 @@ def test_who_writes_on_is_resumed_too(net: Net, path: Path, piece: int) -> None:
             server.transport.abort()
 
     net.run(main())
+
+
+def test_writelines_keeps_nothing_that_is_written(path: Path) -> None:
+    async def main() -> None:
+        _, writer = await sockref.aio.open_connection(path)
+        data = os.urandom(100)  # alone it is what is joined
+        before = sys.getrefcount(data)
+        writer.writelines([data])
+        assert sys.getrefcount(data) == before
+        writer.close()
+        await writer.wait_closed()
+
+    with sockref.listen(path) as reference:
+        reference.serve_echo()
+        run(main())

@@ -253,6 +253,19 @@ def test_who_ends_our_side(path: Path) -> None:
             handlers.connections.clear()
 
 
+def test_try_write_lets_go_of_its_buffer(path: Path) -> None:
+    dialled = End()
+    with sockref.listen(path) as reference:
+        reference.serve_echo()
+        near = sockref.connect(path, dialled)
+        until(lambda: "ready" in dialled.calls)
+        data = bytearray(b"x")
+        assert on_its_thread(near, lambda: near.try_write(data)) == 1
+        on_its_thread(near, near.destroy)
+        dialled.over()
+    data += b"x"  # a BufferError where somebody still has it
+
+
 def test_adopted_socket() -> None:
     near, far = socket.socketpair()
     ours = End()
