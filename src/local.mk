@@ -42,6 +42,8 @@ libsockref_internal_la_SOURCES = \
 	src/name/control.h \
 	src/name/guard.c \
 	src/name/guard.h \
+	src/name/guard_program.c \
+	src/name/guard_program.h \
 	src/name/guard_wire.h \
 	src/name/handover.c \
 	src/name/inspect.c \

@@ -15,20 +15,16 @@
 #include "base/fd.h"
 #include "base/mutex.h"
 #include "base/sys.h"
+#include "name/guard_program.h"
 #include "name/guard_wire.h"
-#include "name/path.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sockref/sockref.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <unistd.h>
 
-#define PROGRAM        "sockref-guard"
 #define ROOM_MS        200 /* a guard that reads nothing for so long is stuck */
 #define BUFFERS_MS     5   /* nothing tells that less is on its way: it is tried this often */
 #define IDLE_TRIES     (ROOM_MS / BUFFERS_MS)
@@ -242,87 +238,6 @@ static int tell_all(bool *out_progress) SR_REQUIRES(mutex)
 
 /* ---- starting one ---- */
 
-struct started {
-    int command;
-    pid_t pid;
-};
-
-static bool is_program(const char *path)
-{
-    return path[0] == '/' && faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0;
-}
-
-/* $SOCKREF_GUARD, or beside the library, or where it is installed. */
-static int find_program(char out[SR_PATH_MAX + 1])
-{
-    const char *named = secure_getenv("SOCKREF_GUARD"), *slash;
-    Dl_info library = {0};
-
-    if (named && named[0]) {
-        snprintf(out, SR_PATH_MAX + 1, "%s", named);
-        if (is_program(out))
-            return 0;
-        return sr_error_wrapped(
-            SOCKREF_EUNSUPPORTED, ENOENT, "faccessat", out,
-            "SOCKREF_GUARD is not the absolute path of a program that may be run");
-    }
-    if (dladdr(&state, &library) && library.dli_fname &&
-        (slash = strrchr(library.dli_fname, '/'))) {
-        int length = snprintf(out, SR_PATH_MAX + 1, "%.*s/" PROGRAM,
-                              (int)(slash - library.dli_fname), library.dli_fname);
-
-        if (length <= SR_PATH_MAX && is_program(out))
-            return 0;
-    }
-    snprintf(out, SR_PATH_MAX + 1, "%s/" PROGRAM, SR_PKGLIBEXECDIR);
-    if (is_program(out))
-        return 0;
-    return sr_error_wrapped(SOCKREF_EUNSUPPORTED, ENOENT, "faccessat", out,
-                            "the program " PROGRAM " is neither beside the library nor at %s: "
-                            "install it%s",
-                            out,
-                            getauxval(AT_SECURE) ? " there; SOCKREF_GUARD is ignored in a program "
-                                                   "whose file gives it rights"
-                                                 : ", or name it in SOCKREF_GUARD");
-}
-
-/* Whether there can be a guard: 0, or a described status. */
-static int prepare(char out_program[SR_PATH_MAX + 1])
-{
-    if (getpid() == 1)
-        return sr_error_set(SOCKREF_EUNSUPPORTED, NULL,
-                            "nothing outlives the first process of a namespace, no guard either");
-    return find_program(out_program);
-}
-
-static int start(struct started *out) SR_EXCLUDES(mutex)
-{
-    char program[SR_PATH_MAX + 1];
-    int fds[2], pidfd, status, on = 1;
-
-    status = prepare(program);
-    if (status < 0)
-        return status;
-    status = sr_fd_socketpair(SOCK_SEQPACKET, fds);
-    if (status < 0)
-        return sr_error_system(-status, "socketpair", NULL);
-    pidfd = sr_fd_pidfd(getpid()); /* where there is none, the end of the socket must do */
-    if (sr_sys.setsockopt(fds[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0)
-        status = -errno;
-    else
-        status = sr_sys.spawn_guard(program, fds[1], pidfd < 0 ? -1 : pidfd, &out->pid);
-    if (pidfd >= 0)
-        sr_fd_close(pidfd);
-    sr_fd_close(fds[1]);
-    out->command = fds[0];
-    if (status < 0) {
-        sr_fd_close(fds[0]);
-        sr_error_wrapped(status, -status, "posix_spawn", program, "the guard %s: %s", program,
-                         sockref_status_message(status));
-    }
-    return status;
-}
-
 static bool may_start(void) SR_REQUIRES(mutex)
 {
     uint64_t second = sr_clock_ns() / 1000000000u;
@@ -360,7 +275,7 @@ static void drop_guard(void) SR_REQUIRES(mutex)
 /* The mutex is free meanwhile. */
 static int replace_guard(void) SR_REQUIRES(mutex)
 {
-    struct started fresh;
+    struct sr_guard_process fresh;
     int status;
 
     drop_guard();
@@ -372,7 +287,7 @@ static int replace_guard(void) SR_REQUIRES(mutex)
     }
     become(BUSY);
     sr_mutex_unlock(&mutex);
-    status = start(&fresh);
+    status = sr_guard_program_start(&fresh);
     sr_mutex_lock(&mutex);
     if (status == 0) {
         command = fresh.command;
@@ -417,18 +332,6 @@ static int tell_patiently(void) SR_REQUIRES(mutex)
     }
 }
 
-/* What was started is no guard. */
-static int refuse_program(void)
-{
-    char program[SR_PATH_MAX + 1];
-    int status = prepare(program);
-
-    if (status < 0)
-        return status;
-    return sr_error_set(SOCKREF_EUNSUPPORTED, program,
-                        "%s does not work as a guard: is it " PROGRAM " of this version?", program);
-}
-
 /*
  * Have a guard that is told all, by whatever it takes. Not while BUSY. Returns 0, or a described
  * status with no guard left.
@@ -445,7 +348,7 @@ static int mend(void) SR_REQUIRES(mutex)
     }
     drop_guard();
     if (status == -EPIPE || status == -ECONNRESET) /* it has ended */
-        status = refuse_program();
+        status = sr_guard_program_refuse();
     else
         sr_error_system(-status, "sendmsg", NULL);
     last_failure = status;
@@ -506,7 +409,7 @@ static int confirm(struct sr_guard_wait *wait) SR_REQUIRES(mutex)
         if (status != -EAGAIN || had_its_time())
             drop_guard();
     } while (status != -EAGAIN && ++wait->refused < TRIES);
-    status = refuse_program();
+    status = sr_guard_program_refuse();
     last_failure = status;
     return status;
 }
@@ -643,7 +546,7 @@ int sr_guard_status(void)
     sr_mutex_lock(&mutex);
     status = pid > 0 ? pid : last_failure;
     sr_mutex_unlock(&mutex);
-    if (status == SOCKREF_EUNSUPPORTED && prepare(program) < 0)
+    if (status == SOCKREF_EUNSUPPORTED && sr_guard_program_find(program) < 0)
         return status; /* described */
     if (status < 0)
         sr_error_set(status, NULL, "the guard did not start when it was needed");
