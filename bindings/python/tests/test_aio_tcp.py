@@ -15,10 +15,10 @@ from test_aio_streams import echo
 import sockref.aio
 
 
-def has_ipv6() -> bool:
+def has_ipv6(host: str = "::1") -> bool:
     try:
         with socket.socket(socket.AF_INET6) as found:
-            found.bind(("::1", 0))
+            found.bind((host, 0))
     except OSError:
         return False
     return True
@@ -150,8 +150,9 @@ def test_every_address_of_hosts(net: Net, hosts: list[str] | None, wanted: list[
     async def main() -> None:
         server: Any = await net.create_tcp_server(EchoWithAddress, hosts, 0)
         bound = dict(listening.getsockname()[:2] for listening in server.sockets)
-        assert sorted(bound) == [host for host in wanted if host != "::" or has_ipv6()]
+        assert sorted(bound) == [host for host in wanted if host != "::" or has_ipv6(host)]
         places = [({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port) for host, port in bound.items()]
+        places = [place for place in places if place[0] != "::1" or has_ipv6()]
         for place in places:
             assert await trip(net, *place) == EchoWithAddress.peers[-1]
         server.close()
