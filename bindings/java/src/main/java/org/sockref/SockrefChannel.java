@@ -59,8 +59,8 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
     /** Of TCP, whose system knows the peer no more once both sides are ended: as {@link Addresses} reads it. */
     private final byte[] remoteTold;
     private final boolean isTcp;
-    /** A read was told so. Of who has the turn of input. */
-    private boolean wasReset;
+    /** A read or a write was told so. */
+    private volatile boolean wasReset;
     private volatile int timeoutMs;
 
     /** Takes the descriptor, unless it throws: there may be no memory. */
@@ -195,8 +195,15 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      */
     private int taken(long told) {
         socket.setDrained(told >= Sockets.DRAINED);
-        wasReset |= told == Sockets.ECONNRESET;
+        noteReset(told);
         return told == 0 && wasReset ? Sockets.ECONNRESET : (int) told;
+    }
+
+    /** Neither side takes back what the other one was told. */
+    private void noteReset(long told) {
+        if (told == Sockets.ECONNRESET) {
+            wasReset = true;
+        }
     }
 
     private int received(int got) throws SockrefException {
@@ -240,6 +247,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
 
     /** What was sent; it fails with another exception where somebody has shut our output meanwhile. */
     private int requireSent(int sent) throws IOException {
+        noteReset(sent);
         if (sent < 0 && output.isShut()) {
             throw new AsynchronousCloseException();
         }

@@ -14,6 +14,7 @@ import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.AlreadyBoundException;
 import java.nio.channels.ClosedChannelException;
+import java.nio.channels.SocketChannel;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.Set;
@@ -256,6 +257,37 @@ class ChannelTest extends ChannelScene {
                 refused("ECONNRESET", input::read);
                 assertEquals(0, input.available());
             }
+        }
+    }
+
+    /** The system tells it once, to whoever asks first. */
+    @Test
+    void aResetThatAWriteWasToldIsNoEnd() throws Exception {
+        for (boolean async : new boolean[] {false, true}) {
+            try (SockrefServerChannel server = SockrefServerChannel.listen("tcp:127.0.0.1:0");
+                    SocketChannel peer = SocketChannel.open(server.getLocalAddress());
+                    SockrefChannel channel = server.accept()) {
+                send(peer, everyByte());
+                peer.setOption(StandardSocketOptions.SO_LINGER, 0).close();
+                SockrefException problem = assertThrows(SockrefException.class, () -> {
+                    while (true) {
+                        write(channel, async);
+                    }
+                });
+                assertEquals("ECONNRESET", problem.code());
+                assertArrayEquals(everyByte(), receive(channel, 256));
+                refused("ECONNRESET", () -> channel.read(ByteBuffer.allocate(1)));
+                refused("ECONNRESET", channel.readAsync(ByteBuffer.allocate(1)));
+            }
+        }
+    }
+
+    private static void write(SockrefChannel channel, boolean async) throws Exception {
+        ByteBuffer one = ByteBuffer.allocate(1);
+        if (async) {
+            get(channel.writeAsync(one), "the write");
+        } else {
+            channel.write(one);
         }
     }
 
