@@ -283,7 +283,7 @@ class BindOnlyTest extends ChannelScene {
 
     @Test
     void theGuardRemovesWhatIsBound() throws Exception {
-        Child child = Child.startInTree(Map.of(), Programs.class, "share", path("own"), "bound");
+        Child child = Child.startInTree(List.of(), Map.of(), Programs.class, "share", path("own"), "bound");
         try {
             child.line("ready");
             assertEquals("owner", child.ask("start"));

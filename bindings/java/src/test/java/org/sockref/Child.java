@@ -34,9 +34,9 @@ final class Child {
     }
 
     /** Load the libraries from where they were built: one that is killed leaves no copies of them. */
-    static Child startInTree(Map<String, String> environment, Class<?> program, Object... arguments)
-            throws IOException {
-        return start(List.of(), environment, System.getProperty("java.class.path"),
+    static Child startInTree(List<String> prefix, Map<String, String> environment, Class<?> program,
+            Object... arguments) throws IOException {
+        return start(prefix, environment, System.getProperty("java.class.path"),
                 List.of("-D" + NativeLoader.PROPERTY + "=" + System.getProperty("sockref.native.dir")), program,
                 arguments);
     }

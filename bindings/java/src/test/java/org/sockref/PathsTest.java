@@ -232,7 +232,7 @@ class PathsTest extends Scene {
     @Test
     void l39Sweep() throws Exception {
         Options here = Options.builder().directory(directory).guard(0).build();
-        Child child = Child.startInTree(Map.of(), Programs.class, "hold-default", directory);
+        Child child = Child.startInTree(List.of(), Map.of(), Programs.class, "hold-default", directory);
         List<Path> dead = Stream.of(child.line("held ").substring(5).split(" ")).map(Path::of).toList();
         child.kill();
         assertTrue(dead.stream().allMatch(Scene::exists), "their owner was killed");

@@ -38,7 +38,7 @@ class SharingTest extends Scene {
     private Child child(Map<String, String> environment, Path path, String... options) throws Exception {
         List<Object> arguments = new ArrayList<>(List.of("share", path));
         arguments.addAll(List.of(options));
-        Child child = Child.startInTree(environment, Programs.class, arguments.toArray());
+        Child child = Child.startInTree(List.of(), environment, Programs.class, arguments.toArray());
         children.add(child);
         return child;
     }
