@@ -16,6 +16,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Instant;
 
 /**
  * What the jar carries, copied to a private directory below java.io.tmpdir.
@@ -26,8 +27,11 @@ import java.nio.file.attribute.PosixFilePermissions;
  */
 final class NativeCopies {
     private static final String PREFIX = "sockref-java-";
-    /** POSIX locks do not tell this VM's own: another class loader of it may have a directory too. */
-    private static final String OWN = PREFIX + ProcessHandle.current().pid() + "-";
+    /**
+     * POSIX locks do not tell this VM's own: another class loader of it may have a directory too. A process before may
+     * have had the same number, as the first one of a container always has.
+     */
+    private static final String OWN = own(ProcessHandle.current());
     private static final String LOCK = "lock";
     /** The program that the library starts, from beside itself. */
     private static final String GUARD = "sockref-guard";
@@ -38,6 +42,11 @@ final class NativeCopies {
     private NativeCopies(Path directory, FileChannel lock) {
         this.directory = directory;
         this.lock = lock;
+    }
+
+    private static String own(ProcessHandle self) {
+        long start = self.info().startInstant().map(Instant::toEpochMilli).orElse(0L);
+        return PREFIX + self.pid() + "-" + start + "-";
     }
 
     /** Make a new, empty directory, and remove those of dead VMs. */

@@ -146,6 +146,16 @@ class CopiesTest extends Scene {
         assertTrue(child.output().contains("java.library.path: "), child::output);
     }
 
+    /** The VM that was killed had the number that this one has, as both have 1 in a container that was started again. */
+    @Test
+    void aNumberThatCameAgainIsNoReasonToKeep() throws Exception {
+        String left = "d=\"$1/sockref-java-$$-1\"; mkdir \"$d\"; touch \"$d/lock\"; shift; exec \"$@\"";
+        Child child = Child.start(List.of("sh", "-c", left, "sh", copies.toString()), Map.of(),
+                System.getProperty("java.class.path"), List.of("-Djava.io.tmpdir=" + copies), Programs.class, "load");
+        assertEquals(0, child.end(), child::output);
+        assertEquals(Set.of(), list(copies));
+    }
+
     @Test
     void onlyWhatADeadOneLeftIsRemoved() throws Exception {
         Path halfMade = Files.createDirectory(copies.resolve("sockref-java-1-made"));
