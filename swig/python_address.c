@@ -93,8 +93,10 @@ static bool read_connect_options(PyObject *options, sockref_connect_options *out
 /* The exception that on_error tells; name is what was connected to, or NULL. */
 static PyObject *connection_error(int status, const char *name)
 {
-    const char *syscall_name = !name ? NULL : status == SOCKREF_ENOTFOUND ? "getaddrinfo" : "connect";
+    const sockref_error *last = sockref_last_error();
 
-    return build_error(status, status > SOCKREF_EPATH ? -status : 0, syscall_name, name,
+    if (name && last->status == status && last->syscall && strcmp(last->syscall, "getaddrinfo") == 0)
+        return build_error(status, last->os_errno, last->syscall, name, last->message);
+    return build_error(status, status > SOCKREF_EPATH ? -status : 0, name ? "connect" : NULL, name,
                        sockref_status_message(status));
 }

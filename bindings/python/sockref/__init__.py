@@ -37,6 +37,7 @@ from ._errors import (
     SockrefIsADirectoryError,
     SockrefNotADirectoryError,
     SockrefPermissionError,
+    SockrefResolverError,
     SockrefTimeoutError,
     SockrefValueError,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "SockrefIsADirectoryError",
     "SockrefNotADirectoryError",
     "SockrefPermissionError",
+    "SockrefResolverError",
     "SockrefTimeoutError",
     "SockrefValueError",
     "WatchEvent",

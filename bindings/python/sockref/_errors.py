@@ -135,6 +135,10 @@ class SockrefHostNotFoundError(SockrefError, socket.gaierror):
     """There is no such host: errno is socket.EAI_NONAME."""
 
 
+class SockrefResolverError(SockrefError, socket.gaierror):
+    """A host could not be looked up: errno is socket.EAI_AGAIN, when it may be later, or socket.EAI_FAIL."""
+
+
 _CLASSES: dict[int, type[SockrefError]] = {
     _errno.EINVAL: SockrefValueError,
     _errno.EACCES: SockrefPermissionError,
@@ -154,11 +158,17 @@ _CLASSES: dict[int, type[SockrefError]] = {
 
 
 _LOOKUP = "getaddrinfo"
+#: What it fails with, but for want of memory or descriptors.
+_OF_LOOKUP: dict[int, tuple[int, type[SockrefError]]] = {
+    ENOTFOUND: (socket.EAI_NONAME, SockrefHostNotFoundError),
+    -_errno.EAGAIN: (socket.EAI_AGAIN, SockrefResolverError),
+    -_errno.EIO: (socket.EAI_FAIL, SockrefResolverError),
+}
 
 
 def _errno_of(status: int, os_errno: int, syscall: str | None) -> int:
-    if status == ENOTFOUND and syscall == _LOOKUP:
-        return socket.EAI_NONAME
+    if syscall == _LOOKUP and status in _OF_LOOKUP:
+        return _OF_LOOKUP[status][0]
     if status in _NEAREST:
         return _NEAREST[status]
     return os_errno or -status
@@ -172,8 +182,8 @@ def make_error(
     message: str | None = None,
 ) -> SockrefError:
     """Build the error of a status, in the class that fits."""
-    if status == ENOTFOUND and syscall == _LOOKUP:
-        kind: type[SockrefError] = SockrefHostNotFoundError
+    if syscall == _LOOKUP and status in _OF_LOOKUP:
+        kind = _OF_LOOKUP[status][1]
     else:
         kind = _CLASSES.get(_errno_of(status, os_errno, syscall), SockrefError)
     return kind(status, os_errno, syscall, path, message)

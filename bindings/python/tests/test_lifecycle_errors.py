@@ -298,15 +298,44 @@ def test_each_status_has_its_code_and_errno() -> None:
         assert isinstance(error, kind) and (error.code, error.errno) == (errno.errorcode[number], number)
 
 
-def test_only_a_host_that_there_is_not_is_not_found() -> None:
+def test_only_a_lookup_of_a_host_fails_as_one() -> None:
     from sockref._errors import make_error
 
-    unknown = make_error(-20005, syscall="getaddrinfo")
-    assert isinstance(unknown, socket.gaierror) and unknown.errno == socket.EAI_NONAME
-    for status, name, kind in ((-20005, "connect", FileNotFoundError), (-errno.EAGAIN, "getaddrinfo", BlockingIOError)):
-        error = make_error(status, syscall=name)
-        assert isinstance(error, kind) and not isinstance(error, socket.gaierror)
-        assert error.errno != socket.EAI_NONAME
+    for status, number in ((-20005, socket.EAI_NONAME), (-errno.EAGAIN, socket.EAI_AGAIN), (-errno.EIO, socket.EAI_FAIL)):
+        unknown = make_error(status, syscall="getaddrinfo")
+        assert isinstance(unknown, socket.gaierror) and unknown.errno == number
+        copied = pickle.loads(pickle.dumps(unknown))
+        assert (type(copied), copied.errno, copied.code) == (type(unknown), number, unknown.code)
+        assert not isinstance(make_error(status, syscall="connect"), socket.gaierror)
+    assert not isinstance(make_error(-errno.EMFILE, errno.EMFILE, "getaddrinfo"), socket.gaierror)
+
+
+def test_a_host_without_a_network() -> None:
+    """The error says what asyncio's says."""
+    out = script(
+        """
+        import asyncio, ctypes, socket, sockref.aio
+        CLONE_NEWNET, CLONE_NEWUSER = 0x40000000, 0x10000000
+        system = ctypes.CDLL(None)
+        if system.unshare(CLONE_NEWNET) != 0:
+            system.unshare(CLONE_NEWNET | CLONE_NEWUSER)
+
+        async def main():
+            told = []
+            for connect in asyncio.open_connection, sockref.aio.open_connection:
+                try:
+                    await connect("there-is-no-such-host.invalid", 1)
+                except socket.gaierror as error:
+                    told.append(error)
+            theirs, ours = told
+            assert isinstance(ours, sockref.SockrefError) and ours.syscall == "getaddrinfo"
+            assert ours.errno == theirs.errno, ours
+            print("there-is-no-such-host.invalid" in ours.strerror)
+
+        asyncio.run(main())
+        """
+    )
+    assert out == "True\n"
 
 
 def test_an_error_goes_with_who_handled_it(path: Path) -> None:
