@@ -172,6 +172,10 @@ def _settle(
     if waiter.done():  # nobody wants it any more
         if made is not None:
             made.abort()
+    elif isinstance(error, StopIteration):  # a future takes none; asyncio's coroutine turns it into the same
+        stopped = RuntimeError("coroutine raised StopIteration")
+        stopped.__cause__ = error
+        waiter.set_exception(stopped)
     elif error is not None:
         waiter.set_exception(error)
     elif made is None:

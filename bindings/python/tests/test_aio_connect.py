@@ -20,6 +20,7 @@ from nets import Net, Recorder, pair, port_of
 from test_aio_streams import echo
 
 import sockref.aio
+from sockref import _client
 
 
 def test_errors_of_paths(net: Net, directory: Path) -> None:
@@ -69,6 +70,46 @@ def test_factory_of_a_server_that_fails(ours: Net, path: Path) -> None:
         assert [type(report["exception"]) for report in ours.reports] == [ZeroDivisionError]
 
     ours.run(main())
+
+
+def test_factory_that_stops_an_iteration(ours: Net, path: Path) -> None:
+    def fail() -> asyncio.Protocol:
+        return next(iter(()))
+
+    async def main() -> None:
+        async with await ours.create_server(Recorder, path):
+            with pytest.raises(RuntimeError, match="StopIteration") as caught:
+                await ours.create_connection(fail, path)
+            assert isinstance(caught.value.__cause__, StopIteration)
+
+    ours.run(main())
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
+def test_task_that_cannot_be_told(ours: Net, path: Path, monkeypatch: pytest.MonkeyPatch, kind: type) -> None:
+    """It fails in the midst of a turn: that goes to the interpreter, or ends the program, and the turn goes on."""
+    told: list[object] = []
+    settle = _client._settle
+
+    def fail(host: Any, waiter: Any, *outcome: Any) -> None:
+        host.call_soon(settle, host, waiter, *outcome)
+        raise kind("of the task")
+
+    async def main() -> None:
+        async with await ours.create_server(Recorder, path):
+            _, client = await ours.create_connection(Recorder, path)
+            client.transport.close()
+            await client.has("lost")
+
+    monkeypatch.setattr(_client, "_settle", fail)
+    monkeypatch.setattr("sys.unraisablehook", lambda what: told.append(what.exc_type))
+    if kind is ValueError:
+        ours.run(main())
+        assert told == [ValueError]
+    else:
+        with pytest.raises(KeyboardInterrupt, match="of the task"):
+            ours.run(main())
+        assert told == []
 
 
 def test_factory_that_makes_no_protocol(ours: Net, path: Path) -> None:
