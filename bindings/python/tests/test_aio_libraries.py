@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import signal
@@ -130,42 +131,48 @@ SERVER = """
 """
 
 
-def start_server(path: Path) -> subprocess.Popen[str]:
+def start_server(path: Path, ends: contextlib.ExitStack) -> subprocess.Popen[str]:
+    """It is ended by the stack, also where whoever waits here is cancelled."""
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(SERVER), str(path)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(sockref.__file__).parents[1])},
     )
+    ends.callback(end_server, process)
     assert process.stdout and process.stdout.readline() == "ready\n"
     return process
+
+
+def end_server(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(LIMIT)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()  # type: ignore[union-attr]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_aiohttp_after_a_kill_of_the_server(path: Path) -> None:
     """A client hears of the kill, and goes on with the next server at that path; none of the messages is wrong."""
-    process = start_server(path)
 
-    async def main() -> None:
-        nonlocal process
+    async def main(ends: contextlib.ExitStack) -> None:
+        process = start_server(path, ends)
         async with aiohttp.ClientSession(connector=Connector(str(path))) as session:
             await exchange_at_once(session, 1000)
             endless = asyncio.create_task(exchange(session, range(1 << 30)))
             await asyncio.sleep(0)
-            os.kill(process.pid, signal.SIGKILL)
+            process.kill()
             with pytest.raises((aiohttp.ClientError, OSError)):
                 await endless
             process.wait(LIMIT)
-            process.stdout.close()  # type: ignore[union-attr]
-            process = await asyncio.to_thread(start_server, path)
+            await asyncio.to_thread(start_server, path, ends)
             await exchange_at_once(session, MESSAGES // 2 - 1000)
 
-    try:
-        Net().run(main())
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(LIMIT)
-        process.stdout.close()  # type: ignore[union-attr]
+    with contextlib.ExitStack() as ends:
+        Net().run(main(ends))
     assert not is_socket(path)
 
 
