@@ -46,6 +46,8 @@ def source_package(directory: Path) -> Path:
         pytest.skip("there is no source package: make python-sdist")
     assert execute(["tar", "-xzf", sources[0], "-C", directory]).returncode == 0
     (project,) = directory.iterdir()
+    here = Path(__file__).parents[1]
+    assert (project / "setup.py").read_bytes() == (here / "setup.py").read_bytes(), "of an earlier tree: make python-sdist"
     return project
 
 
@@ -110,7 +112,7 @@ def test_installed_wheel_has_library_and_guard(path: Path, tmp_path: Path) -> No
         ["venv", "--without-pip", str(home)],
         ["pip", f"--python={python}", "--disable-pip-version-check", "install", "--no-index", "--no-deps", str(wheels[0])],
     ):
-        done = execute([sys.executable, "-m", *command])
+        done = execute([sys.executable, "-m", *command], PYTHONWARNINGS="")  # of its own pip is warned
         assert done.returncode == 0, done.stdout + done.stderr
     program = textwrap.dedent(
         """
