@@ -66,9 +66,18 @@ UNWATCHED static int out_of_way(int fd)
     return (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, OUT_OF_WAY);
 }
 
+/* Where there is no /dev, as after a chroot(), what can be neither read nor written does as well.
+ */
+UNWATCHED static int open_null(void)
+{
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0);
+
+    return fd < 0 ? (int)syscall(SYS_openat, AT_FDCWD, "/", O_PATH | O_CLOEXEC, 0) : fd;
+}
+
 UNWATCHED static int arrange(const struct request *request)
 {
-    int null = (int)syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0);
+    int null = open_null();
     int command = out_of_way(request->command);
     int pidfd = request->pidfd < 0 ? -1 : out_of_way(request->pidfd);
 

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 
 /* ---- guards that fail ---- */
 
@@ -263,6 +264,34 @@ START_TEST(it_inherits_nothing)
 }
 END_TEST
 
+/* Its mounts are its own: a socket, which nobody can open, stands in the place of /dev/null. */
+static void own_one_without_null(void *socket)
+{
+    bool is_possible =
+        unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+
+    CHECK(!is_possible || mount(socket, "/dev/null", NULL, MS_BIND, NULL) == 0);
+    own_one(NULL);
+}
+
+/* As after a chroot() to where there is no /dev. */
+START_TEST(it_needs_no_null_device)
+{
+    char *socket = (char *)harness_at("null");
+    int listener = harness_bind(socket);
+    struct host host = begin(own_one_without_null, socket);
+    pid_t pid = pid_of(host.guard);
+
+    await_sleep(pid);
+    for (int i = 0; i < 3; i++)
+        ck_assert_str_ne(link_of(pid, harness_text("fd/%d", i)), "");
+    end(&host);
+    close(listener);
+    ck_assert_int_eq(unlink(socket), 0);
+    ck_assert_uint_eq(files(), 0);
+}
+END_TEST
+
 /* Sanitizers, and libraries, bring memory of their own: what is meant is the static program. */
 static bool is_static(pid_t pid)
 {
@@ -432,6 +461,7 @@ int main(void)
     tcase_add_test(tcase, it_is_not_terminated_while_its_parent_lives);
     tcase_add_loop_test(tcase, the_host_has_no_child, 0, 3);
     tcase_add_loop_test(tcase, it_inherits_nothing, 0, 2);
+    tcase_add_test(tcase, it_needs_no_null_device);
     tcase_add_test(tcase, it_is_small);
     tcase_add_test(tcase, by_hand_it_does_nothing);
     tcase_add_test(tcase, nonsense_is_not_heeded);
