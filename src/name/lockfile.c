@@ -65,6 +65,10 @@ static int lock_range(int fd, int command, short type, int64_t from, int64_t len
 
 static int describe_lock(int status, const char *path)
 {
+    if (status == -EACCES || status == -EPERM)
+        return sr_error_wrapped(SOCKREF_EUNSUPPORTED, -status, "fcntl", path,
+                                "this process may not lock files: have its sandbox allow it, or "
+                                "use an abstract name, or share 0");
     if (status == -EINVAL || status == -ENOSYS || status == -EOPNOTSUPP || status == -ENOLCK)
         return sr_error_wrapped(SOCKREF_EUNSUPPORTED, -status, "fcntl", path,
                                 "this file system has no locks of open file descriptions: use "
@@ -72,11 +76,13 @@ static int describe_lock(int status, const char *path)
     return sr_error_system(-status, "fcntl", path);
 }
 
+/* What is locked is EAGAIN alone; EACCES is the word of a sandbox, and would be waited for in vain.
+ */
 static int take_range(struct sr_lockfile *self, const char *path, int64_t from, int64_t length)
 {
     int status = lock_range(self->fd, F_OFD_SETLK, F_WRLCK, from, length, NULL);
 
-    if (status == -EAGAIN || status == -EACCES)
+    if (status == -EAGAIN)
         return SR_LOCK_BUSY;
     return status < 0 ? describe_lock(status, path) : 0;
 }
@@ -403,7 +409,16 @@ void sr_lockfile_discard(const struct sr_lockfile *self, const struct sr_place *
     sr_error_give(error);
 }
 
-/* A lock file that this call may have made goes again, unless somebody uses it. */
+static bool is_locked(const struct sr_lockfile *self)
+{
+    struct flock found;
+
+    return lock_range(self->fd, F_OFD_GETLK, F_WRLCK, SR_BYTE_CHANGE, 0, &found) == 0 &&
+           found.l_type != F_UNLCK;
+}
+
+/* A lock file that this call may have made goes again, unless somebody uses it; one that can't be
+ * locked here, as far as that can be told. */
 static void abandon(struct sr_lockfile *self, const struct sr_place *place, const char *path)
 {
     struct sr_error *error = sr_error_take();
@@ -416,7 +431,7 @@ static void abandon(struct sr_lockfile *self, const struct sr_place *place, cons
         status = sr_lockfile_take(self, path, SR_BYTE_CHANGE);
         if (status == 0)
             sr_lockfile_discard(self, place, path);
-        else if (status == SOCKREF_EUNSUPPORTED && info.st_size == 0) /* nobody can use it */
+        else if (status == SOCKREF_EUNSUPPORTED && info.st_size == 0 && !is_locked(self))
             (void)sr_lockfile_unlink(self, place, path);
     }
     sr_lockfile_close(self);

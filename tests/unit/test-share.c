@@ -319,6 +319,46 @@ START_TEST(without_locks_nobody_is_told_what_he_does_already)
 }
 END_TEST
 
+/* A sandbox may refuse locks, and not the question who has one. */
+static int refused_with;
+
+static int refuse_locks(int fd, int command, struct flock *lock)
+{
+    if (command != F_OFD_SETLK || lock->l_type != F_WRLCK)
+        return fcntl(fd, command, lock);
+    errno = refused_with;
+    return -1;
+}
+
+/* Nobody has what is refused, so it is not waited for; and a lock file that is in use stays. */
+START_TEST(a_sandbox_without_locks_is_told_at_once)
+{
+    const char *path = harness_at("a");
+    int (*real)(int, int, struct flock *) = sr_sys.lock;
+    struct sr_lockfile other;
+    struct sr_place place;
+    sockref *ref;
+
+    refused_with = _i == 0 ? EACCES : EPERM;
+    harness_assert_ok(sr_place_open(path, &place));
+    sr_sys.lock = refuse_locks;
+    harness_assert_fails(start(path, HARNESS_PATIENCE_MS, &ref), SOCKREF_EUNSUPPORTED);
+    ck_assert_int_eq(sockref_last_error()->os_errno, refused_with);
+    ck_assert(strstr(sockref_last_error()->message, "sandbox"));
+    ck_assert_uint_eq(harness_beside(), 0);
+
+    sr_sys.lock = real;
+    ck_assert_int_eq(sr_lockfile_enter(&place, path, true, &other), 0);
+    sr_sys.lock = refuse_locks;
+    harness_assert_fails(start(path, HARNESS_PATIENCE_MS, &ref), SOCKREF_EUNSUPPORTED);
+    sr_sys.lock = real;
+    ck_assert(sr_lockfile_is_current(&other, &place, path));
+    harness_assert_ok(sr_lockfile_unlink(&other, &place, path));
+    sr_lockfile_close(&other);
+    sr_place_close(&place);
+}
+END_TEST
+
 START_TEST(a_failed_start_leaves_no_lock_file)
 {
     const char *path = harness_at("a");
@@ -622,6 +662,7 @@ int main(void)
     tcase_add_test(tcase, a_join_without_proc_is_refused_at_once);
     tcase_add_test(tcase, a_closed_lock_is_free_whoever_has_a_copy_of_its_descriptor);
     tcase_add_test(tcase, without_locks_nobody_is_told_what_he_does_already);
+    tcase_add_loop_test(tcase, a_sandbox_without_locks_is_told_at_once, 0, 2);
     tcase_add_loop_test(tcase, a_failed_start_leaves_no_lock_file, 0, 8);
     tcase_add_loop_test(tcase, a_failed_start_keeps_what_a_dead_owner_is_known_by, 0, 4);
     tcase_add_loop_test(tcase, what_stands_aside_is_found, 0, 2);
