@@ -138,10 +138,25 @@ void sr_fd_disown(int fd)
         atomic_fetch_and_explicit(word_of(page, fd), ~bit_of(fd), memory_order_relaxed);
 }
 
-/* Note the result of a call that opens, inside the gate. */
-static int noted(int fd)
+/* Out of the places of the standard streams: where one of them is closed, what the program prints
+ * to it must reach no file or socket of ours. Returns -1 with errno, and the descriptor closed. */
+static int lift(int fd)
 {
-    int status = fd;
+    int lifted, reason;
+
+    if (SR_LIKELY(fd > STDERR_FILENO) || fd < 0)
+        return fd;
+    lifted = sr_sys.duplicate(fd);
+    reason = errno;
+    sr_sys.close(fd);
+    errno = reason;
+    return lifted;
+}
+
+/* Note the result of a call that opens, inside the gate. */
+static int noted(int opened)
+{
+    int fd = lift(opened), status = fd;
 
     if (fd < 0) {
         status = -errno;
@@ -207,9 +222,15 @@ int sr_fd_timer(void)
 }
 
 /* The same for a call that opens two. */
-static int noted_pair(int status, const int fds[2], int out_fds[2])
+static int noted_pair(int status, int fds[2], int out_fds[2])
 {
-    if (status < 0) {
+    if (status == 0 && (fds[0] = lift(fds[0])) < 0) {
+        status = -errno;
+        sr_sys.close(fds[1]);
+    } else if (status == 0 && (fds[1] = lift(fds[1])) < 0) {
+        status = -errno;
+        sr_sys.close(fds[0]);
+    } else if (status < 0) {
         status = -errno;
     } else if (sr_fd_adopt(fds[0]) < 0 || sr_fd_adopt(fds[1]) < 0) {
         sr_fd_disown(fds[0]);

@@ -1,7 +1,7 @@
 /*
- * Descriptors: every one that the library opens is close-on-exec and non-blocking from birth, and
- * noted in one set, so that a forked child can close its copies. Opening and fork() exclude each
- * other, so no descriptor escapes the set.
+ * Descriptors: every one that the library opens is close-on-exec and non-blocking from birth, has
+ * the number of no standard stream, and is noted in one set, so that a forked child can close its
+ * copies. Opening and fork() exclude each other, so no descriptor escapes the set.
  */
 #ifndef SR_BASE_FD_H
 #define SR_BASE_FD_H

@@ -76,6 +76,47 @@ START_TEST(a_refusal_is_told_and_nothing_is_noted)
 }
 END_TEST
 
+static bool streams_are_closed(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) >= 0)
+            return false;
+    return true;
+}
+
+static int open_without_streams(void *unused)
+{
+    int fds[2];
+
+    (void)unused;
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        close(fd);
+    for (int i = 0; i < WAYS; i++) {
+        int fd = ways[i].open();
+
+        if (fd <= STDERR_FILENO || fcntl(fd, F_GETFD) != FD_CLOEXEC || !streams_are_closed())
+            return 1 + i;
+        sr_fd_close(fd);
+    }
+    if (sr_fd_pipe(fds) < 0 || fds[0] <= STDERR_FILENO || fds[1] <= STDERR_FILENO)
+        return 20;
+    sr_fd_close_both(fds[0], fds[1]);
+    faults_install();
+    for (int nth = 1; nth <= 3; nth++) {
+        faults_arm(FAULTS_BIT(FAULTS_duplicate), nth == 3 ? 2 : 1, EMFILE);
+        if ((nth == 1 ? sr_fd_event() : sr_fd_pipe(fds)) != -EMFILE || !faults_struck())
+            return 20 + nth;
+    }
+    return streams_are_closed() && harness_noted() == 0 ? 0 : 30;
+}
+
+/* What a program prints where it has closed them must reach no lock file and no connection. */
+START_TEST(none_takes_the_place_of_a_standard_stream)
+{
+    ck_assert_int_eq(harness_in_child(open_without_streams, NULL), 0);
+}
+END_TEST
+
 START_TEST(a_pipe_has_two_ends)
 {
     int fds[2];
@@ -280,6 +321,7 @@ int main(void)
 
     tcase_add_loop_test(tcase, descriptors_are_closed_on_exec_and_do_not_block, 0, WAYS);
     tcase_add_loop_test(tcase, a_refusal_is_told_and_nothing_is_noted, 0, WAYS);
+    tcase_add_test(tcase, none_takes_the_place_of_a_standard_stream);
     tcase_add_test(tcase, a_pipe_has_two_ends);
     tcase_add_test(tcase, one_can_take_the_place_of_another);
     tcase_add_test(tcase, closing_none_is_allowed);
