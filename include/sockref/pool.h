@@ -107,8 +107,8 @@ SOCKREF_API int sockref_pool_remove(sockref_pool *self, const sockref *ref);
  *   - -EINVAL: @p self is NULL, or @p count is none of these
  *   - SOCKREF_EEXISTS: one is a member already
  *   - SOCKREF_EPATH, EPATHLEN: @p path, or that of a member; or there are not so many ports
- *   - as sockref_registry_listen() says, of the first that could not be started; those before it
- * are released
+ *   - as sockref_registry_listen() says, of the first that could not be started; those before
+ *     it are released
  * @since 0.1
  */
 SOCKREF_API int sockref_pool_listen(sockref_pool *self, sockref_registry *registry,

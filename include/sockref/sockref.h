@@ -490,9 +490,9 @@ SOCKREF_API int sockref_registry_register_new(sockref_registry *self, const char
  *     narrower mode was asked for, or its owner does not answer; the message tells who
  *   - SOCKREF_EUNTRUSTED: somebody else could change the lock file, or, unless share is 0, the
  *     directory
- *   - SOCKREF_EUNSUPPORTED: the file system has no locks that go with their process, or this
- * process may not use them; or a guard was demanded and there is none; or there is no directory for
- * a name without a path
+ *   - SOCKREF_EUNSUPPORTED: the file system has no locks that go with their process, or a
+ *     sandbox keeps this process from them; or a guard was demanded and there is none; or there is
+ *     no directory for a name without a path
  *   - SOCKREF_ETIMEOUT: another start or removal took too long
  *   - SOCKREF_ECLOSED: the loop of its handlers is being freed
  *   - SOCKREF_ELIMIT, SOCKREF_ESHUTDOWN, SOCKREF_EFORKED, -ENOMEM

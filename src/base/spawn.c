@@ -66,8 +66,7 @@ UNWATCHED static int out_of_way(int fd)
     return (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, OUT_OF_WAY);
 }
 
-/* Where there is no /dev, as after a chroot(), what can be neither read nor written does as well.
- */
+/* Without /dev, as after a chroot(), what can be neither read nor written does as well. */
 UNWATCHED static int open_null(void)
 {
     int fd = (int)syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0);

@@ -4,8 +4,7 @@
 
 #include <sys/types.h>
 
-/* What the helper is given; 0 to 2 lead to /dev/null, or nowhere, and nothing else is
- * close-on-exec. */
+/* What the helper is given; 0 to 2 lead to /dev/null or nowhere; nothing else is close-on-exec. */
 enum {
     SR_SPAWN_COMMAND = 3,
     SR_SPAWN_PIDFD = 4,

@@ -76,8 +76,7 @@ static int describe_lock(int status, const char *path)
     return sr_error_system(-status, "fcntl", path);
 }
 
-/* What is locked is EAGAIN alone; EACCES is the word of a sandbox, and would be waited for in vain.
- */
+/* What is locked is EAGAIN alone; EACCES is a sandbox's, and would be waited for in vain. */
 static int take_range(struct sr_lockfile *self, const char *path, int64_t from, int64_t length)
 {
     int status = lock_range(self->fd, F_OFD_SETLK, F_WRLCK, from, length, NULL);
