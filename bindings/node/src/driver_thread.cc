@@ -2,6 +2,10 @@
  * The driver for runtimes without libuv: a thread that polls the loop's descriptor and does nothing
  * else. When it is readable the thread asks JavaScript's thread, by a threadsafe function, to
  * dispatch, and waits until that is done. SOCKREF_NODE_DRIVER=thread asks for it.
+ *
+ * Node calls a threadsafe function up to a thousand times in a row while it is asked anew, and no
+ * timer and no immediate comes in between. So the thread hears that a dispatch is done from a second
+ * one, which is called when the first has returned.
  */
 #include "binding.h"
 
@@ -28,9 +32,9 @@ class ThreadDriver final : public Driver
     {
         ThreadDriver *driver = new ThreadDriver(self, fd);
 
-        if (!driver->open_pipe() || !driver->open_function()) {
+        if (!driver->open_pipe() || !driver->open_functions()) {
             *why = "no pipe or threadsafe function could be made";
-            delete driver;
+            driver->release();
             return nullptr;
         }
         if (!driver->start_thread() ||
@@ -44,11 +48,11 @@ class ThreadDriver final : public Driver
 
     void ref() override
     {
-        napi_ref_threadsafe_function(self_->env, function_);
+        napi_ref_threadsafe_function(self_->env, dispatch_);
     }
     void unref() override
     {
-        napi_unref_threadsafe_function(self_->env, function_);
+        napi_unref_threadsafe_function(self_->env, dispatch_);
     }
 
     void close() override
@@ -63,7 +67,7 @@ class ThreadDriver final : public Driver
         if (thread_.joinable())
             thread_.join();
         closed_ = true;
-        napi_release_threadsafe_function(function_, napi_tsfn_abort); /* its finalizer frees this */
+        release();
     }
 
   private:
@@ -87,13 +91,36 @@ class ThreadDriver final : public Driver
         return true;
     }
 
-    bool open_function()
+    bool open_function(napi_threadsafe_function_call_js call, napi_threadsafe_function *out)
     {
         napi_value name = nullptr;
 
         napi_create_string_utf8(self_->env, "sockref", NAPI_AUTO_LENGTH, &name);
-        return napi_create_threadsafe_function(self_->env, nullptr, nullptr, name, 1, 1, this,
-                                               on_finalize, this, on_wake, &function_) == napi_ok;
+        if (napi_create_threadsafe_function(self_->env, nullptr, nullptr, name, 1, 1, this,
+                                            on_finalize, this, call, out) != napi_ok)
+            return false;
+        functions_++;
+        return true;
+    }
+
+    bool open_functions()
+    {
+        return open_function(on_wake, &dispatch_) && open_function(on_dispatched, &answer_) &&
+               napi_unref_threadsafe_function(self_->env, answer_) == napi_ok;
+    }
+
+    /* The finalizer of the last function frees this. */
+    void release()
+    {
+        napi_threadsafe_function dispatch = dispatch_, answer = answer_;
+
+        if (functions_ == 0) {
+            delete this;
+            return;
+        }
+        napi_release_threadsafe_function(dispatch, napi_tsfn_abort);
+        if (answer)
+            napi_release_threadsafe_function(answer, napi_tsfn_abort);
     }
 
     bool start_thread()
@@ -126,7 +153,7 @@ class ThreadDriver final : public Driver
             if (stopping_)
                 return;
             asked_ = true;
-            if (napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking) != napi_ok)
+            if (napi_call_threadsafe_function(dispatch_, nullptr, napi_tsfn_nonblocking) != napi_ok)
                 return;
             changed_.wait(lock, [this] { return !asked_ || stopping_; });
         }
@@ -148,7 +175,16 @@ class ThreadDriver final : public Driver
         if (!env || driver->closed_)
             return;
         driver->self_->dispatch();
-        driver->answer();
+        if (!driver->closed_)
+            napi_call_threadsafe_function(driver->answer_, nullptr, napi_tsfn_nonblocking);
+    }
+
+    static void on_dispatched(napi_env env, napi_value, void *context, void *)
+    {
+        ThreadDriver *driver = static_cast<ThreadDriver *>(context);
+
+        if (env && !driver->closed_)
+            driver->answer();
     }
 
     static void on_env_end(void *data)
@@ -157,13 +193,17 @@ class ThreadDriver final : public Driver
     }
     static void on_finalize(napi_env, void *data, void *)
     {
-        delete static_cast<ThreadDriver *>(data);
+        ThreadDriver *driver = static_cast<ThreadDriver *>(data);
+
+        if (--driver->functions_ == 0)
+            delete driver;
     }
 
     Env *self_;
     int fd_;
     int pipe_[2] = {-1, -1};
-    napi_threadsafe_function function_ = nullptr;
+    napi_threadsafe_function dispatch_ = nullptr, answer_ = nullptr;
+    int functions_ = 0; /* of these, that are not finalized */
     std::thread thread_;
     std::mutex mutex_;
     std::condition_variable changed_;

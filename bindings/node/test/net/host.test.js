@@ -336,6 +336,52 @@ scenario('others get their turn beside busy sockets of ours, and we beside their
   }
 });
 
+/** What comes meanwhile is to be told when this turn is over. */
+function stay() {
+  const start = performance.now();
+  while (performance.now() - start < 0.3);
+}
+
+scenario('immediates come between what one peer tells another of the process', async ({ file: place }) => {
+  let told = 0, most = 0, trips = 0;
+  const count = () => { most = Math.max(most, ++told); };
+  const server = await serve(place(), (socket) => socket.on('data', (data) => {
+    count();
+    socket.write(data);
+  }));
+  const socket = await dial(place());
+  const turned = () => {
+    told = 0;
+    if (trips < 100) setImmediate(turned);
+  };
+  turned();
+  await within(new Promise((resolve) => {
+    socket.on('data', () => {
+      count();
+      process.nextTick(stay);
+      if (++trips === 100) resolve();
+      else socket.write('again');
+    }).write('begin');
+  }), 'the trips');
+  socket.destroy();
+  await closed(socket);
+  await end(server);
+  assert.equal(most < 5, true, `${most} messages in one turn`);
+});
+
+scenario('a side that has ended is over when its peer in this process hears of that', async ({ file: place }) => {
+  const server = await serve(place(), (socket) => socket.resume().on('end', () => process.nextTick(stay)));
+  const accepted = within(once(server, 'connection'), 'connection');
+  const client = await dial(place());
+  const [socket] = await accepted;
+  const heard = within(once(client.resume(), 'end'), 'end').then(() => socket.destroyed);
+  client.end();
+  const isOver = await heard;
+  await closed(client);
+  await end(server);
+  assert.equal(isOver, true);
+});
+
 const inWorker = `
   const { workerData, parentPort } = require('node:worker_threads');
   const net = require(workerData.file);
