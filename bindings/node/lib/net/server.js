@@ -168,6 +168,12 @@ function start(server, open, address, port) {
 function refused(server, error) {
   if (channels.serverListen?.hasSubscribers) channels.serverListen.error.publish({ server, error });
   process.nextTick(() => server.emit('error', error));
+  takeTurn();
+}
+
+// As with Node, whose handle is closed by the loop: who listens and closes before the exit hears of that once more.
+function takeTurn() {
+  setImmediate(() => {});
 }
 
 function serve(server) {
@@ -278,6 +284,7 @@ Server.prototype.close = function (callback) {
     low.unserve(nativeOf(reference));
     reference.close();
     holdProcess(this, false);
+    takeTurn();
   }
   emitCloseIfOver(this);
   return this;

@@ -3,8 +3,8 @@
 // What it is to the program around it: Node's own sockets are not used, what is kept alive and what is not, contexts,
 // exceptions, threads, memory, and other work in the same loop.
 
-const { assert, root, sockref, sockrefNet: net, nodeNet, scenario, once, within, closed, received, trace, until, isSocket, collect, run } =
-  require('./harness.js');
+const { assert, root, sockref, sockrefNet: net, nodeNet, scenario, both, once, within, closed, received, trace, until, isSocket, collect,
+  run } = require('./harness.js');
 const { AsyncLocalStorage, createHook } = require('node:async_hooks');
 const { fork, spawn } = require('node:child_process');
 const path = require('node:path');
@@ -128,6 +128,20 @@ scenario('J11 J12 what keeps the process alive', async ({ file: place }) => {
   await ends('const socket = net.connect(place, () => socket.unref().write(Buffer.alloc(2 ** 23)));');
   assert.equal((await within(taken, 'all that was written')).length, 2 ** 23, 'what writes does');
   await end(reader);
+});
+
+both('a server that is closed, or cannot listen, before the exit brings another beforeExit', async ({ isOurs, file: place }) => {
+  const { code, out, err } = await run(['-e', `
+    const net = require(process.argv[1]), place = process.argv[2];
+    const ways = [
+      () => net.createServer().listen(place).close(),
+      () => net.createServer().listen(place).unref().close(),
+      () => net.createServer().listen(place, function () { this.close(); }),
+      () => net.createServer().on('error', () => {}).listen('/nowhere/x'),
+    ];
+    process.on('beforeExit', () => ways.shift()?.()).on('exit', () => console.log(ways.length));
+  `, isOurs ? file : 'node:net', place()]);
+  assert.deepEqual([code, out, err], [0, '0\n', '']);
 });
 
 scenario('decision 49: each socket has its context, also after a throw between', async ({ file: place }) => {
