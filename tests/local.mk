@@ -69,6 +69,7 @@ loop_suites = \
 	tests/unit/test-net-script \
 	tests/unit/test-post \
 	tests/unit/test-reactor \
+	tests/unit/test-refused \
 	tests/unit/test-register \
 	tests/unit/test-resolve \
 	tests/unit/test-serve \

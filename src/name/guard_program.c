@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/sys.h"
+#include "name/place.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -19,7 +20,7 @@
 
 static bool is_program(const char *path)
 {
-    return path[0] == '/' && faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0;
+    return path[0] == '/' && sr_place_allows(path, X_OK);
 }
 
 /* $SOCKREF_GUARD, or beside the library, or where it is installed. */

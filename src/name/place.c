@@ -169,9 +169,17 @@ bool sr_place_lacks(const struct sr_place *self, const char *leaf)
     return sr_sys.fstatat(self->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
 }
 
+/* A sandbox that is older than the C library refuses, by EPERM, the call that asks about the
+ * effective user: then the real one must do. */
+bool sr_place_allows(const char *path, int mode)
+{
+    return faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0 ||
+           (errno == EPERM && access(path, mode) == 0);
+}
+
 static bool may_write(const char *directory)
 {
-    return faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0;
+    return sr_place_allows(directory, W_OK | X_OK);
 }
 
 /* Whether a directory exists, or could be made, that is ours alone, writable and short enough. */

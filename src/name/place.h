@@ -34,6 +34,8 @@ int sr_place_find(const char *path, dev_t *out_device, ino_t *out_inode);
 int sr_place_leads_to(const struct sr_place *self, const char *leaf, dev_t device, ino_t inode);
 /* Whether it is sure that nothing stands there. */
 bool sr_place_lacks(const struct sr_place *self, const char *leaf);
+/* Whether this user may use what stands at a path so: R_OK, W_OK, X_OK, or-ed. */
+bool sr_place_allows(const char *path, int mode);
 
 /*
  * The default directory, made if it is missing: the first of preferred (may be NULL), $SOCKREF_DIR,
