@@ -5,6 +5,8 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ExecutorService;
+import java.util.concurrent.ForkJoinPool;
+import java.util.concurrent.ForkJoinTask;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
 
@@ -33,12 +35,30 @@ final class Background {
     }
 
     /**
+     * Execute. The common pool that can start no thread says so, and keeps the task all the same: what comes behind it
+     * it would take without another try to start one, and never run.
+     */
+    private static void execute(Executor executor, Runnable task) {
+        if (executor != ForkJoinPool.commonPool()) {
+            executor.execute(task);
+            return;
+        }
+        ForkJoinTask<?> submitted = ForkJoinTask.adapt(task);
+        try {
+            ForkJoinPool.commonPool().execute(submitted);
+        } catch (Throwable noThread) {
+            submitted.tryUnfork();
+            throw noThread;
+        }
+    }
+
+    /**
      * Complete a future by {@code completion} on {@code executor}, and at the least here. When it is run again it must
      * do nothing: a pool that can start no thread says so, and has kept it all the same.
      */
     static void complete(Executor executor, Runnable completion) {
         try {
-            executor.execute(completion);
+            execute(executor, completion);
         } catch (Throwable refused) {
             // RejectedExecutionException, or what else an executor says that is over, can start no thread, or whose
             // classes are gone.
@@ -48,7 +68,7 @@ final class Background {
 
     private static void completeAnyhow(Runnable completion) {
         try {
-            defaultExecutor().execute(completion);
+            execute(defaultExecutor(), completion);
         } catch (Throwable noThread) {
             completion.run();
         }

@@ -82,7 +82,8 @@ class ProcessTest extends Scene {
         // calls find none, and then no memory for the loop's buffer: the classes are to be usable later.
         List<String> limited = List.of("sh", "-c", "ulimit -v 12000000 && exec \"$@\"", "limited");
         List<String> options = List.of("-Xss512m", "-Xmx64m", "-XX:CompressedClassSpaceSize=16m",
-                "-XX:ReservedCodeCacheSize=32m", "-XX:+UseSerialGC", "-XX:MaxDirectMemorySize=1m");
+                "-XX:ReservedCodeCacheSize=32m", "-XX:+UseSerialGC", "-XX:MaxDirectMemorySize=1m",
+                "-XX:ActiveProcessorCount=3"); // so many that the common pool is what completes futures
         Child child = Child.start(limited, Map.of(), System.getProperty("java.class.path"), options, Programs.class,
                 "no-threads", directory);
         assertEquals("at first thrown OutOfMemoryError", child.line("at first"), child::output);
