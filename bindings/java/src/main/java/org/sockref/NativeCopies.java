@@ -54,7 +54,7 @@ final class NativeCopies {
         Path directory;
         FileChannel lock;
         do {
-            directory = Files.createTempDirectory(OWN);
+            directory = Files.createTempDirectory(OWN).toAbsolutePath(); // as a library must be named
             lock = hold(directory);
         } while (lock == null);
         // The last that is named goes first.

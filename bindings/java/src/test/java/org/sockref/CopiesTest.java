@@ -146,6 +146,16 @@ class CopiesTest extends Scene {
         assertTrue(child.output().contains("java.library.path: "), child::output);
     }
 
+    @Test
+    void aRelativeDirectoryWillDo() throws Exception {
+        Path relative = Path.of("").toAbsolutePath().relativize(copies);
+        Child child = Child.start(List.of(), Map.of(), System.getProperty("java.class.path"),
+                List.of("-Djava.io.tmpdir=" + relative), Programs.class, "load");
+        assertTrue(child.line("version ").contains(copies.toString()), child::output);
+        assertEquals(0, child.end(), child::output);
+        assertEquals(Set.of(), list(copies));
+    }
+
     /** The VM that was killed had the number that this one has, as both have 1 in a container that was started again. */
     @Test
     void aNumberThatCameAgainIsNoReasonToKeep() throws Exception {
