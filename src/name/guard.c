@@ -282,7 +282,7 @@ static int replace_guard(void) SR_REQUIRES(mutex)
     if (!may_start()) {
         last_failure = last_failure < 0 ? last_failure : SOCKREF_EUNSUPPORTED;
         return sr_error_set(last_failure, NULL,
-                            "the guard was started %d times within a second, to no avail",
+                            "the guard was tried %d times within a second, to no avail",
                             STARTS_AT_MOST);
     }
     become(BUSY);
@@ -293,6 +293,8 @@ static int replace_guard(void) SR_REQUIRES(mutex)
         command = fresh.command;
         pid = fresh.pid;
         is_asked = has_answered = false;
+    } else if (status == SOCKREF_EUNSUPPORTED) {
+        starts_count--; /* there is no program: the next one is told so as well */
     }
     last_failure = status;
     become(status < 0 ? ABSENT : RUNNING);
