@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sockref/net.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -44,6 +45,37 @@ START_TEST(d15_exit_does_not_wait_for_delays)
 {
     ck_assert_int_eq(harness_in_child(exit_with_delays, (void *)harness_dir()), 0);
     ck_assert_uint_eq(harness_sockets(), 0);
+}
+END_TEST
+
+/* Of each kind that a name can be: unshared, only bound, only counted, without a file, revoked and
+ * held, and one whose listener lives on for another registry. */
+static int exit_with_all_kinds(void *unused)
+{
+    sockref_registry *own = harness_registry(0), *other = harness_registry(0);
+    sockref_options *alone = harness_options(SOCKREF_OPT_SHARE, 0, 0);
+    sockref_options *bound = harness_options(SOCKREF_OPT_BIND_ONLY, 1, 0);
+    sockref *ref;
+
+    (void)unused;
+    harness_assert_ok(sockref_registry_listen(own, harness_at("alone"), alone, &ref));
+    harness_assert_ok(sockref_registry_listen(own, harness_at("bound"), bound, &ref));
+    harness_assert_ok(sockref_registry_get_or_create(own, harness_at("counted"), &ref));
+    harness_listen(own, harness_text("@sockref-exit-%ld", (long)getpid()));
+    harness_listen(own, "tcp:127.0.0.1:0");
+    harness_listen(own, harness_at("revoked"));
+    harness_assert_ok(sockref_registry_cleanup(own, harness_at("revoked")));
+    ref = harness_listen(own, harness_at("lingers"));
+    harness_listen(other, harness_at("lingers"));
+    harness_assert_ok(sockref_serve(ref, sockref_echo_handlers(), NULL));
+    sockref_release(ref);
+    exit(0);
+}
+
+START_TEST(exit_removes_the_files_of_all_kinds_of_names)
+{
+    ck_assert_int_eq(harness_in_child(exit_with_all_kinds, NULL), 0);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
 }
 END_TEST
 
@@ -268,6 +300,7 @@ int main(void)
     TCase *tcase = harness_tcase(suite, "exit");
 
     tcase_add_test(tcase, d18_exit_removes_the_files);
+    tcase_add_test(tcase, exit_removes_the_files_of_all_kinds_of_names);
     tcase_add_test(tcase, d15_exit_does_not_wait_for_delays);
     tcase_add_test(tcase, exit_removes_only_its_own);
     tcase_add_test(tcase, exit_handlers_may_call);

@@ -509,6 +509,45 @@ START_TEST(a_refused_registration_leaves_descriptor_and_file)
 }
 END_TEST
 
+/* Also where the name would have been known in a moment. */
+START_TEST(a_registration_without_memory_leaves_descriptor_and_file)
+{
+    static const char *const names[] = {"shared", "alone", "@"};
+    const char *name = names[_i], *path = harness_at(name);
+    sockref_registry *own =
+        harness_registry(SOCKREF_OPT_CLEANUP_DELAY_MS, 1, SOCKREF_OPT_SHARE, _i != 1, 0);
+    size_t noted = harness_noted();
+    sockref *ref = NULL;
+    int fd, failures = 0;
+
+    if (name[0] == '@')
+        path = harness_text("@sockref-listen-%ld", (long)getpid());
+    fd = harness_bind(path);
+    sockref_release(harness_listen(own, harness_at("first"))); /* what it needs once is there */
+    harness_assert_ok(sockref_registry_cleanup_all(own, NULL));
+    for (;; failures++) {
+        int status;
+
+        faults_install();
+        faults_arm(FAULTS_ALLOCATIONS, (uint64_t)failures + 1, ENOMEM);
+        status = sockref_registry_register_new(own, path, fd, &ref);
+        faults_clear();
+        if (status == 0)
+            break;
+        ck_assert_int_eq(status, -ENOMEM);
+        ck_assert(harness_can_dial(path));
+        ck_assert_uint_eq(harness_noted(), noted);
+        ck_assert_uint_eq(harness_beside(), 0);
+        ck_assert(!sockref_registry_is_socket_active(own, path));
+    }
+    ck_assert_int_ge(failures, 2);
+    sockref_release(ref);
+    sockref_registry_free(own);
+    ck_assert_int_eq(fcntl(fd, F_GETFD), -1);
+    ck_assert_uint_eq(harness_files(), 0);
+}
+END_TEST
+
 static int byte_0_calls;
 
 /* Byte 0 is busy in the first two tries, and in the second one the process stands still. */
@@ -554,6 +593,39 @@ START_TEST(abstract_names_are_shared_and_end)
     sockref_release(again);
     sockref_release(ref);
     ck_assert_int_eq(harness_dial(path), -ECONNREFUSED);
+    sockref_registry_free(other);
+}
+END_TEST
+
+static int be_another(int fd, int level, int option, void *value, socklen_t *size)
+{
+    int status = getsockopt(fd, level, option, value, size);
+
+    if (option == SO_PEERCRED)
+        ((struct ucred *)value)->uid++;
+    return status;
+}
+
+/* Decision 20 */
+START_TEST(an_abstract_name_in_use_is_joined_by_its_user_who_shares)
+{
+    const char *path = harness_text("@sockref-listen-%ld", (long)getpid());
+    sockref_options *options[] = {harness_options(SOCKREF_OPT_SHARE, 0, 0),
+                                  harness_options(SOCKREF_OPT_EXCLUSIVE, 1, 0)};
+    sockref_registry *other = harness_registry(0);
+    sockref *ref = harness_listen(other, path), *none = NULL;
+
+    for (int i = 0; i < 2; i++) {
+        harness_assert_fails(sockref_registry_listen(registry, path, options[i], &none),
+                             SOCKREF_EBUSY);
+        ck_assert_int_eq(sockref_last_error()->os_errno, EADDRINUSE);
+        sockref_options_free(options[i]);
+    }
+    sr_sys.getsockopt = be_another;
+    harness_assert_fails(sockref_registry_listen(registry, path, NULL, &none), SOCKREF_EFOREIGN);
+    sr_sys.getsockopt = getsockopt;
+    ck_assert(harness_can_dial(path));
+    sockref_release(ref);
     sockref_registry_free(other);
 }
 END_TEST
@@ -697,8 +769,10 @@ int main(void)
     tcase_add_test(tcase, a_registered_socket_is_removed_at_the_end);
     tcase_add_test(tcase, d9_a_known_name_is_not_registered_again);
     tcase_add_test(tcase, a_refused_registration_leaves_descriptor_and_file);
+    tcase_add_loop_test(tcase, a_registration_without_memory_leaves_descriptor_and_file, 0, 3);
     tcase_add_test(tcase, a_start_that_stood_still_tries_again);
     tcase_add_test(tcase, abstract_names_are_shared_and_end);
+    tcase_add_test(tcase, an_abstract_name_in_use_is_joined_by_its_user_who_shares);
     tcase_add_test(tcase, a_listen_that_succeeds_leaves_the_last_error);
     tcase_add_test(tcase, an_abstract_name_is_joined_when_its_queue_has_room);
     tcase_add_test(tcase, a_delay_of_a_start_that_failed_is_forgotten);

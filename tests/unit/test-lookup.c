@@ -225,6 +225,34 @@ START_TEST(a_spelling_follows_its_directory_to_and_fro)
 }
 END_TEST
 
+/* One of several that lead to the same name, whatever came before and after it. */
+START_TEST(one_spelling_of_many_follows_its_directory)
+{
+    static const char *const links[] = {"1", "2", "3"};
+    sockref *old, *fresh;
+
+    ck_assert_int_eq(mkdir(harness_at("d"), 0700) | mkdir(harness_at("e"), 0700), 0);
+    old = harness_listen(registry, harness_at("d/a"));
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(symlink("d", harness_at(links[i])), 0);
+        sockref_release(find(harness_text("%s/a", harness_at(links[i]))));
+    }
+    ck_assert_int_eq(unlink(harness_at(links[_i])), 0);
+    ck_assert_int_eq(symlink("e", harness_at(links[_i])), 0);
+    fresh = harness_listen(registry, harness_text("%s/a", harness_at(links[_i])));
+    ck_assert_ptr_ne(fresh, old);
+    for (int i = 0; i < 3; i++) {
+        sockref *found = find(harness_text("%s/a", harness_at(links[i])));
+
+        ck_assert_ptr_eq(found, i == _i ? fresh : old);
+        sockref_release(found);
+    }
+    sockref_release(fresh);
+    sockref_release(old);
+    ck_assert_uint_eq(registry->table.used, 0);
+}
+END_TEST
+
 START_TEST(names_that_share_a_leaf_or_directory_are_different)
 {
     const char *paths[4];
@@ -484,6 +512,7 @@ int main(void)
     tcase_add_test(tcase, a_spelling_follows_its_directory);
     tcase_add_loop_test(tcase, a_spelling_from_before_its_directory_leads_to_the_name, 0, 2);
     tcase_add_test(tcase, a_spelling_follows_its_directory_to_and_fro);
+    tcase_add_loop_test(tcase, one_spelling_of_many_follows_its_directory, 0, 3);
     tcase_add_test(tcase, names_that_share_a_leaf_or_directory_are_different);
     tcase_add_test(tcase, abstract_names_are_no_paths);
     tcase_add_test(tcase, a_hit_makes_no_system_call);

@@ -39,6 +39,25 @@ START_TEST(a_registered_port_is_closed_at_the_end)
 }
 END_TEST
 
+START_TEST(a_port_that_does_not_listen_is_refused)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, (_i ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+    sockref *none = NULL;
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, size), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    harness_assert_fails(
+        sockref_registry_register_new(
+            registry, harness_text("tcp:127.0.0.1:%u", ntohs(address.sin_port)), fd, &none),
+        SOCKREF_EFOREIGN);
+    ck_assert_int_ge(fcntl(fd, F_GETFD), 0);
+    close(fd);
+}
+END_TEST
+
 /* "Every address" is that of either family. */
 START_TEST(a_port_of_every_address_is_registered)
 {
@@ -161,6 +180,7 @@ int main(void)
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_registered_port_is_closed_at_the_end);
+    tcase_add_loop_test(tcase, a_port_that_does_not_listen_is_refused, 0, 2);
     tcase_add_loop_test(tcase, a_port_of_every_address_is_registered, 0, 2);
     tcase_add_test(tcase, a_socket_tells_its_name);
     tcase_add_test(tcase, a_path_that_fills_the_address_is_told_whole);

@@ -20,6 +20,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define NOBODY 65534
+
 static sockref_registry *here, *there;
 static int foreign;
 
@@ -110,6 +112,23 @@ START_TEST(what_a_displaced_dead_owner_left_beside_it_goes)
 }
 END_TEST
 
+START_TEST(a_file_in_the_place_of_a_live_owners_socket_is_told)
+{
+    const char *path = harness_at("a");
+    sockref *owner = harness_listen(there, path), *ref;
+
+    ck_assert_int_eq(unlink(path), 0);
+    harness_write(path, "precious");
+    harness_assert_fails(start(path, HARNESS_PATIENCE_MS, &ref), SOCKREF_EFOREIGN);
+    ck_assert_ptr_nonnull(
+        strstr(sockref_last_error()->message, harness_text("process %ld", (long)getpid())));
+    ck_assert_uint_eq(sockref_holder_count(owner), 1);
+    sockref_release(owner);
+    ck_assert(harness_holds(path, "precious"));
+    ck_assert_int_eq(unlink(path), 0);
+}
+END_TEST
+
 /* Somebody has removed what an owner had, all or a part of it. What another one has made since is
  * not the first one's to remove. */
 START_TEST(an_owner_without_files_leaves_the_next_ones_alone)
@@ -164,6 +183,73 @@ START_TEST(a_control_socket_alone_may_be_a_live_owners)
     ck_assert_uint_eq(harness_files() + harness_beside(), 1);
     sockref_release(owner);
     ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
+/* ---- something else in the place of the lock file ---- */
+
+static void put_file(const char *at)
+{
+    harness_write(at, "");
+    ck_assert_int_eq(chmod(at, 0600), 0);
+}
+
+static void put_file_for_all(const char *at)
+{
+    harness_write(at, "");
+    ck_assert_int_eq(chmod(at, 0660), 0);
+}
+
+static void put_second_name(const char *at)
+{
+    put_file(harness_at("other"));
+    ck_assert_int_eq(link(harness_at("other"), at), 0);
+}
+
+static void put_link(const char *at)
+{
+    put_file(harness_at("other"));
+    ck_assert_int_eq(symlink(harness_at("other"), at), 0);
+}
+
+static void put_directory(const char *at)
+{
+    ck_assert_int_eq(mkdir(at, 0700), 0);
+}
+
+static void put_fifo(const char *at)
+{
+    ck_assert_int_eq(mkfifo(at, 0600), 0);
+}
+
+static void put_file_of_another(const char *at)
+{
+    put_file(at);
+    if (chown(at, NOBODY, NOBODY) < 0)
+        put_file_for_all(at);
+}
+
+/* Others could change it under its owner, or lead him to it. */
+START_TEST(only_a_file_of_this_user_alone_is_a_lock_file)
+{
+    static void (*const puts[])(const char *) = {
+        put_file_for_all, put_second_name,    put_link,           put_directory,
+        put_fifo,         harness_leave_dead, put_file_of_another};
+    const char *lock = harness_at(".a.srlock");
+    struct stat before, after;
+    sockref *ref;
+    uint64_t count;
+
+    puts[_i](lock);
+    ck_assert_int_eq(lstat(lock, &before), 0);
+    harness_assert_fails(start(harness_at("a"), HARNESS_PATIENCE_MS, &ref), SOCKREF_EUNTRUSTED);
+    ck_assert_ptr_nonnull(strstr(sockref_last_error()->message, ".a.srlock is not a lock file"));
+    harness_assert_ok(sockref_registry_sweep(here, harness_dir(), &count));
+    ck_assert_uint_eq(count, 0);
+    ck_assert_int_eq(lstat(lock, &after), 0);
+    ck_assert_int_eq(memcmp(&before.st_ctim, &after.st_ctim, sizeof before.st_ctim), 0);
+    ck_assert(!harness_exists(harness_at("a")));
+    ck_assert_int_eq(remove(lock), 0);
 }
 END_TEST
 
@@ -222,8 +308,6 @@ START_TEST(what_stands_beside_a_socket_is_for_its_user_alone)
     sockref_release(ref);
 }
 END_TEST
-
-#define NOBODY 65534
 
 /* Root may connect to anything. */
 static int share_under_an_odd_umask(void *path)
@@ -651,9 +735,11 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_displaced_owner_is_not_joined);
     tcase_add_test(tcase, what_a_displaced_dead_owner_left_beside_it_goes);
+    tcase_add_test(tcase, a_file_in_the_place_of_a_live_owners_socket_is_told);
     tcase_add_test(tcase, an_owner_without_files_leaves_the_next_ones_alone);
     tcase_add_test(tcase, a_control_socket_alone_is_a_dead_owners);
     tcase_add_test(tcase, a_control_socket_alone_may_be_a_live_owners);
+    tcase_add_loop_test(tcase, only_a_file_of_this_user_alone_is_a_lock_file, 0, 7);
     tcase_add_test(tcase, a_dead_socket_is_replaced_when_it_is_not_fresh);
     tcase_add_test(tcase, a_directory_replaced_meanwhile_has_nothing_left_in_it);
     tcase_add_test(tcase, what_stands_beside_a_socket_is_for_its_user_alone);
