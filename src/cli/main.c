@@ -11,6 +11,7 @@
 #include "name/place.h"
 #include "name/sweep.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <sockref/sockref.h>
@@ -67,17 +68,25 @@ static enum outcome complain_of_use(void)
 
 /* ---- what is named on the command line ---- */
 
-/* A path as the library wants it; relative ones are those of the working directory. malloc'ed. */
+/* A path as the library wants it; relative ones are those of the working directory. malloc'ed.
+ * NULL is described. */
 static char *make_absolute(const char *given)
 {
-    char *here, *path = NULL;
+    const bool is_relative =
+        given[0] != '\0' && given[0] != '/' && given[0] != '@' && strncmp(given, "tcp:", 4) != 0;
+    char *here = is_relative ? getcwd(NULL, 0) : NULL, *path;
 
-    if (given[0] == '\0' || given[0] == '/' || given[0] == '@' || strncmp(given, "tcp:", 4) == 0)
-        return strdup(given);
-    here = getcwd(NULL, 0);
-    if (here && asprintf(&path, "%s/%s", strcmp(here, "/") == 0 ? "" : here, given) < 0)
+    if (is_relative && !here) {
+        sr_error_set(-errno, given, "the working directory can't be told");
+        return NULL;
+    }
+    if (!is_relative)
+        path = strdup(given);
+    else if (asprintf(&path, "%s/%s", strcmp(here, "/") == 0 ? "" : here, given) < 0)
         path = NULL;
     free(here);
+    if (!path)
+        sr_error_no_memory();
     return path;
 }
 
@@ -106,8 +115,10 @@ static int directory_find(const char *given, struct directory *out)
         out->is_there = access(out->path, F_OK) == 0;
     } else {
         out->path = make_absolute(given);
+        if (!out->path)
+            return sockref_last_error()->status;
     }
-    out->told = out->path ? strdup(given ? given : out->path) : NULL;
+    out->told = strdup(given ? given : out->path);
     if (!out->told)
         return sr_error_no_memory();
     for (length = strlen(out->told); length > 0 && out->told[length - 1] == '/'; length--)
@@ -156,7 +167,7 @@ static enum outcome status(struct sr_report *report, int count, char **names)
         if (path)
             outcome = worse(outcome, report_name(report, path, names[i], &patience_ns));
         else
-            outcome = complain(names[i], "the working directory can't be told");
+            outcome = complain_of_last(names[i]);
         free(path);
     }
     return outcome;

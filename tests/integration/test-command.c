@@ -188,10 +188,28 @@ START_TEST(a_relative_path_is_one_of_the_working_directory)
 }
 END_TEST
 
+START_TEST(a_working_directory_that_is_gone_is_told)
+{
+    char here[4096];
+
+    ck_assert_ptr_nonnull(getcwd(here, sizeof here));
+    ck_assert_int_eq(mkdir(file("gone"), 0700) | chdir(file("gone")) | rmdir(file("gone")), 0);
+    ck_assert_int_eq(RUN("status", "s.sock", "@none"), 2);
+    assert_complained("s.sock: the working directory");
+    ck_assert_ptr_nonnull(strstr(printed, "@none\tabsent\t"));
+    ck_assert_int_eq(RUN("list", "."), 2);
+    assert_complained(".: the working directory");
+    ck_assert_int_eq(RUN("sweep", "x"), 2);
+    assert_complained("x: the working directory");
+    ck_assert_int_eq(chdir(here), 0);
+}
+END_TEST
+
 START_TEST(json_tells_it_all)
 {
     pid_t pid = leave_stale(path);
     char expected[1024];
+    sockref *ref;
 
     ck_assert_int_eq(RUN("--json", "status", path, file("none")), 1);
     snprintf(expected, sizeof expected,
@@ -205,6 +223,12 @@ START_TEST(json_tells_it_all)
     ck_assert_int_eq(RUN("sweep", "--json", directory), 0);
     snprintf(expected, sizeof expected, "{\"directory\": \"%s\", \"removed\": 1}\n", directory);
     assert_printed(expected);
+    ck_assert_int_eq(listen_with(path, SOCKREF_OPT_SHARE, 0, 0, 0, &ref), 0);
+    ck_assert_int_eq(RUN("list", "--json", directory), 0);
+    snprintf(expected, sizeof expected,
+             "{\"path\": \"%s\", \"state\": \"unshared\", \"bound\": true, ", path);
+    ck_assert_int_eq(strncmp(printed, expected, strlen(expected)), 0);
+    sockref_release(ref);
 }
 END_TEST
 
@@ -262,6 +286,35 @@ START_TEST(on_a_terminal_columns_have_a_header)
              "%-*s  absent  -    -        -     -        -\r\n",
              width, "PATH", path, width, "@no-such-name");
     assert_printed(expected);
+}
+END_TEST
+
+/* More than there was room for at first, and a directory with slashes at its end. */
+START_TEST(a_long_list_is_told_in_columns_too)
+{
+    int slave, master = open_terminal(&slave);
+    char *line, expected[256], many[256];
+    const char *words[] = {"list", many, NULL};
+
+    if (master < 0)
+        SKIP("there are no terminals");
+    snprintf(many, sizeof many, "%s/many//", directory);
+    ck_assert_int_eq(mkdir(file("many"), 0700), 0);
+    for (int i = 0; i < 40; i++) {
+        snprintf(expected, sizeof expected, "many/%02d", i);
+        close(bind_plain(file(expected)));
+    }
+    ck_assert_int_eq(run_to(master, slave, words), 0);
+    line = strtok(printed, "\r\n");
+    for (int i = 0; i < 40; i++) {
+        line = strtok(NULL, "\r\n");
+        snprintf(expected, sizeof expected, "%s/many/%02d  unshared  ", directory, i);
+        ck_assert_msg(line && strncmp(line, expected, strlen(expected)) == 0, "line %d: %s", i,
+                      line ? line : "none");
+        line[strcspn(line, " ")] = '\0';
+        ck_assert_int_eq(unlink(line), 0);
+    }
+    ck_assert_int_eq(rmdir(file("many")), 0);
 }
 END_TEST
 
@@ -423,9 +476,11 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, the_exit_status_is_that_of_the_worst);
     tcase_add_test(tcase, a_socket_without_sharing_is_live_too);
     tcase_add_test(tcase, a_relative_path_is_one_of_the_working_directory);
+    tcase_add_test(tcase, a_working_directory_that_is_gone_is_told);
     tcase_add_test(tcase, json_tells_it_all);
     tcase_add_test(tcase, any_byte_of_a_path_can_be_read_back);
     tcase_add_test(tcase, on_a_terminal_columns_have_a_header);
+    tcase_add_test(tcase, a_long_list_is_told_in_columns_too);
     tcase_add_test(tcase, status_and_list_change_nothing);
     tcase_add_test(tcase, a_list_is_sorted_and_a_sweep_removes_what_is_stale);
     tcase_add_test(tcase, the_default_directory_is_looked_for_and_not_made);
