@@ -90,9 +90,8 @@ static bool act_for(uid_t user)
     return geteuid() == user || (seteuid(getuid()) == 0 && seteuid(user) == 0);
 }
 
-static bool clean(struct sr_watched *name, void *arg)
+static bool clean(struct sr_watched *name)
 {
-    (void)arg;
     if (!act_for(name->dir->place.user))
         return true;
     return name->has_lock ? clean_locked(name) : clean_pinned(name);
@@ -101,14 +100,14 @@ static bool clean(struct sr_watched *name, void *arg)
 int sr_clean_once(void)
 {
     begun_ns = sr_clock_ns();
-    return sr_watched_settle(clean, NULL) > 0;
+    return sr_watched_settle(clean) > 0;
 }
 
 void sr_clean_rest(void)
 {
     int pause_ms = FIRST_PAUSE_MS;
 
-    while (sr_watched_settle(clean, NULL) > 0) {
+    while (sr_watched_settle(clean) > 0) {
         sr_sys.poll(NULL, 0, pause_ms);
         pause_ms = 2 * pause_ms < LAST_PAUSE_MS ? 2 * pause_ms : LAST_PAUSE_MS;
     }

@@ -44,12 +44,11 @@ int sr_keep_directory(const struct sr_place *place, const char *path)
     return -1;
 }
 
-static bool touch(struct sr_watched *name, void *arg)
+static bool touch(struct sr_watched *name)
 {
     char beside[SR_LOCKFILE_NAME_MAX], socket[40];
     const struct sr_place *place = &name->dir->place;
 
-    (void)arg;
     if (name->dir->kept < 0)
         name->dir->kept = sr_keep_directory(place, name->path);
     sr_lockfile_name(sr_path_leaf(name->path), ".srlock", beside);
@@ -65,5 +64,5 @@ static bool touch(struct sr_watched *name, void *arg)
 
 void sr_keep_names(void)
 {
-    sr_watched_settle(touch, NULL);
+    sr_watched_settle(touch);
 }

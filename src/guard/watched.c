@@ -193,13 +193,13 @@ void sr_watched_forget(uint64_t id)
         remove_at(link);
 }
 
-size_t sr_watched_settle(bool (*is_settled)(struct sr_watched *name, void *arg), void *arg)
+size_t sr_watched_settle(bool (*is_settled)(struct sr_watched *name))
 {
     for (size_t i = 0; i < buckets_count; i++) {
         struct sr_watched **link = &buckets[i];
 
         while (*link) {
-            if (is_settled(*link, arg))
+            if (is_settled(*link))
                 remove_at(link);
             else
                 link = &(*link)->next;

@@ -32,6 +32,6 @@ void sr_watched_pin(uint64_t id, dev_t device, ino_t inode, int fd);
 void sr_watched_forget(uint64_t id);
 
 /* Forget every name that is settled; returns how many are left. */
-size_t sr_watched_settle(bool (*is_settled)(struct sr_watched *name, void *arg), void *arg);
+size_t sr_watched_settle(bool (*is_settled)(struct sr_watched *name));
 
 #endif

@@ -167,8 +167,6 @@ int sr_control_remove(const struct sr_place *place, const char *path, int *inout
     struct stat info;
     int status = 0;
 
-    if (*inout_fd < 0)
-        return 0;
     sr_lockfile_name(sr_path_leaf(path), ".srctl", leaf);
     if (sr_sys.fstatat(place->dir, leaf, &info, AT_SYMLINK_NOFOLLOW) < 0) {
         if (errno == ENOENT)

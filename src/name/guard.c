@@ -487,8 +487,6 @@ int sr_guard_watch(struct sr_guarded *self, const struct sr_place *place, const 
     *self = (struct sr_guarded){
         .dir = place->dir, .user = place->user, .path = path, .has_lock = has_lock};
     sr_list_init(&self->node);
-    if (place->dir < 0)
-        return 0;
     sr_mutex_lock(&mutex);
     status = add_name(self);
     sr_mutex_unlock(&mutex);

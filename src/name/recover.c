@@ -238,33 +238,27 @@ int sr_recover_entered(struct sr_lockfile *lock, const struct sr_place *place, c
 }
 
 int sr_recover_name(const struct sr_place *place, const char *path,
-                    const struct sr_identity *pinned, bool *out_removed)
+                    const struct sr_identity *pinned, bool *inout_removed)
 {
     struct sr_lockfile lock;
-    bool removed = false;
     int status = sr_lockfile_enter(place, path, false, &lock);
 
     if (status == -ENOENT && is_stranded(place, path, pinned))
         status = sr_lockfile_enter(place, path, true, &lock);
     if (status == -ENOENT)
-        status = 0;
-    else if (status == 0) {
-        status = sr_recover_entered(&lock, place, path, pinned, &removed);
+        return 0;
+    if (status == 0) {
+        status = sr_recover_entered(&lock, place, path, pinned, inout_removed);
         sr_lockfile_close(&lock);
     }
-    if (out_removed)
-        *out_removed = removed;
     return status;
 }
 
 int sr_recover_pinned(const struct sr_place *place, const char *path,
                       const struct sr_identity *pinned)
 {
-    int status;
-
-    if (!pinned->is_known)
-        return 0;
-    status =
+    int status =
         sr_sockfile_remove_inode(place, sr_path_leaf(path), pinned->device, pinned->inode, path);
+
     return status < 0 ? status : 0;
 }

@@ -37,10 +37,10 @@ int sr_recover(const struct sr_lockfile *lock, const struct sr_place *place, con
  * After the death of a holder, for guards, sweeps and the last release of a joiner: enter the lock
  * file, and where no owner is alive recover what is recorded or pinned; where no slot is busy
  * either, remove the lock file. Returns 0 (also where there was nothing to do), SR_LOCK_BUSY: try
- * again later, or a described status. *out_removed, which may be NULL: whether a file was removed.
+ * again later, or a described status. *inout_removed becomes true where a file was removed.
  */
 int sr_recover_name(const struct sr_place *place, const char *path,
-                    const struct sr_identity *pinned, bool *out_removed);
+                    const struct sr_identity *pinned, bool *inout_removed);
 
 /* The same with byte 0 held already: for the last release of a joiner. Byte 0 stays held. */
 int sr_recover_entered(struct sr_lockfile *lock, const struct sr_place *place, const char *path,

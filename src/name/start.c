@@ -307,14 +307,13 @@ int sr_share_bind_alone(struct sr_place *place, const char *path, const struct s
                         struct sr_sockfile *out_file)
 {
     struct sr_try try;
-    int status = 0;
+    int status;
 
     try_init(&try, place, path, wish, patience, out);
-    if (place->dir >= 0)
-        status = tell_guard(&try, false);
+    status = tell_guard(&try, false);
     if (status == 0)
         status = bind_alone(&try);
-    if (status == -EADDRINUSE && place->dir >= 0)
+    if (status == -EADDRINUSE)
         status = bind_after_recovery(&try);
     sr_lockfile_close(&out->lock);
     if (status != SR_SHARE_OWNED) {

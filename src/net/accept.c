@@ -89,7 +89,7 @@ void sr_accept_watch(struct sr_listener *self)
     struct sockref_loop *loop = self->owner.loop;
     int status = 0;
 
-    if (self->ending || !self->begun || self->starved)
+    if (self->starved)
         return;
     sr_mutex_lock(&loop->mutex);
     if (!atomic_load(&self->stop_asked))
@@ -102,8 +102,6 @@ void sr_accept_watch(struct sr_listener *self)
 
 static void resume(struct sr_listener *self)
 {
-    if (!self->starved)
-        return;
     sr_accept_keep_spare(self->owner.loop);
     sr_timer_remove(&self->owner.loop->timers, &self->timer);
     be_starved(self, false);

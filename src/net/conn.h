@@ -52,7 +52,7 @@ struct sockref_conn {
  * begin comes once, on the loop's thread in its next turn, unless the connection is over before.
  * Then exactly one of two things happens, both on the loop's thread:
  *
- * - sr_conn_connected() takes a connected socket and returns true: cancel never comes;
+ * - sr_conn_connected() takes a connected socket: cancel never comes;
  * - the connection is over: destroyed by its user, the loop is freed, or sr_conn_fail() was called
  *   with the reason. cancel comes when that is settled, before on_close, so that descriptors and
  *   timers can be given back; from then on the record of the connection is not to be touched.
@@ -81,9 +81,9 @@ int sr_conn_make_unconnected(struct sr_conn_owner *owner, struct sr_connecting *
 void sr_conn_unmake(struct sockref_conn *self);
 /* Its descriptor is there, and the loop's thread has it. */
 void sr_conn_open(struct sockref_conn *self);
-/* It has a descriptor now, which this takes: tell on_connect and on_ready, send what is queued.
- * Returns false, with the descriptor closed, if the connection is over. */
-bool sr_conn_connected(struct sockref_conn *self, int fd);
+/* One that is not over has a descriptor now, which this takes: tell on_connect and on_ready, send
+ * what is queued. */
+void sr_conn_connected(struct sockref_conn *self, int fd);
 /* It is broken: on_error, then on_close, when the turn ends. */
 void sr_conn_fail(struct sockref_conn *self, int status);
 /* Tell that it can be used. */

@@ -213,15 +213,11 @@ void sr_conn_open(struct sockref_conn *self)
     sr_conn_touch(self); /* what is queued is sent, and reading begins, when the turn ends */
 }
 
-bool sr_conn_connected(struct sockref_conn *self, int fd)
+void sr_conn_connected(struct sockref_conn *self, int fd)
 {
     struct sr_conn_owner *owner = self->owner;
     struct sr_traffic *traffic = &owner->loop->traffic;
 
-    if (sr_conn_has(self, SR_CONN_DEAD | SR_CONN_FAILED)) {
-        sr_fd_close(fd);
-        return false;
-    }
     sr_tally_add(&traffic->connected, 1);
     sr_histogram_note(&traffic->connect, sr_clock_ns() - self->extra->connecting->began_ns);
     self->extra->connecting = NULL;
@@ -233,10 +229,9 @@ bool sr_conn_connected(struct sockref_conn *self, int fd)
         owner->loop->ran++;
         owner->handlers.on_connect(self, owner->user);
         if (sr_conn_is_foreign(self))
-            return true;
+            return;
     }
     sr_conn_tell_ready(self);
-    return true;
 }
 
 bool sr_conn_is_plain(const struct sockref_conn *self)

@@ -270,8 +270,7 @@ static void succeed(struct attempt *attempt)
     attempt->source.fd = -1;
     was_last = --self->open == 0;
     stop(self);
-    if (!sr_conn_connected(self->conn, fd))
-        return; /* cancel() is still to come */
+    sr_conn_connected(self->conn, fd);
     if (was_last || sr_conn_is_foreign(self->conn)) {
         free_dial(self);
         return;

@@ -110,12 +110,6 @@ err_leave:
     return sr_error_no_memory();
 }
 
-void sr_solo_take_fd(struct sockref_conn *conn, int fd, bool is_unix)
-{
-    conn->source.fd = fd;
-    conn->owner->is_unix = is_unix;
-}
-
 int sr_solo_keep(struct sockref_conn *conn, sockref *ref)
 {
     if (ref && !sockref_acquire(ref))
@@ -226,7 +220,8 @@ int sockref_adopt(sockref_loop *loop, int fd, const sockref_handlers *handlers, 
     status = take(fd);
     if (status < 0)
         goto err_drop;
-    sr_solo_take_fd(conn, fd, is_unix);
+    conn->source.fd = fd; /* non-blocking, and noted */
+    conn->owner->is_unix = is_unix;
     status = sr_solo_begin(conn);
     if (status < 0)
         goto err_disown;

@@ -14,16 +14,13 @@
  *     ...             conn belongs to this thread alone: hang on it what is needed
  *     status = sr_solo_begin(conn);
  *
- * loop: NULL is the library's own. connecting: who makes the connection, see conn.h; NULL where
- * sr_solo_take_fd() gives the descriptor in between. Two handles are counted: the loop's, and the
- * caller's.
+ * loop: NULL is the library's own. connecting: who makes the connection, see conn.h; NULL where it
+ * gets its descriptor in between. Two handles are counted: the loop's, and the caller's.
  *
  * make checks and copies the handlers. It returns 0 or a described status.
  */
 int sr_solo_make(struct sockref_loop *loop, const sockref_handlers *handlers, void *user,
                  struct sr_connecting *connecting, struct sockref_conn **out_conn);
-/* Give a socket to one that was made without connecting; it is noted and non-blocking. */
-void sr_solo_take_fd(struct sockref_conn *conn, int fd, bool is_unix);
 /*
  * Hand it to its loop, whose thread may be done with it before this returns. Returns 0, or
  * SOCKREF_ECLOSED, described: the loop is being freed meanwhile; then drop it.

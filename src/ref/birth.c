@@ -96,8 +96,7 @@ static int join_abstract(struct sr_attempt *attempt)
     socklen_t size = sizeof owner;
     int fd, status = SR_SHARE_JOINED;
 
-    if (attempt->settings.values[SOCKREF_OPT_SHARE] == 0 || sr_attempt_is_exclusive(attempt) ||
-        attempt->fd >= 0)
+    if (attempt->settings.values[SOCKREF_OPT_SHARE] == 0 || sr_attempt_is_exclusive(attempt))
         return sr_error_wrapped(SOCKREF_EBUSY, EADDRINUSE, "bind", attempt->name.path,
                                 "the abstract name is in use");
     fd = sr_sockfile_dial(&attempt->place, attempt->name.path);

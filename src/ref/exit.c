@@ -84,7 +84,7 @@ static enum taken take(sockref_registry *self, sockref *entry, enum whom whom)
         return NOTHING;
     case SR_LISTENING:
     case SR_JOINED:
-        return sr_remove_take_held(entry, SR_REMOVING) ? TAKEN : BUSY;
+        return sr_remove_take_held(entry) ? TAKEN : BUSY;
     case SR_GRACE:
         sr_remove_stop_delay(self, entry);
         sr_entry_change(entry, SR_REMOVING, 1);

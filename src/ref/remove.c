@@ -28,14 +28,14 @@ uint64_t sr_entry_change(sockref *entry, enum sr_state state, int64_t add)
     return next;
 }
 
-bool sr_remove_take_held(sockref *entry, enum sr_state state)
+bool sr_remove_take_held(sockref *entry)
 {
     uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed), next;
 
     do {
         if (sr_word_count(word) == 0)
             return false;
-        next = sr_word_with_state(word, state) + 1;
+        next = sr_word_with_state(word, SR_REMOVING) + 1;
     } while (!atomic_compare_exchange_weak_explicit(&entry->word, &word, next, memory_order_acq_rel,
                                                     memory_order_relaxed));
     return true;

@@ -23,10 +23,10 @@ bool sr_fate_hand_over(struct sr_life *life, uint64_t deadline);
 /* ---- remove.c ---- */
 
 /*
- * Take the right to change an entry that is held: to another state, and one count for us. Returns
- * false when its last reference has just gone: then whoever released it ends it.
+ * Take the right to change an entry that is held: to REMOVING, and one count for us. Returns false
+ * when its last reference has just gone: then whoever released it ends it.
  */
-bool sr_remove_take_held(sockref *entry, enum sr_state state);
+bool sr_remove_take_held(sockref *entry);
 void sr_remove_log_failure(const char *path, int status);
 /* Have over(entry) called by the worker, which ends it by sr_remove_deferred(). */
 void sr_remove_defer(sockref *entry, void (*over)(sockref *entry));

@@ -195,7 +195,7 @@ int sr_remove_revoke_unlock(sockref_registry *self, sockref *entry, uint64_t dea
         return end_lingering(entry, deadline);
     }
     taken = (state == SR_NAMED || state == SR_LISTENING || state == SR_JOINED) &&
-            sr_remove_take_held(entry, SR_REMOVING);
+            sr_remove_take_held(entry);
     if (!taken) {
         sr_mutex_unlock(&self->mutex);
         return SOCKREF_ENOTFOUND;
