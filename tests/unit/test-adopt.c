@@ -1,6 +1,8 @@
 /* Connections of descriptors that are connected already: src/net/solo.c */
 #include "test-conn-helpers.h"
 
+#include "harness/faults.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -167,6 +169,36 @@ START_TEST(without_a_loop_the_service_thread_serves_it)
 }
 END_TEST
 
+static void free_loop(void *unused)
+{
+    (void)unused;
+    sockref_loop_free(loop);
+    loop = NULL;
+}
+
+/* It has a place in the loop, and is not handed to it. */
+START_TEST(a_loop_that_is_freed_meanwhile_is_refused_and_the_descriptor_stays)
+{
+    static const enum faults_kind moments[] = {FAULTS_calloc, FAULTS_tame};
+    sockref_handlers handlers = recording_all();
+    int fds[2];
+
+    unix_pair(fds);
+    faults_install();
+    faults_before(moments[_i], free_loop, NULL);
+    ck_assert_int_eq(sockref_adopt(loop, fds[1], &handlers, &record, &conn), SOCKREF_ECLOSED);
+    faults_clear();
+    ck_assert_ptr_null(loop);
+    ck_assert_ptr_null(conn);
+    ck_assert_str_eq(record.events, "");
+    send_text(fds[0], "still");
+    ck_assert(is_readable(fds[1], 0));
+    close(fds[0]);
+    close(fds[1]);
+    ck_assert_int_eq(sockref_loop_new(&loop), 0);
+}
+END_TEST
+
 static void *adopt_there(void *handlers)
 {
     adopt_pair(unix_pair, handlers);
@@ -225,6 +257,8 @@ int main(void)
     tcase_add_test(tcase, what_is_no_connection_is_refused_and_stays_the_callers);
     tcase_add_test(tcase, handlers_of_an_older_program_are_shorter);
     tcase_add_test(tcase, freeing_the_loop_ends_them_all);
+    tcase_add_loop_test(tcase, a_loop_that_is_freed_meanwhile_is_refused_and_the_descriptor_stays,
+                        0, 2);
     tcase_add_test(tcase, without_a_loop_the_service_thread_serves_it);
     tcase_add_test(tcase, adopting_from_another_thread_wakes_the_loop);
     tcase_add_test(tcase, a_forked_child_lets_go_and_closes_its_copy);

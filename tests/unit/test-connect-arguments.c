@@ -148,6 +148,31 @@ START_TEST(wrong_options_are_refused)
 }
 END_TEST
 
+static int calls_left;
+
+static void *free_loop_first(size_t count, size_t size)
+{
+    if (--calls_left == 0) {
+        sockref_loop_free(loop);
+        loop = NULL;
+    }
+    return calloc(count, size);
+}
+
+/* It has a place in the loop, and is not handed to it. */
+START_TEST(a_loop_that_is_freed_meanwhile_is_refused)
+{
+    calls_left = 2; /* the first one is for the dial */
+    sr_sys.calloc = free_loop_first;
+    harness_assert_fails(sockref_connect(loop, path, &options, &handlers, &record, NULL),
+                         SOCKREF_ECLOSED);
+    sr_sys.calloc = calloc;
+    ck_assert_ptr_null(loop);
+    ck_assert_str_eq(record.events, "");
+    ck_assert_int_eq(sockref_loop_new(&loop), 0);
+}
+END_TEST
+
 START_TEST(wrong_arguments_are_refused)
 {
     sockref_handlers wrong = handlers;
@@ -184,5 +209,6 @@ int main(void)
     tcase_add_test(tcase, what_is_too_long_is_refused);
     tcase_add_loop_test(tcase, wrong_options_are_refused, 0, COUNT(spoilers));
     tcase_add_test(tcase, wrong_arguments_are_refused);
+    tcase_add_test(tcase, a_loop_that_is_freed_meanwhile_is_refused);
     return run_suite(suite);
 }

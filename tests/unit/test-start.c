@@ -433,6 +433,32 @@ START_TEST(a_start_on_a_loop_that_is_freed_meanwhile_is_refused)
 }
 END_TEST
 
+static sockref_registry *ending;
+
+static void *shut_down_first(size_t count, size_t size)
+{
+    sr_sys.calloc = calloc;
+    ck_assert_int_eq(sockref_registry_shutdown(ending, 0), 0);
+    return calloc(count, size);
+}
+
+/* It was let in, and finds the registry ended: that is what the call returns, and all. */
+START_TEST(a_start_whose_registry_ends_meanwhile_is_refused)
+{
+    struct started started = {0};
+
+    ck_assert_int_eq(sockref_registry_new(NULL, &ending), 0);
+    started.registry = ending;
+    sr_sys.calloc = shut_down_first;
+    start_here(&started);
+    ck_assert_int_eq(started.status, SOCKREF_ESHUTDOWN);
+    drive_all();
+    ck_assert_int_eq(started.outcome.calls, 0);
+    ck_assert_int_eq(handled.stops, 0);
+    sockref_registry_free(ending);
+}
+END_TEST
+
 static sem_t listening;
 
 /* Holds who listens until on_start has come. */
@@ -622,6 +648,7 @@ int main(void)
     tcase_add_test(tcase, what_is_wrong_at_once_is_told_at_once);
     tcase_add_loop_test(tcase, each_allocation_may_fail, 0, 2);
     tcase_add_test(tcase, a_start_on_a_loop_that_is_freed_meanwhile_is_refused);
+    tcase_add_test(tcase, a_start_whose_registry_ends_meanwhile_is_refused);
     tcase_add_test(tcase, handlers_that_a_start_put_to_use_are_stopped_once);
     tcase_add_test(tcase, handlers_of_a_start_whose_loop_goes_are_stopped_once);
     tcase_add_test(tcase, cancelling_races_with_the_outcome);
