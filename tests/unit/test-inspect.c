@@ -8,6 +8,7 @@
 #include "name/listing.h"
 #include "name/lockfile.h"
 #include "name/probe.h"
+#include "name/record.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -266,6 +267,69 @@ START_TEST(a_socket_that_the_record_does_not_tell_of_is_foreign)
     close(foreign);
     ck_assert_int_eq(unlink(name()), 0);
     sockref_release(owner);
+}
+END_TEST
+
+static const struct between {
+    bool has_owner, answers, lives;
+    uint32_t state;
+    enum sr_inspect_state expected;
+    const char *note;
+} betweens[] = {
+    {true, false, true, SR_RECORD_LIVE, SR_INSPECT_DYING, "does not answer"},
+    {true, true, false, SR_RECORD_LIVE, SR_INSPECT_DYING, "the owner is dead"},
+    {true, true, true, SR_RECORD_LIVE, SR_INSPECT_LIVE, NULL},
+    {true, true, true, SR_RECORD_BINDING, SR_INSPECT_STARTING, NULL},
+    {true, true, true, SR_RECORD_NONE, SR_INSPECT_DYING, "tells nothing"},
+    {false, true, true, SR_RECORD_LIVE, SR_INSPECT_DYING, "has no owner"},
+    {false, true, true, SR_RECORD_BINDING, SR_INSPECT_DYING, "has no owner"},
+    {false, true, false, SR_RECORD_LIVE, SR_INSPECT_STALE, NULL},
+};
+
+/* What a lock file tells of a socket at the path, by its byte 1 and its record. */
+START_TEST(what_is_between_live_and_stale_is_told)
+{
+    const struct between *between = &betweens[_i];
+    struct flock owner = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = SR_BYTE_OWNER, .l_len = 1};
+    int fd, inode, socket;
+    struct sr_record record;
+    struct stat info;
+
+    leave_owner_dead();
+    ck_assert_int_eq(unlink(name()), 0);
+    socket = harness_bind(name());
+    fd = open(harness_at(LOCK), O_RDWR | O_CLOEXEC);
+    inode = open(name(), O_PATH | O_CLOEXEC);
+    ck_assert_int_eq(sr_record_read(fd, &record), 0);
+    if (between->lives)
+        sr_record_of_self(&record);
+    record.state = between->state;
+    ck_assert_int_eq(sr_sys.birth(inode, "", &info, &record.born_ns), 0);
+    record.device = info.st_dev;
+    record.inode = info.st_ino;
+    ck_assert_int_eq(sr_record_write(fd, &record), 0);
+    if (!between->answers)
+        close(socket);
+    if (between->has_owner)
+        ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &owner), 0);
+    inspect(name(), between->expected);
+    if (between->note)
+        expect_note(between->note);
+    else
+        ck_assert_ptr_null(seen.note);
+    if (between->expected == SR_INSPECT_LIVE) {
+        record.pid_namespace++;
+        ck_assert_int_eq(sr_record_write(fd, &record), 0);
+        inspect(name(), SR_INSPECT_LIVE);
+        expect_note("another pid namespace");
+    }
+    close(inode);
+    close(fd);
+    if (between->answers)
+        close(socket);
+    ck_assert_int_eq(unlink(name()), 0);
+    sweep_away();
 }
 END_TEST
 
@@ -749,6 +813,8 @@ int main(void)
     tcase_add_test(states, a_torn_record_tells_of_nobody);
     tcase_add_test(states, what_is_no_socket_is_foreign);
     tcase_add_test(states, a_socket_that_the_record_does_not_tell_of_is_foreign);
+    tcase_add_loop_test(states, what_is_between_live_and_stale_is_told, 0,
+                        (int)(sizeof betweens / sizeof betweens[0]));
     tcase_add_test(states, a_socket_without_a_lock_file_is_unshared);
     tcase_add_test(states, a_lock_file_that_others_could_change_is_not_believed);
     tcase_add_test(states, names_of_another_user_are_told_to_root);

@@ -461,6 +461,25 @@ START_TEST(what_was_removed_is_made_again)
 }
 END_TEST
 
+/* What the program bound itself is not made again. */
+START_TEST(the_loss_of_a_registered_file_is_told)
+{
+    const char *path = harness_at("a");
+    int fd = harness_bind(path);
+    sockref *ref;
+
+    harness_assert_ok(sockref_registry_register_new(here, path, fd, &ref));
+    harness_assert_ok(sockref_set_watch(ref, note, NULL, NULL));
+    remove_at(path);
+    wait_for(&heard, SOCKREF_WATCH_DISPLACED);
+    ck_assert(!harness_exists(path));
+    ck_assert(sockref_is_active(ref) && sockref_fd(ref) == fd);
+    sockref_release(ref);
+    ck_assert_uint_eq(wait_count(&heard), 1);
+    ck_assert_uint_eq(harness_beside(), 0);
+}
+END_TEST
+
 static atomic_int displaced_for;
 
 static void note_displaced(const sockref_log_record *record, void *user)
@@ -718,6 +737,7 @@ int main(void)
     tcase_add_test(busy, what_is_released_while_its_registry_is_shut_down_is_passed_on);
     tcase_add_checked_fixture(loss, setup, teardown);
     tcase_add_test(loss, a_replacement_is_told_once_and_left_alone);
+    tcase_add_test(loss, the_loss_of_a_registered_file_is_told);
     tcase_add_loop_test(loss, what_was_removed_is_made_again, 0, sizeof losses / sizeof losses[0]);
     tcase_add_loop_test(loss, what_can_not_take_the_place_of_a_lost_socket_is_told, 0, 2);
     tcase_add_test(loss, a_name_that_is_mended_is_in_use);

@@ -253,6 +253,54 @@ START_TEST(only_a_file_of_this_user_alone_is_a_lock_file)
 }
 END_TEST
 
+/* ---- a lock file that goes while it is taken ---- */
+
+static void remove_lock(void *replaces)
+{
+    const char *lock = harness_at(".a.srlock");
+
+    ck_assert_int_eq(unlink(lock), 0);
+    if (replaces)
+        put_file(lock);
+}
+
+START_TEST(a_lock_file_that_goes_meanwhile_is_taken_anew)
+{
+    const char *path = harness_at("a");
+    sockref *ref, *joined;
+
+    faults_install();
+    faults_before(FAULTS_lock, remove_lock, _i ? "" : NULL);
+    harness_assert_ok(start(path, HARNESS_PATIENCE_MS, &ref));
+    faults_clear();
+    joined = harness_listen(there, path); /* by the lock file that is there now */
+    ck_assert(!sockref_is_owner(joined));
+    ck_assert_uint_eq(sockref_holder_count(ref), 2);
+    sockref_release(joined);
+    sockref_release(ref);
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
+static int remove_and_lock(int fd, int command, struct flock *lock)
+{
+    if (command == F_OFD_SETLK && lock->l_type == F_WRLCK)
+        (void)!unlink(harness_at(".a.srlock"));
+    return fcntl(fd, command, lock);
+}
+
+START_TEST(a_lock_file_that_always_goes_is_told)
+{
+    const struct sr_sys before = sr_sys;
+    sockref *ref;
+
+    sr_sys.lock = remove_and_lock;
+    harness_assert_fails(start(harness_at("a"), 20, &ref), SOCKREF_ETIMEOUT);
+    sr_sys = before;
+    ck_assert_uint_eq(harness_files() + harness_beside(), 0);
+}
+END_TEST
+
 /* ---- a dead one that nothing is known of ---- */
 
 /* It could be in the middle of its bind(). */
@@ -740,6 +788,8 @@ int main(void)
     tcase_add_test(tcase, a_control_socket_alone_is_a_dead_owners);
     tcase_add_test(tcase, a_control_socket_alone_may_be_a_live_owners);
     tcase_add_loop_test(tcase, only_a_file_of_this_user_alone_is_a_lock_file, 0, 7);
+    tcase_add_loop_test(tcase, a_lock_file_that_goes_meanwhile_is_taken_anew, 0, 2);
+    tcase_add_test(tcase, a_lock_file_that_always_goes_is_told);
     tcase_add_test(tcase, a_dead_socket_is_replaced_when_it_is_not_fresh);
     tcase_add_test(tcase, a_directory_replaced_meanwhile_has_nothing_left_in_it);
     tcase_add_test(tcase, what_stands_beside_a_socket_is_for_its_user_alone);

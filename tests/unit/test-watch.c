@@ -9,7 +9,9 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 struct watcher {
     int calls, last_event;
@@ -225,6 +227,81 @@ START_TEST(without_memory_nothing_is_taken)
 }
 END_TEST
 
+static void revoke_first(void *unused)
+{
+    (void)unused;
+    harness_assert_ok(sockref_registry_cleanup(registry, harness_at("a")));
+}
+
+START_TEST(a_watch_that_meets_a_revocation_is_not_taken)
+{
+    struct watcher watcher = {0};
+
+    faults_install();
+    faults_before(FAULTS_malloc, revoke_first, NULL);
+    harness_assert_fails(sockref_set_watch(ref, note, &watcher, note_free), SOCKREF_ECLOSED);
+    ck_assert_int_eq(atomic_load(&watcher.freed), 0);
+    sockref_release(ref);
+    ck_assert_int_eq(atomic_load(&watcher.freed), 0);
+}
+END_TEST
+
+static int have_no_memory(struct sr_notice *notice, sockref *subject, int event,
+                          sockref_watch_fn fn, void *user)
+{
+    (void)subject;
+    (void)event;
+    (void)fn;
+    (void)user;
+    sr_hooks.notice_unreserve(notice);
+    return -ENOMEM;
+}
+
+START_TEST(what_can_not_be_told_is_logged)
+{
+    struct watcher watcher = {0};
+
+    harness_log();
+    harness_assert_ok(sockref_set_watch(ref, note, &watcher, note_free));
+    sr_hooks.notify = have_no_memory;
+    sr_watch_notify(ref, SOCKREF_WATCH_OWNER);
+    ck_assert_uint_eq(harness_logged("thread_failed"), 1);
+    sr_hooks.notify = put_in_queue;
+    sr_watch_notify(ref, SOCKREF_WATCH_OWNER); /* the next one is told */
+    deliver_all();
+    ck_assert_int_eq(watcher.calls, 1);
+    sockref_release(ref);
+    ck_assert_int_eq(atomic_load(&watcher.freed), 1);
+}
+END_TEST
+
+static void fork_inside(sockref *subject, int event, void *user)
+{
+    (void)subject;
+    (void)event;
+    *(pid_t *)user = fork();
+}
+
+/* The child gives nothing back: all of it is the parent's. */
+START_TEST(a_child_that_its_callback_forks_lets_it_be)
+{
+    pid_t child = -1;
+    int status;
+
+    harness_assert_ok(sockref_set_watch(ref, fork_inside, &child, NULL));
+    sr_watch_notify(ref, SOCKREF_WATCH_OWNER);
+    deliver_all();
+    if (child == 0) {
+        sockref_release(ref);
+        _exit(harness_is_socket(harness_at("a")) ? 0 : 1);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    sockref_release(ref);
+    ck_assert(!harness_exists(harness_at("a")));
+}
+END_TEST
+
 static void say(sockref *subject, int event, void *user)
 {
     (void)subject;
@@ -332,6 +409,9 @@ int main(void)
     tcase_add_test(tcase, a_replaced_watch_is_still_told_what_is_on_its_way);
     tcase_add_test(tcase, what_is_revoked_is_not_watched);
     tcase_add_test(tcase, without_memory_nothing_is_taken);
+    tcase_add_test(tcase, a_watch_that_meets_a_revocation_is_not_taken);
+    tcase_add_test(tcase, what_can_not_be_told_is_logged);
+    tcase_add_test(tcase, a_child_that_its_callback_forks_lets_it_be);
     tcase_add_test(tcase, a_loss_is_told_without_memory);
     tcase_add_test(tcase, the_loss_of_what_is_not_bound_is_told_without_a_thread);
     tcase_add_test(tcase, a_watch_that_gets_no_thread_leaves_the_last_error);
