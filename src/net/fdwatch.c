@@ -1,15 +1,15 @@
 /*
  * Descriptor watches.
  *
- * Any thread begins one; then its record belongs to the service thread. What another thread wants
- * of it is a flag, set together with posting its task under the loop's mutex, and taken under that
- * mutex by the task. So the record is not freed under somebody who still posts.
+ * Any thread begins one; then its record belongs to the service thread. That another thread wants
+ * its end is a flag, set together with posting its task under the loop's mutex, and taken under
+ * that mutex by the task. So the record is not freed under somebody who still posts.
  *
  * It is freed by its task only. Tasks run after the events and the timers of a turn, so nothing in
  * the turn points to it then; an event that comes between the end and the task finds end_asked.
  *
- * The interval and the retries don't call ready() themselves but poke, so that it comes from an
- * event or from the task, and never while the source joins the set.
+ * The interval and the retries don't call ready() themselves but post the task, so that it comes
+ * from an event or from there, and never while the source joins the set.
  *
  * A descriptor that stays readable because its owner can't see to it now is out of the set for a
  * moment, or the thread would spin.
@@ -38,8 +38,8 @@ struct watching {
                               room */
     unsigned backoff_ms;
     bool begun;
-    bool poked;             /* guarded by the loop's mutex */
-    _Atomic bool end_asked; /* the same, but read without it on the service thread */
+    bool is_due;
+    _Atomic bool end_asked; /* set under the loop's mutex, read without it on the service thread */
 };
 
 /* NULL: it is the parent's, in a forked child. */
@@ -55,14 +55,10 @@ static bool is_over(const struct watching *self)
     return atomic_load_explicit(&self->end_asked, memory_order_relaxed);
 }
 
-static void poke(struct watching *self)
+static void be_due(struct watching *self)
 {
-    struct sockref_loop *loop = self->loop;
-
-    sr_mutex_lock(&loop->mutex);
-    self->poked = true;
-    sr_loop_post_locked(loop, &self->task);
-    sr_mutex_unlock(&loop->mutex);
+    self->is_due = true;
+    sr_loop_post(self->loop, &self->task);
 }
 
 static void rest(struct watching *self)
@@ -106,7 +102,7 @@ static void interval_over(struct sr_timer *timer)
     if (is_over(self))
         return;
     rearm(self);
-    poke(self);
+    be_due(self);
 }
 
 static bool is_readable(int fd)
@@ -127,7 +123,7 @@ static void look_later(struct watching *self, int status)
         self->backoff_ms = LAST_BACKOFF;
     sr_timer_add(&self->loop->timers, &self->retry, sr_clock_after_ms(self->backoff_ms));
     if (is_readable(self->source.fd))
-        poke(self);
+        be_due(self);
     if (first)
         sr_log(SR_LOG_THREAD_FAILED, SOCKREF_LOG_WARNING, status, NULL,
                "a descriptor is looked at now and then only: %s", sockref_status_message(status));
@@ -173,13 +169,12 @@ static void finish(struct watching *self)
 static void run_task(struct sr_task *task)
 {
     struct watching *self = SR_LIST_OWNER(task, struct watching, task);
-    bool over, poked;
+    bool over, is_due = self->is_due;
 
-    sr_mutex_lock(&self->loop->mutex);
+    sr_mutex_lock(&self->loop->mutex); /* who has asked for the end is done with the record */
     over = is_over(self);
-    poked = self->poked;
-    self->poked = false;
     sr_mutex_unlock(&self->loop->mutex);
+    self->is_due = false;
     if (over) {
         finish(self);
         return;
@@ -189,7 +184,7 @@ static void run_task(struct sr_task *task)
         rearm(self);
         join_set(self);
     }
-    if (poked)
+    if (is_due)
         tell(self);
 }
 
@@ -245,12 +240,4 @@ void sr_fdwatch_every(struct sr_fdwatch *watch, unsigned every_ms)
         return;
     watch->every_ms = every_ms;
     rearm(self);
-}
-
-void sr_fdwatch_poke(struct sr_fdwatch *watch)
-{
-    struct watching *self = of(watch);
-
-    if (self)
-        poke(self);
 }

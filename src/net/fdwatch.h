@@ -9,7 +9,6 @@
 int sr_fdwatch_begin(struct sr_fdwatch *watch);
 void sr_fdwatch_end(struct sr_fdwatch *watch);
 void sr_fdwatch_every(struct sr_fdwatch *watch, unsigned every_ms);
-void sr_fdwatch_poke(struct sr_fdwatch *watch);
 
 void sr_fdwatch_event(struct sr_source *source);
 

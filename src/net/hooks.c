@@ -49,7 +49,6 @@ struct sr_hooks sr_hooks = {
     .fdwatch_begin = sr_fdwatch_begin,
     .fdwatch_end = sr_fdwatch_end,
     .fdwatch_every = sr_fdwatch_every,
-    .fdwatch_poke = sr_fdwatch_poke,
     .count = count,
     .after_fork_in_child = after_fork_in_child,
 };

@@ -13,10 +13,9 @@ struct sr_fdwatch {
     unsigned every_ms; /* 0, or call ready() also whenever so much time has passed; set before
                           begin, later by fdwatch_every() */
     /*
-     * fd is readable, ended or broken, or the time has passed, or it was poked. Called again as
-     * long as fd is so: at once, or, where it returns that it could not see to it now, some
-     * milliseconds later. Service thread, no lock held; may call end, and may come before begin
-     * has returned.
+     * fd is readable, ended or broken, or the time has passed. Called again as long as fd is so: at
+     * once, or, where it returns that it could not see to it now, some milliseconds later. Service
+     * thread, no lock held; may call end, and may come before begin has returned.
      */
     bool (*ready)(struct sr_fdwatch *self);
     /*

@@ -77,12 +77,6 @@ struct sr_hooks {
     void (*fdwatch_end)(struct sr_fdwatch *watch);
     /* Change every_ms, and begin to count it now; only inside ready(). */
     void (*fdwatch_every)(struct sr_fdwatch *watch, unsigned every_ms);
-    /*
-     * Have ready() called soon; any thread. Never blocks and never fails, so the registry's mutex
-     * may be held. Several may become one call. Has returned before fdwatch_end() is called, unless
-     * this is the service thread.
-     */
-    void (*fdwatch_poke)(struct sr_fdwatch *watch);
     /* Add connection handles and queued buffers. */
     void (*count)(uint64_t *inout_handles, uint64_t *inout_buffers);
     /* In a forked child, after its descriptors are closed: threads and loops of the parent are

@@ -42,14 +42,13 @@ static void begin_and_end_many(unsigned number, void *arg)
 
     (void)arg;
     for (int i = 0; i < PER_THREAD; i++) {
-        fd = i % 3 == 0 ? eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+        fd = i % 3 != 1 ? eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
         all[i] = malloc(sizeof *all[i]);
         init(all[i], fd, i % 3 == 1 ? 1 + number : 0);
         all[i]->watch.ended = end_many;
         all[i]->on_ready = count_first;
         ck_assert_int_eq(sr_hooks.fdwatch_begin(&all[i]->watch), 0);
-        sr_hooks.fdwatch_poke(&all[i]->watch);
-        if (i % 2 == 0) { /* some at once, so that ends meet pokes */
+        if (i % 2 == 0) { /* some at once, so that ends meet begins */
             sr_hooks.fdwatch_end(&all[i]->watch);
             all[i] = NULL;
         }
@@ -80,15 +79,13 @@ static void begin_and_end_alone(unsigned number, void *arg)
     (void)arg;
     for (int i = 0; i < 200; i++) {
         seen = malloc(sizeof *seen);
-        init(seen, number % 2 ? eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK) : -1, 0);
+        init(seen, number % 2 ? eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK) : -1, number % 2 ? 0 : 1);
         seen->watch.ended = end_many;
         if (i % 2 == 0)
             seen->on_ready = end_inside;
         ck_assert_int_eq(sr_hooks.fdwatch_begin(&seen->watch), 0);
         if (i % 2 == 1)
             sr_hooks.fdwatch_end(&seen->watch);
-        else if (number % 2 == 0)
-            sr_hooks.fdwatch_poke(&seen->watch);
     }
 }
 
@@ -98,34 +95,6 @@ START_TEST(begins_and_ends_race_with_the_end_of_the_thread)
     harness_in_threads(2, begin_and_end_alone, NULL);
     WAIT_UNTIL(many_ended == 400);
     ck_assert_int_eq(many_wrong, 0);
-}
-END_TEST
-
-static void poke_often(unsigned number, void *arg)
-{
-    struct seen *seen = arg;
-
-    (void)number;
-    for (int i = 0; i < 2000; i++)
-        sr_hooks.fdwatch_poke(&seen->watch);
-}
-
-START_TEST(pokes_of_many_threads_are_told)
-{
-    struct seen seen;
-    int before;
-
-    init(&seen, -1, 0);
-    begin(&seen);
-    harness_in_threads(8, poke_often, &seen);
-    WAIT_UNTIL(seen.ready >= 1);
-    for (int i = 0; i < 100; i++) { /* each one that comes after the call before is told */
-        before = seen.ready;
-        sr_hooks.fdwatch_poke(&seen.watch);
-        WAIT_UNTIL(seen.ready > before);
-    }
-    end(&seen);
-    ck_assert_int_le(seen.ready, 8 * 2000 + 100);
 }
 END_TEST
 
@@ -239,7 +208,6 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_thousand_are_begun_and_ended_by_four_threads);
     tcase_add_test(tcase, begins_and_ends_race_with_the_end_of_the_thread);
-    tcase_add_test(tcase, pokes_of_many_threads_are_told);
     tcase_add_loop_test(tcase, each_call_may_fail, 0, sizeof failures / sizeof *failures);
     tcase_add_test(tcase, without_room_in_the_set_a_descriptor_is_told_all_the_same);
     tcase_add_test(tcase, one_that_waits_for_room_ends);

@@ -65,7 +65,7 @@ END_TEST
 
 START_TEST(what_cannot_be_seen_to_is_told_again_later)
 {
-    struct seen seen, poked;
+    struct seen seen, rested;
     uint64_t began_ns = sr_clock_ns();
     int told;
 
@@ -81,13 +81,13 @@ START_TEST(what_cannot_be_seen_to_is_told_again_later)
     end(&seen);
     close_pair(&seen);
 
-    init_pair(&poked); /* one that has rested ends */
-    poked.refuses = true;
-    begin(&poked);
-    sr_hooks.fdwatch_poke(&poked.watch);
-    WAIT_UNTIL(poked.ready == 1);
-    end(&poked);
-    close_pair(&poked);
+    init_pair(&rested); /* one that has rested ends */
+    rested.refuses = true;
+    begin(&rested);
+    put_byte(&rested);
+    WAIT_UNTIL(rested.ready >= 1);
+    end(&rested);
+    close_pair(&rested);
 }
 END_TEST
 
@@ -126,6 +126,7 @@ static void stop_the_clock(struct seen *self)
 
 static void start_the_clock(struct seen *self)
 {
+    take_bytes(self);
     if (self->calls == 1)
         sr_hooks.fdwatch_every(&self->watch, 1);
 }
@@ -138,14 +139,15 @@ START_TEST(every_changes_the_interval)
     stopped.on_ready = stop_the_clock;
     begin(&stopped);
     WAIT_UNTIL(stopped.ready == 2);
-    init(&started, -1, 0);
+    init_pair(&started);
     started.on_ready = start_the_clock;
     begin(&started);
-    sr_hooks.fdwatch_poke(&started.watch);
+    put_byte(&started);
     WAIT_UNTIL(started.ready >= 20);
     ck_assert_int_eq(stopped.ready, 2);
     end(&stopped);
     end(&started);
+    close_pair(&started);
 }
 END_TEST
 
@@ -153,7 +155,6 @@ static void every_after_end(struct seen *self)
 {
     sr_hooks.fdwatch_end(&self->watch);
     sr_hooks.fdwatch_every(&self->watch, 1);
-    sr_hooks.fdwatch_poke(&self->watch);
 }
 
 START_TEST(nothing_is_told_after_an_end_inside_ready)
@@ -223,7 +224,7 @@ static void want_mutex(struct seen *self)
 }
 
 /* As with the registry's mutex: ready() waits for the mutex that who ends it holds. */
-START_TEST(end_and_poke_do_not_wait_for_ready)
+START_TEST(the_end_does_not_wait_for_ready)
 {
     struct seen seen;
 
@@ -233,7 +234,6 @@ START_TEST(end_and_poke_do_not_wait_for_ready)
     pthread_mutex_lock(&own_mutex);
     begin(&seen);
     wait_sem(&reached);
-    sr_hooks.fdwatch_poke(&seen.watch);
     sr_hooks.fdwatch_end(&seen.watch);
     ck_assert_int_eq(seen.ready, 0);
     ck_assert_int_eq(seen.ended, 0);
@@ -378,7 +378,7 @@ int main(void)
     tcase_add_test(tcase, nothing_is_told_after_an_end_inside_ready);
     tcase_add_test(tcase, ended_comes_once_and_last);
     tcase_add_test(tcase, one_that_was_never_ready_ends);
-    tcase_add_test(tcase, end_and_poke_do_not_wait_for_ready);
+    tcase_add_test(tcase, the_end_does_not_wait_for_ready);
     tcase_add_test(tcase, an_event_of_one_that_was_ended_in_the_same_batch_is_not_told);
     tcase_add_test(tcase, ended_may_begin_it_again);
     tcase_add_test(tcase, the_thread_is_gone_after_the_last);
