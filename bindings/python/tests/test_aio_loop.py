@@ -394,3 +394,61 @@ def test_loop_that_is_dropped_takes_its_handlers_with_it(path: Path) -> None:
             gc.collect()
         assert [ref() for ref in refs] == [None] * 2
         reference.serve_echo()
+
+
+class LoopThatCounts(asyncio.SelectorEventLoop):
+    """It tells how often it was asked to come back soon."""
+
+    asked = 0
+
+    def call_soon(self, callback: Callable[..., object], *args: Any, **options: Any) -> asyncio.Handle:
+        self.asked += getattr(callback, "__name__", "") == "_dispatch_soon"
+        return super().call_soon(callback, *args, **options)
+
+
+class Closer(Recorder):
+    """It closes as soon as it is told anything."""
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.close()
+
+
+def test_a_turn_is_asked_for_once(path: Path) -> None:
+    """However many transports end in it; and not by what ends inside of one, or in a child."""
+
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        async with await sockref.aio.create_server(Closer, path):
+            clients = [(await sockref.aio.create_connection(Recorder, path))[1] for _ in range(4)]
+            before = loop.asked
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
+            if child == 0:
+                clients[0].transport.close()
+                os._exit(loop.asked - before)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            clients[0].transport.write(b"x")
+            await clients[0].has("lost")
+            assert loop.asked == before
+            for client in clients:
+                client.transport.abort()
+            assert loop.asked == before + 1
+            for client in clients:
+                await client.has("lost")
+
+    Net(LoopThatCounts).run(main())
+
+
+def test_transport_outlives_its_loop(ours: Net, path: Path) -> None:
+    async def main() -> Any:
+        async with await sockref.aio.create_server(Recorder, path) as server:
+            transport, _ = await sockref.aio.create_connection(Recorder, path)
+            server.close_clients()
+        return transport
+
+    transport = ours.run(main())
+    gc.collect()
+    for end in transport.close, transport.abort:
+        end()
+    assert transport.is_closing()

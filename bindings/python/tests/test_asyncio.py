@@ -18,7 +18,7 @@ from helpers import Echo, dial, is_socket, run, script, sockets_in, until
 
 import sockref
 import sockref.aio
-from sockref import Registry, SockrefError
+from sockref import Registry, SockrefError, _loops
 
 
 def descriptors() -> int:
@@ -107,6 +107,39 @@ def test_exception_in_a_handler(path: Path) -> None:
 
     run(main())
     assert [str(context["exception"]) for context in told] == ["mine", "mine"]
+
+
+def test_no_memory_for_a_connection(path: Path) -> None:
+    """It ends, and its handler's loop is told."""
+    memory = pytest.importorskip("_testcapi")
+
+    class Silent(sockref.Handlers):
+        on_connection = staticmethod(callable)  # type: ignore[assignment]  # which takes no memory
+
+    async def main() -> None:
+        host = asyncio.get_running_loop()
+        told: list[object] = []
+        host.set_exception_handler(lambda loop, context: told.append(type(context["exception"])))
+        with await sockref.start_listener(path) as reference:
+            reference.serve(Silent())
+            dispatch = _loops.of_asyncio(host).dispatch
+            dispatch()
+            for number in range(8):
+                with dial(path) as client:
+                    client.setblocking(False)
+                    memory.set_nomemory(number, number + 1)
+                    try:
+                        dispatch()
+                        dispatch()
+                    finally:
+                        memory.remove_mem_hooks()
+                    if told:
+                        assert told.pop() is MemoryError
+                        assert await host.sock_recv(client, 1) == b""
+                        return
+        assert not "told of it"
+
+    run(main())
 
 
 def test_exception_in_a_handler_on_a_thread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
