@@ -68,14 +68,16 @@ function take(socket, { what, size }, calls) {
 }
 
 // Long enough for what is on its way to come: both ends are of this process. The second of the two that play a script
-// waits for as many events as the first has told by then, for it may be slower; where one end is gone they may be fewer.
-async function settle(logs, counts, expected, hasCut) {
+// waits for as many events and bytes as the first has told and read by then, for it may be slower; where one end is gone
+// they may be fewer.
+async function settle(logs, sockets, counts, expected, hasCut) {
   for (let i = 0; i < 6; i++) await new Promise((resolve) => { setImmediate(resolve); });
   await new Promise((resolve) => { setTimeout(resolve, 2); });
+  const count = () => [...logs.map(({ length }) => length), ...sockets.map(({ bytesRead }) => bytesRead)];
   const wanted = expected?.[counts.length];
-  const isThere = () => logs.every((log, i) => log.length >= wanted[i]);
+  const isThere = () => count().every((much, i) => much >= wanted[i]);
   if (wanted && !hasCut) await until(isThere, 'events', 2000).catch(() => {}); // then the comparison tells what lacks
-  counts.push(logs.map(({ length }) => length));
+  counts.push(count());
 }
 
 // The two directions end each on its own, so the order of end and finish is not told; nor whether the end of the peer
@@ -110,7 +112,7 @@ async function play(net, { tcp, options, listens, early: first, steps: taken }, 
   const counts = [];
   for (const step of taken) {
     if (step.what === 'settle') {
-      await settle(logs, counts, expected, Math.min(...cuts) < Infinity);
+      await settle(logs, [socket, client], counts, expected, Math.min(...cuts) < Infinity);
       continue;
     }
     take([socket, client][step.who], step, calls[step.who]);
@@ -122,7 +124,7 @@ async function play(net, { tcp, options, listens, early: first, steps: taken }, 
     }
   }
   const hasCut = Math.min(...cuts) < Infinity;
-  await settle(logs, counts, expected, hasCut);
+  await settle(logs, [socket, client], counts, expected, hasCut);
   const totals = [socket, client].map((one) => stateOf(one, hasCut));
   const told = hasCut ? [] : calls.map((list) => [...list]);
   for (const one of [socket, client]) one.destroy();
