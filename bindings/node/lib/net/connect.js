@@ -15,7 +15,7 @@ const errors = require('./errors.js');
 const state = require('./state.js');
 const timeouts = require('./timeouts.js');
 const { nameToConnect, tcpName } = require('./names.js');
-const { isString, isNumber, isFunction, isBlockList, portOf, normalize, isNormalized } = require('./validate.js');
+const { isString, isHost, isNumber, isFunction, isBlockList, portOf, normalize, isNormalized } = require('./validate.js');
 
 const { kIsOpen, kResource, kConnect, kBound } = state;
 
@@ -106,6 +106,7 @@ function checkBound(options) {
 
 function checkHost(options) {
   const { host, localAddress, localPort, port, lookup, blockList } = options;
+  if (host) isHost(host, 'options.host');
   if (localAddress && !isIP(localAddress)) throw errors.invalidAddress(localAddress);
   if (localPort) isNumber(localPort, 'options.localPort');
   if (port !== undefined && typeof port !== 'number' && typeof port !== 'string') {

@@ -120,6 +120,13 @@ function everyAddress(errno) {
   return errno === -constants.errno.EADDRINUSE && fs.existsSync('/proc/net/if_inet6') ? '::' : '0.0.0.0';
 }
 
+const isLinkLocal = ({ address, family }) => family === 6 && /^fe[89ab][0-9a-f]:/i.test(address);
+
+/** Of the addresses of a host: the first that is not of one link alone, for it takes more than the address to bind such. */
+function choose(found) {
+  return (found.find((place) => !isLinkLocal(place)) ?? found[0]).address;
+}
+
 /** What listen() tells of an error. An address that is undefined was every one. */
 function explain(error, address, port) {
   const errno = errnoOf(error);
@@ -127,4 +134,4 @@ function explain(error, address, port) {
   return errors.listenFailed(errno, 'listen', address === undefined ? everyAddress(errno) : address, port);
 }
 
-module.exports = { onPath, onAddress, onDescriptor, bound, onBound, tcpSettings, referenceIn, errnoOf, explain };
+module.exports = { onPath, onAddress, onDescriptor, bound, onBound, tcpSettings, referenceIn, errnoOf, choose, explain };

@@ -123,10 +123,10 @@ function listenOnPort(server, call, options, backlog) {
   if (!host) {
     onAddress(undefined);
   } else {
-    dns.lookup(host, (error, address) => {
+    dns.lookup(host, { all: true }, (error, found) => {
       if (call !== server[kListen]) return;
       if (error) server.emit('error', error);
-      else onAddress(address);
+      else onAddress(listening.choose(found));
     });
   }
 }

@@ -3,7 +3,7 @@
 // Arguments and options: what they may be, and the forms that connect() and listen() take them in.
 
 const { BlockList } = require('node:net');
-const { invalidArgType, outOfRange, badPort } = require('./errors.js');
+const { invalidArgType, invalidArgValue, outOfRange, badPort } = require('./errors.js');
 
 function isNumber(value, name) {
   if (typeof value !== 'number') throw invalidArgType(name, 'of type number', value);
@@ -11,6 +11,11 @@ function isNumber(value, name) {
 
 function isString(value, name) {
   if (typeof value !== 'string') throw invalidArgType(name, 'of type string', value);
+}
+
+function isHost(value, name) {
+  isString(value, name);
+  if (value.includes('\0')) throw invalidArgValue(name, value, 'must be a string without null bytes');
 }
 
 function isBoolean(value, name) {
@@ -102,6 +107,6 @@ function normalize(args) {
 const isNormalized = (value) => Array.isArray(value) && value[normal] === true;
 
 module.exports = {
-  isNumber, isString, isBoolean, isFunction, isInt32, isSignal, isBlockList, portOf, timerDuration, keepAliveDelay,
+  isNumber, isString, isHost, isBoolean, isFunction, isInt32, isSignal, isBlockList, portOf, timerDuration, keepAliveDelay,
   wholeSeconds, toNumber, isPath, normalize, isNormalized,
 };

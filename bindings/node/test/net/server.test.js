@@ -3,7 +3,9 @@
 // Servers: the forms of listen, what they tell, and their end.
 
 const { assert, both, once, within, closed, received, tcp, isSocket, nodeNet, until } = require('./harness.js');
+const dns = require('node:dns');
 const fs = require('node:fs');
+const { isIP } = require('node:net');
 const path = require('node:path');
 
 const ended = (server) => within(new Promise((resolve) => { server.close(resolve); }), 'close');
@@ -85,6 +87,21 @@ both('J37 errors of listen are told by the event', async ({ net, serve, file }) 
   await within(once(unix, 'listening'), 'listening');
   await ended(unix);
 });
+
+both('of the addresses of a host, one that is not of a link alone', async ({ t, net }) => {
+  let found;
+  t.mock.method(dns, 'lookup', (host, options, callback) => callback(null, found));
+  for (const addresses of [['fe80::1', '127.0.0.1'], ['febf::1%lo', 'fe90::2', '127.0.0.1', '::1'], ['127.0.0.1', '127.0.0.2']]) {
+    found = addresses.map((address) => ({ address, family: isIP(address) }));
+    const server = net.createServer().listen(0, 'x.example');
+    await within(once(server, 'listening'), 'listening');
+    assert.equal(server.address().address, '127.0.0.1');
+    await new Promise((resolve) => { server.close(resolve); });
+  }
+  found = [{ address: 'fe80::1', family: 6 }];
+  const [error] = await within(once(net.createServer().listen(0, 'x.example'), 'error'), 'error');
+  assert.equal(error.address, 'fe80::1');
+}, { needs: () => Number.parseInt(process.versions.node, 10) >= 22 });
 
 both('a port that is in use, where no address was given', async ({ net, serve }) => {
   const { port } = (await serve({}, undefined, { port: 0 })).address();

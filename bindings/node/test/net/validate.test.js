@@ -6,6 +6,7 @@ const { assert, nodeNet, sockrefNet, errorOf } = require('./harness.js');
 const { test } = require('node:test');
 const { inspect } = require('node:util');
 
+const major = Number.parseInt(process.versions.node, 10);
 const wrong = [undefined, null, true, 1, -1, 1.5, NaN, '', 'x', {}, [], () => {}, Symbol('s')];
 
 /** The error of a call of each must be the same. Sockets and servers that it makes are ended. */
@@ -59,6 +60,11 @@ test('ports of a connect', () => {
 
 test('hosts and local ends of a connect', () => {
   const connect = (net, keep, options) => keep(new net.Socket()).connect({ port: 1, ...options });
+  for (const host of [1, true, {}, ['127.0.0.1'], Symbol('s'), 'a\0b', '127.0.0.1\0']) { // Node 20 does not look at all of them
+    const { code } = errorOf(() => new sockrefNet.Socket().connect({ port: 1, host }));
+    assert.equal(code, typeof host === 'string' ? 'ERR_INVALID_ARG_VALUE' : 'ERR_INVALID_ARG_TYPE', inspect(host));
+    if (typeof host !== 'string' && major >= 22) same('host', (net, keep) => connect(net, keep, { host }));
+  }
   sameForAll('localAddress', ['x', '1.2.3', '::x'], (net, keep, localAddress) => connect(net, keep, { localAddress }));
   sameForAll('localPort', [true, 'x', {}, '1'], (net, keep, localPort) => connect(net, keep, { localPort }));
   sameForAll('lookup', [1, 'x', {}], (net, keep, lookup) => connect(net, keep, { lookup, host: 'localhost' }));
