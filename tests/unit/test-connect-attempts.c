@@ -250,6 +250,18 @@ START_TEST(the_time_includes_the_attempts)
 }
 END_TEST
 
+/* One that has failed already is no answer. */
+START_TEST(the_time_includes_the_attempts_that_are_left)
+{
+    options.timeout_ms = 60;
+    options.attempt_delay_ms = 10000;
+    add_address(SOCKREF_FAMILY_IPV4, free_port());
+    add_address(SOCKREF_FAMILY_IPV4, 1);
+    expect_failure("tcp:4.test:80", -ETIMEDOUT, "bfbXZS");
+    ck_assert(is_given_up(0));
+}
+END_TEST
+
 #define MANY 80 /* more than a turn takes */
 
 static int busy_closed;
@@ -415,6 +427,7 @@ int main(void)
     tcase_add_test(tcase, the_time_includes_the_lookup);
     tcase_add_test(tcase, the_time_begins_when_it_is_asked_for);
     tcase_add_test(tcase, the_time_includes_the_attempts);
+    tcase_add_test(tcase, the_time_includes_the_attempts_that_are_left);
     tcase_add_loop_test(tcase, an_answer_that_waits_for_its_turn_has_come_in_time, 0, 2);
     tcase_add_test(tcase, a_connection_that_is_made_has_no_time_limit);
     tcase_add_test(tcase, a_full_queue_is_waited_for);

@@ -73,6 +73,50 @@ START_TEST(it_is_destroyed_where_a_queue_is_full)
 }
 END_TEST
 
+static void destroy_other(sockref_conn *conn, const void *data, size_t length, void *user)
+{
+    (void)conn;
+    (void)data;
+    (void)length;
+    sockref_conn_destroy(*(sockref_conn **)user);
+}
+
+static const sockref_handlers destroying = {.size = sizeof destroying, .on_data = destroy_other};
+
+/* By an event of the turn whose end would have found its time over: all of it, that of its latest
+ * attempt, or that of a full queue. */
+START_TEST(it_is_destroyed_when_its_time_is_over)
+{
+    sockref *ref = NULL;
+    sockref_conn *conn, *other;
+    int pair[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    ck_assert_int_eq(sockref_adopt(loop, pair[0], &destroying, &conn, &other), 0);
+    if (_i == 0) {
+        options.timeout_ms = 10;
+        add_address(SOCKREF_FAMILY_IPV4, 1);
+        conn = begin("tcp:4.test:80");
+    } else if (_i == 1) {
+        conn = begin_silent();
+    } else {
+        fill_queue(&ref);
+        conn = begin(path);
+    }
+    DRIVE_UNTIL(strcmp(record.events, "b") == 0);
+    ck_assert_int_eq(send(pair[1], "x", 1, MSG_NOSIGNAL), 1);
+    WAIT_UNTIL(sr_timer_next(&loop->timers) <= sr_clock_ns());
+    ck_assert_int_gt(sockref_loop_dispatch(loop, 0), 0);
+    ck_assert_str_eq(record.events, "bZS");
+    sockref_conn_release(conn);
+    sockref_conn_destroy(other);
+    sockref_conn_release(other);
+    drive_all();
+    close(pair[1]);
+    sockref_release(ref);
+}
+END_TEST
+
 /* In each callback there is: nothing but on_close and on_stop follows. */
 static const struct {
     const char *at;
@@ -185,6 +229,7 @@ int main(void)
     tcase_add_test(tcase, d47_it_is_destroyed_with_the_answer_under_way);
     tcase_add_loop_test(tcase, it_is_destroyed_in_its_attempts, 0, 2);
     tcase_add_test(tcase, it_is_destroyed_where_a_queue_is_full);
+    tcase_add_loop_test(tcase, it_is_destroyed_when_its_time_is_over, 0, 3);
     tcase_add_loop_test(tcase, it_is_destroyed_inside_a_callback, 0, COUNT(inside));
     tcase_add_test(tcase, it_is_destroyed_inside_the_last_failure);
     tcase_add_loop_test(tcase, freeing_the_loop_cancels, 0, MOMENTS);

@@ -1,6 +1,7 @@
 /* Handlers of a joiner, which wait until it owns the name: src/net/kept.c */
 #include "test-loop-helpers.h"
 
+#include "harness/faults.h"
 #include "harness/harness.h"
 
 #include <stdatomic.h>
@@ -9,23 +10,37 @@ static sockref_registry *elsewhere; /* owns the name, as another process would *
 static sockref *owner, *joiner;
 static struct record record;
 
-static void join(void)
+static sockref_options *recording_here(void)
 {
     sockref_options *options = sockref_options_new();
 
     ck_assert_int_eq(sockref_options_set_loop(options, loop), 0);
     ck_assert_int_eq(sockref_options_set_handlers(options, &recording, &record), 0);
+    return options;
+}
+
+static void join(void)
+{
+    sockref_options *options = recording_here();
+
     harness_assert_ok(sockref_registry_listen(NULL, path, options, &joiner));
     sockref_options_free(options);
     ck_assert(!sockref_is_owner(joiner));
 }
 
-static void setup_joined(void)
+static void setup_owned(void)
 {
+    faults_install();
     setup();
     memset(&record, 0, sizeof record);
     harness_assert_ok(sockref_registry_new(NULL, &elsewhere));
     harness_assert_ok(sockref_registry_listen(elsewhere, path, NULL, &owner));
+}
+
+static void setup_joined(void)
+{
+    setup_owned();
+    faults_clear();
     join();
 }
 
@@ -35,6 +50,12 @@ static void teardown_joined(void)
     sockref_release(owner);
     sockref_registry_free(elsewhere);
     teardown();
+}
+
+static void teardown_owned(void)
+{
+    teardown_joined();
+    faults_clear();
 }
 
 static void let_owner_go(void)
@@ -232,6 +253,36 @@ START_TEST(the_loop_of_a_parent_is_refused)
 }
 END_TEST
 
+static void join_or_fail(uint64_t kinds, uint64_t nth)
+{
+    sockref_options *options = recording_here();
+    int status;
+
+    faults_arm(kinds, nth, ENOMEM);
+    status = sockref_registry_listen(NULL, path, options, &joiner);
+    faults_disarm();
+    sockref_options_free(options);
+    if (status == 0)
+        return;
+    harness_assert_error(-ENOMEM);
+    ck_assert_ptr_null(joiner);
+    ck_assert_int_eq(sockref_registry_drain(NULL, PATIENCE_MS), 0);
+    ck_assert_uint_eq(sockref_holder_count(owner), 1);
+    ck_assert_str_eq(record.events, "");
+}
+
+START_TEST(without_memory_or_threads_nobody_joins)
+{
+    join_or_fail(FAULTS_BIT(FAULTS_thread_create), 1);
+    ck_assert_ptr_null(joiner);
+    for (uint64_t nth = 1; !joiner; nth++)
+        join_or_fail(FAULTS_ALLOCATIONS, nth);
+    sockref_release(joiner);
+    joiner = NULL;
+    DRIVE_UNTIL(record.stops == 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("kept");
@@ -245,6 +296,10 @@ int main(void)
     /* The thread sanitizer can't bear a new thread in a child, which waits for the owner's news. */
     if (!IS_SANITIZED)
         tcase_add_test(tcase, the_loop_of_a_parent_is_refused);
+    suite_add_tcase(suite, tcase);
+    tcase = tcase_create("failures");
+    tcase_add_checked_fixture(tcase, setup_owned, teardown_owned);
+    tcase_add_test(tcase, without_memory_or_threads_nobody_joins);
     suite_add_tcase(suite, tcase);
     tcase = tcase_create("on_stop");
     tcase_add_checked_fixture(tcase, setup_asking, teardown_asking);

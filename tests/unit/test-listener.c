@@ -1,6 +1,8 @@
 /* Listeners: src/net/listener.c */
 #include "test-loop-helpers.h"
 
+#include "net/loop.h"
+
 #include <pthread.h>
 #include <sys/resource.h>
 
@@ -194,6 +196,71 @@ START_TEST(a_connection_that_ends_lets_the_next_one_in_at_once)
     close(peer);
     sockref_release(ref);
     DRIVE_UNTIL(record.stops == 1);
+}
+END_TEST
+
+#define SERVED 3
+
+static int starving_fd;
+
+static int accept_elsewhere(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+    if (fd != starving_fd)
+        return accept4(fd, address, length, flags);
+    errno = ENOBUFS;
+    return -1;
+}
+
+/* Whichever of the loop's listeners it is that waits. */
+START_TEST(a_connection_that_ends_lets_another_listener_go_on_at_once)
+{
+    struct record records[SERVED];
+    sockref *refs[SERVED];
+    char paths[SERVED][sizeof path], first[sizeof path];
+    int peers[SERVED], waiting, tries = 0;
+    bool at_once = false;
+
+    memset(records, 0, sizeof records);
+    strcpy(first, path);
+    for (int i = 0; i < SERVED; i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/%d.sock", directory, i);
+        strcpy(path, paths[i]);
+        refs[i] = serve_here(NULL, &recording, &records[i]);
+        peers[i] = dial();
+    }
+    for (int i = 0; i < SERVED; i++)
+        DRIVE_UNTIL(records[i].connections == 1);
+    starving_fd = sockref_fd(refs[_i]);
+    strcpy(path, paths[_i]);
+    while (!at_once) {
+        const int ended = (_i + 1) % SERVED;
+        uint64_t before;
+
+        ck_assert_int_lt(tries++, 100);
+        drive_all();
+        sr_sys.accept4 = accept_elsewhere;
+        waiting = dial();
+        before = sr_clock_ns();
+        while (loop->paused == 0)
+            ck_assert_int_ge(sockref_loop_dispatch(loop, 0), 0);
+        sr_sys.accept4 = accept4;
+        sockref_conn_destroy(records[ended].conn);
+        DRIVE_UNTIL(records[_i].connections == 1 + tries);
+        at_once = sr_clock_ns() < before + 10000000u;
+        ck_assert_uint_eq(loop->paused, 0);
+        close(waiting);
+        close(peers[ended]);
+        strcpy(path, paths[ended]);
+        peers[ended] = dial();
+        strcpy(path, paths[_i]);
+        DRIVE_UNTIL(records[ended].connections == 1 + tries);
+    }
+    for (int i = 0; i < SERVED; i++) {
+        close(peers[i]);
+        sockref_release(refs[i]);
+        DRIVE_UNTIL(records[i].stops == 1);
+    }
+    strcpy(path, first);
 }
 END_TEST
 
@@ -410,6 +477,8 @@ int main(void)
                         (int)(sizeof accept_errors / sizeof *accept_errors));
     tcase_add_test(tcase, who_comes_when_descriptors_run_out_is_turned_away);
     tcase_add_loop_test(tcase, a_connection_that_ends_lets_the_next_one_in_at_once, 0, 2);
+    tcase_add_loop_test(tcase, a_connection_that_ends_lets_another_listener_go_on_at_once, 0,
+                        SERVED);
     tcase_add_test(tcase, no_more_than_max_connections_are_open);
     tcase_add_test(tcase, a_limit_that_is_lowered_during_accept_holds_for_the_next);
     tcase_add_test(tcase, a_blocking_socket_of_the_program_does_not_block_the_loop);
