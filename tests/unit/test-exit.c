@@ -4,10 +4,12 @@
 #include "harness/sanitized.h"
 #include "harness/wait.h"
 #include "ref/fork.h"
+#include "ref/state.h"
 
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <sockref/net.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -132,8 +134,13 @@ __attribute__((destructor(101))) static void call_after_exit(void)
         return;
     for (int i = 0; i < 2; i++) {
         sockref *ref = NULL;
+        sockref_loop *loop = NULL;
+        sockref_conn *conn = NULL;
 
-        if (sockref_registry_listen(NULL, "@late", NULL, &ref) != SOCKREF_ESHUTDOWN)
+        if (sockref_registry_listen(NULL, "@late", NULL, &ref) != SOCKREF_ESHUTDOWN ||
+            sockref_loop_new(&loop) != SOCKREF_ESHUTDOWN ||
+            sockref_connect(NULL, "@late", NULL, sockref_echo_handlers(), NULL, &conn) !=
+                SOCKREF_ESHUTDOWN)
             _exit(7);
     }
 }
@@ -258,6 +265,39 @@ START_TEST(holders_in_one_process_do_not_wait_for_each_other)
 }
 END_TEST
 
+static sem_t is_locked;
+
+static void *lock_for_ever(void *mutex)
+{
+    pthread_mutex_lock(mutex);
+    sem_post(&is_locked);
+    pause();
+    return NULL;
+}
+
+static int exit_beside_a_lock(void *is_list)
+{
+    sockref_registry *own = harness_registry(0);
+    pthread_mutex_t *mutex = is_list ? &sr_registry_list_mutex.raw : &own->mutex.raw;
+    pthread_t thread;
+
+    harness_listen(own, harness_at("a"));
+    sem_init(&is_locked, 0, 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, lock_for_ever, mutex), 0);
+    while (sem_wait(&is_locked) < 0)
+        continue;
+    exit(0);
+}
+
+/* Decision 5: what can't be had soon is left to the guard. */
+START_TEST(exit_waits_for_no_thread_that_never_goes_on)
+{
+    sockref_registry_free(harness_registry(0)); /* so the child has a guard of its own */
+    ck_assert_int_eq(harness_in_child(exit_beside_a_lock, _i ? "" : NULL), 0);
+    WAIT_UNTIL(harness_files() + harness_beside() == 0);
+}
+END_TEST
+
 static void *make_and_free(void *unused)
 {
     (void)unused;
@@ -307,6 +347,7 @@ int main(void)
     tcase_add_test(tcase, nothing_is_begun_after_the_exit);
     tcase_add_test(tcase, the_log_function_may_call_at_exit);
     tcase_add_test(tcase, holders_in_one_process_do_not_wait_for_each_other);
+    tcase_add_loop_test(tcase, exit_waits_for_no_thread_that_never_goes_on, 0, 2);
     tcase_add_test(tcase, exit_takes_no_registry_that_is_freed_meanwhile);
     tcase = harness_tcase_unchecked(suite, "threads");
     tcase_add_test(tcase, a_start_that_meets_the_exit_leaves_nothing);

@@ -6,6 +6,7 @@
 #include "ref/state.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 
 static struct record record;
 static sockref *ref;
@@ -74,6 +75,73 @@ START_TEST(a_loop_that_is_freed_meanwhile_is_refused)
     sockref_release(ref);
     ref = NULL;
     DRIVE_UNTIL(record.stops == !is_revoked);
+}
+END_TEST
+
+static void end_service(void *then)
+{
+    (*(void (*const *)(void))then)();
+    ck_assert_int_ge(sockref_loop_dispatch(loop, 0), 0);
+}
+
+/* The loop hears of its end first. */
+START_TEST(a_service_that_ends_before_it_begins_is_stopped)
+{
+    void (*const *then)(void) = &befalls[1 + _i];
+
+    faults_before(FAULTS_tame, end_service, (void *)(uintptr_t)then);
+    ck_assert_int_eq(sockref_serve_on(ref, loop, &recording, &record), 0);
+    ck_assert_int_eq(record.stops, 0);
+    DRIVE_UNTIL(record.stops == 1);
+    ck_assert_int_eq(sockref_unserve(ref, true),
+                     *then == revoke_it ? SOCKREF_ECLOSED : SOCKREF_ENOTFOUND);
+}
+END_TEST
+
+static sem_t ends, has_served;
+
+static void wait_in_close(sockref_conn *conn, bool had_error, void *user)
+{
+    (void)conn;
+    (void)had_error;
+    (void)user;
+    sem_post(&ends);
+    while (sem_wait(&has_served) < 0)
+        continue;
+}
+
+static void *free_it(void *unused)
+{
+    sockref_loop_free(loop);
+    return unused;
+}
+
+static void begin_to_free(void *thread)
+{
+    ck_assert_int_eq(pthread_create(thread, NULL, free_it, NULL), 0);
+    while (sem_wait(&ends) < 0)
+        continue;
+}
+
+/* It is in the midst of its end, and takes what comes yet. */
+START_TEST(a_service_of_a_loop_that_is_being_freed_is_stopped)
+{
+    const sockref_handlers waiting = {.size = sizeof waiting, .on_close = wait_in_close};
+    pthread_t thread;
+    int pair[2];
+
+    sem_init(&ends, 0, 0);
+    sem_init(&has_served, 0, 0);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    ck_assert_int_eq(sockref_adopt(loop, pair[0], &waiting, NULL, NULL), 0);
+    faults_before(FAULTS_tame, begin_to_free, &thread);
+    ck_assert_int_eq(sockref_serve_on(ref, loop, &recording, &record), 0);
+    sem_post(&has_served);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(record.stops, 1);
+    close(pair[1]);
+    ck_assert_int_eq(sockref_loop_new(&loop), 0);
+    ck_assert_int_eq(sockref_serve_on(ref, loop, &recording, &record), 0);
 }
 END_TEST
 
@@ -286,6 +354,8 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, setup_ref, teardown_ref);
     tcase_add_loop_test(tcase, a_loop_that_is_freed_meanwhile_is_refused, 0, 6);
+    tcase_add_loop_test(tcase, a_service_that_ends_before_it_begins_is_stopped, 0, 2);
+    tcase_add_test(tcase, a_service_of_a_loop_that_is_being_freed_is_stopped);
     tcase_add_test(tcase, serving_races_with_the_end_of_the_loop);
     tcase_add_test(tcase, a_socket_that_is_replaced_before_it_begins_is_served);
     tcase_add_test(tcase, a_listen_that_fails_calls_nothing);
