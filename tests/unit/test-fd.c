@@ -1,5 +1,6 @@
 /* Descriptors and the set of those that are ours: src/base/fd.c. */
 #include "base/fd.h"
+#include "base/sys.h"
 
 #include "harness/faults.h"
 #include "harness/harness.h"
@@ -177,17 +178,23 @@ START_TEST(what_comes_from_outside_is_noted_and_let_go)
 }
 END_TEST
 
-/* A number beyond the first page needs memory for its page; without it the descriptor is closed
- * again. */
-START_TEST(high_numbers_are_noted_too)
+/* Returns whether there are numbers beyond the first page. */
+static bool raise_limit(void)
 {
     struct rlimit limit;
-    int fd, high;
 
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
     limit.rlim_cur = limit.rlim_max;
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    if (limit.rlim_cur <= 5000)
+    return limit.rlim_cur > 5000;
+}
+
+/* A number beyond the first page needs memory for its page. */
+START_TEST(high_numbers_are_noted_too)
+{
+    int fd, high;
+
+    if (!raise_limit())
         return;
     fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     high = fcntl(fd, F_DUPFD_CLOEXEC, 5000);
@@ -199,6 +206,51 @@ START_TEST(high_numbers_are_noted_too)
     ck_assert_int_eq(sr_fd_adopt(high), 0);
     ck_assert_uint_eq(harness_noted(), 1);
     sr_fd_close(high);
+}
+END_TEST
+
+static int high_end;
+
+static int make_high(int fd)
+{
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, 5000);
+
+    close(fd);
+    return high;
+}
+
+static int open_high(int dir, const char *path, int flags, mode_t mode)
+{
+    return make_high(openat(dir, path, flags, mode));
+}
+
+static int pipe_high(int fds[2], int flags)
+{
+    int status = pipe2(fds, flags);
+
+    fds[high_end] = make_high(fds[high_end]);
+    return status;
+}
+
+/* An open, and a pipe by either of its ends. */
+START_TEST(what_can_not_be_noted_is_closed)
+{
+    unsigned before;
+    int fds[2], status;
+
+    if (!raise_limit())
+        return;
+    before = harness_descriptors();
+    high_end = _i - 1;
+    faults_install();
+    sr_sys.openat = open_high;
+    sr_sys.pipe2 = pipe_high;
+    faults_arm(FAULTS_ALLOCATIONS, 1, ENOMEM);
+    status = _i == 0 ? sr_fd_open(AT_FDCWD, "/dev/null", O_RDONLY) : sr_fd_pipe(fds);
+    faults_clear();
+    ck_assert_int_eq(status, -ENOMEM);
+    ck_assert_uint_eq(harness_noted(), 0);
+    ck_assert_uint_eq(harness_descriptors(), before);
 }
 END_TEST
 
@@ -327,6 +379,7 @@ int main(void)
     tcase_add_test(tcase, closing_none_is_allowed);
     tcase_add_test(tcase, what_comes_from_outside_is_noted_and_let_go);
     tcase_add_test(tcase, high_numbers_are_noted_too);
+    tcase_add_loop_test(tcase, what_can_not_be_noted_is_closed, 0, 3);
     tcase_add_test(tcase, no_number_is_too_high);
     tcase_add_test(tcase, a_child_closes_ours_and_only_ours);
     tcase_add_test(tcase, fork_and_opening_exclude_each_other);
