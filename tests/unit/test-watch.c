@@ -275,26 +275,30 @@ START_TEST(what_can_not_be_told_is_logged)
 }
 END_TEST
 
+static pid_t child;
+
+/* What is on its way is the last that keeps the watch. */
 static void fork_inside(sockref *subject, int event, void *user)
 {
-    (void)subject;
-    (void)event;
-    *(pid_t *)user = fork();
+    note(subject, event, user);
+    harness_assert_ok(sockref_set_watch(subject, NULL, NULL, NULL));
+    child = fork();
 }
 
 /* The child gives nothing back: all of it is the parent's. */
 START_TEST(a_child_that_its_callback_forks_lets_it_be)
 {
-    pid_t child = -1;
+    struct watcher watcher = {0};
     int status;
 
-    harness_assert_ok(sockref_set_watch(ref, fork_inside, &child, NULL));
+    harness_assert_ok(sockref_set_watch(ref, fork_inside, &watcher, note_free));
     sr_watch_notify(ref, SOCKREF_WATCH_OWNER);
     deliver_all();
     if (child == 0) {
         sockref_release(ref);
-        _exit(harness_is_socket(harness_at("a")) ? 0 : 1);
+        _exit(harness_is_socket(harness_at("a")) ? atomic_load(&watcher.freed) : 2);
     }
+    ck_assert_int_eq(atomic_load(&watcher.freed), 1);
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert_int_eq(status, 0);
     sockref_release(ref);
