@@ -22,7 +22,7 @@ const { tcpAddress } = require('./names.js');
 const { isInt32, isBlockList, keepAliveDelay, wholeSeconds } = require('./validate.js');
 
 const {
-  kSlot, kIsOpen, kResource, kBytesRead, kDispatched, kDelivered, kIsPaused, kIsWanted, kIsUnheld, kIsResetting, kWaiting, kSending,
+  kSlot, kIsOpen, kResource, kBytesRead, kDispatched, kDelivered, kIsPaused, kIsUnheld, kIsResetting, kWaiting, kSending,
   kAddresses, kServer, kBound, kConnect, kNoDelay, kKeepAlive, kKeepAliveDelay, kProbes, kTypeOfService, kOnRead, kHadError, kPeer,
   kIsQuiet, kHasPeerEnded, kEnding,
 } = state;
@@ -179,7 +179,7 @@ function connected(socket) {
   state.applyOptions(socket);
   socket.emit('connect');
   socket.emit('ready');
-  if (!socket.readable || (socket.isPaused() && !socket[kIsWanted])) pauseReading(socket);
+  if (!socket.readable || (socket.isPaused() && !socket._readableState.reading)) pauseReading(socket);
 }
 
 // Reading has begun by itself: what comes before anybody listens is kept, up to the high-water mark.
@@ -216,10 +216,9 @@ function emitClose(socket, hadError) {
 
 // ---- reading -------------------------------------------------------------------------------------------------
 
-// The stream asks once, and again when it was given something: what it asks for before there is a connection is
-// wanted also when it is paused by then.
+// The stream asks once, and again when it was given something: what it asks for before it is told that there is a
+// connection is wanted also when it is paused by then.
 Socket.prototype._read = function () {
-  if (this.connecting) this[kIsWanted] = true;
   resumeReading(this);
 };
 

@@ -13,7 +13,6 @@ const names = [
   'kBytesRead', 'kDispatched', // given to the library, which has written them or will
   'kDelivered', // data went straight to a listener
   'kIsPaused', // the library does not read
-  'kIsWanted', // the stream asked for data before it was connected
   'kIsUnheld', // unref() is in force
   'kHasPeerEnded', // nothing comes any more
   'kIsResetting',
@@ -84,7 +83,6 @@ const fresh = {
 };
 /** More of it, which few ever change. */
 const unconnected = {
-  [state.kIsWanted]: false,
   [state.kHasPeerEnded]: false,
   [state.kIsQuiet]: false,
   [state.kIsResetting]: false,

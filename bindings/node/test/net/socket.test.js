@@ -40,6 +40,24 @@ both('nothing but close comes after destroy', async ({ pair }) => {
   assert.equal(socket.destroyed, true);
 });
 
+both('who asks for data before there is any is told, paused or not', async ({ net, serve, placeOf }) => {
+  const server = await serve({}, (socket) => socket.write('hello'));
+  const asks = {
+    'as soon as it is connected': (socket) => socket.once('connect', () => { socket.on('readable', () => {}).read(); }),
+    'before connect() is called': (socket) => { socket.on('readable', () => {}).read(); },
+    'while it is connecting': (socket) => { process.nextTick(() => socket.on('readable', () => {}).read()); },
+  };
+  for (const [when, ask] of Object.entries(asks)) {
+    const socket = new net.Socket();
+    const told = once(socket, 'readable');
+    ask(socket);
+    socket.connect(placeOf(server));
+    await within(told, when);
+    assert.equal(String(socket.read()), 'hello', when);
+    socket.destroy();
+  }
+});
+
 both('destroy(error) tells the error and close(true)', async ({ pair }) => {
   const [, socket] = await pair();
   const error = new Error('mine');
