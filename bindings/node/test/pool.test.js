@@ -384,6 +384,16 @@ scenario('G42 a pool keeps the registries of its members, and so does what was p
   await until(() => !isSocket(picked.path));
 });
 
+scenario('G42 a pool that cannot have all its members has none', async ({ directory, file }) => {
+  const registry = new Registry({ maxReferences: 2 });
+  const held = registry.startListenerSync(file('a.sock.1')); // start() is given the other one
+  await assert.rejects(SocketPool.start(file(), 2, { registry }), { code: 'ESOCKREF_LIMIT' });
+  assert.equal(held.referenceCount, 1);
+  assert.deepEqual(sockets(directory), ['a.sock.1']);
+  held.close();
+  registry.close();
+});
+
 scenario('G42 pools of worker threads', async ({ directory, file }) => {
   const worker = new Worker(program('pool-worker.js'), { workerData: { place: file() } });
   const ended = once(worker, 'exit');

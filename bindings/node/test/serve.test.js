@@ -1,6 +1,8 @@
 'use strict';
 
-const { assert, sockref, inside, scenario, connect, exchange, until, turn, run, program } = require('./harness.js');
+const {
+  assert, sockref, inside, scenario, connect, exchange, until, turn, within, run, program,
+} = require('./harness.js');
 const { AsyncLocalStorage } = require('node:async_hooks');
 const crypto = require('node:crypto');
 const { once } = require('node:events');
@@ -253,6 +255,26 @@ scenario('each connection keeps its asynchronous context', async ({ file }) => {
   assert.deepEqual(answers.map(String), ['one', 'two', 'three']);
   assert.deepEqual(seen, ['service', 'service', 'service']);
   assert.equal(storage.getStore(), undefined);
+  reference.close();
+});
+
+scenario('what is said of the end of a service is in its asynchronous context', async ({ file }) => {
+  const storage = new AsyncLocalStorage();
+  const reference = await startListener(file());
+  const stopped = new Promise((resolve) => {
+    storage.run('service', () => reference.serve({ stop: () => resolve(storage.getStore()) }));
+  });
+  reference.close();
+  assert.equal(await within(stopped, 'stop'), 'service');
+});
+
+scenario('handlers are those that were given, whatever becomes of the object', async ({ file }) => {
+  const reference = await startListener(file());
+  const handlers = { ...echo };
+  reference.serve(handlers);
+  handlers.data = (connection) => connection.end('changed');
+  handlers.connection = (connection) => connection.write('changed');
+  assert.equal(String(await exchange(file(), 'hello')), 'hello');
   reference.close();
 });
 
