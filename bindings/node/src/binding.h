@@ -183,6 +183,7 @@ struct Env {
     unsigned holds = 0;      /* what keeps the process alive: pending starts, ref() */
     bool dispatching = false;
     bool closing = false;
+    bool is_node = true; /* and no other runtime that has Node-API */
 
     static Env *attach(napi_env env); /* at the load of the addon */
     static Env *of(napi_env env);     /* NULL when it is closing. Thread: any */

@@ -64,6 +64,10 @@ class UvDriver final : public Driver
         uv_loop_t *loop = nullptr;
         UvDriver *driver;
 
+        if (!self->is_node) { /* it may well have the names, and end the process when they are called */
+            *why = "this runtime is not Node, and has no libuv";
+            return nullptr;
+        }
         if (uv().missing) {
             *why = std::string("this runtime has no ") + uv().missing;
             return nullptr;

@@ -37,12 +37,28 @@ static void on_env_end(void *data)
 
     self->closing = true;
     self->close_loop();
-    napi_async_destroy(self->env, self->context);
+    if (self->is_node) /* Deno has no handle scope here, which this needs there */
+        napi_async_destroy(self->env, self->context);
     {
         std::lock_guard<std::mutex> lock(table_mutex());
         table().erase(self->env);
     }
     self->release();
+}
+
+static bool runs_in_node(napi_env env)
+{
+    napi_value versions = nullptr;
+    bool found = false;
+
+    napi_get_global(env, &versions);
+    for (const char *name : {"process", "versions"})
+        if (napi_get_named_property(env, versions, name, &versions) != napi_ok)
+            return true;
+    for (const char *other : {"bun", "deno"})
+        if (napi_has_named_property(env, versions, other, &found) == napi_ok && found)
+            return false;
+    return true;
 }
 
 /* Not when the loop is made: the stores of whoever needs it first are no others'. */
@@ -60,6 +76,7 @@ Env *Env::attach(napi_env env)
     Env *self = new Env;
 
     self->env = env;
+    self->is_node = runs_in_node(env);
     if (!open_context(self) || napi_add_env_cleanup_hook(env, on_env_end, self) != napi_ok) {
         if (self->context)
             napi_async_destroy(env, self->context);
@@ -90,7 +107,7 @@ static Driver *new_driver(Env *self, int fd, std::string *why)
     const char *wanted = std::getenv("SOCKREF_NODE_DRIVER");
     Driver *driver = nullptr;
 
-    if (!wanted || std::strcmp(wanted, "thread") != 0) {
+    if (wanted ? std::strcmp(wanted, "thread") != 0 : self->is_node) {
         self->driver_name = "uv";
         driver = new_uv_driver(self, fd, why);
         if (driver || (wanted && std::strcmp(wanted, "uv") == 0))
