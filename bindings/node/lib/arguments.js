@@ -2,6 +2,7 @@
 
 // From the arguments of the public functions to what the addon takes.
 
+const { isUint8Array } = require('node:util/types');
 const low = require('./low.js');
 const { invalidType, invalidValue, outOfRange } = require('./errors.js');
 
@@ -9,7 +10,7 @@ const { invalidType, invalidValue, outOfRange } = require('./errors.js');
 function pathBytes(value, { optional = false, name = 'path' } = {}) {
   if (typeof value === 'string') return Buffer.from(value);
   if (Buffer.isBuffer(value)) return value;
-  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  if (isUint8Array(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   if (value === undefined && optional) return null;
   throw invalidType(name, `a string, a Buffer or a Uint8Array${optional ? ', or left out' : ''}`, value);
 }

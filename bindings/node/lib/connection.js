@@ -3,6 +3,7 @@
 // Connections served in JavaScript by plain handlers, without streams.
 
 const { AsyncResource } = require('node:async_hooks');
+const { isUint8Array } = require('node:util/types');
 const events = require('./events.js');
 const low = require('./low.js');
 const { fromStatus, invalidType, invalidValue, illegalConstructor, closed } = require('./errors.js');
@@ -35,7 +36,7 @@ class Connection {
   /** Writes; false: all is taken, but wait for drain before more. */
   write(data) {
     if (typeof data === 'string') data = Buffer.from(data);
-    else if (!(data instanceof Uint8Array)) throw invalidType('data', 'a string, a Buffer or a Uint8Array', data);
+    else if (!isUint8Array(data)) throw invalidType('data', 'a string, a Buffer or a Uint8Array', data);
     if (this.#destroyed) throw closed('connection');
     return low.conn_write(this.#slot, data);
   }

@@ -36,6 +36,11 @@ Object.defineProperty(SockrefError.prototype, 'name', {
   value: 'SockrefError', writable: true, configurable: true, enumerable: false,
 });
 
+/** The copy of this file that was loaded last above the addon makes the errors of all: see events.js. */
+function isSockrefError(error) {
+  return error?.name === 'SockrefError';
+}
+
 // The addon builds its errors with this.
 function fromStatus(status, code, message, osErrno, syscall, path) {
   const errno = code in nearest ? undefined : status;
@@ -79,5 +84,6 @@ function aborted(signal) {
 }
 
 module.exports = {
-  SockrefError, fromStatus, invalidType, invalidValue, outOfRange, invalidThis, illegalConstructor, closed, aborted,
+  SockrefError, isSockrefError, fromStatus, invalidType, invalidValue, outOfRange, invalidThis, illegalConstructor, closed,
+  aborted,
 };

@@ -1,7 +1,7 @@
 'use strict';
 
-// What the addon tells of services and connections, in batches (src/batch.h). Here each event finds whom it is for:
-// an object with methods by these symbols, in the place that the addon's slot names.
+// What the addon tells of services and connections, in batches (src/batch.h), and of names. Here each event finds whom
+// it is for: an object with methods by these symbols, in the place that the addon's slot names.
 
 const { markAsUntransferable } = require('node:worker_threads');
 const low = require('./low.js');
@@ -13,23 +13,27 @@ const BUSY = 16; // chunks of one connection, each told alone, after which it is
 /** Further kinds of events, for onEvent. */
 const kinds = { END: 2, DRAIN: 3, ERROR: 4, CONNECT: 7, TIMEOUT: 8, ATTEMPT: 9, WRITTEN: 10 };
 
-/** Of a service: onOpen(slot) gives the connection that came, which takes its place; onStop() is the last. */
-const onOpen = Symbol('onOpen');
-const onStop = Symbol('onStop');
-/** Of a connection: the AsyncResource in whose scope all is told. */
-const resource = Symbol('resource');
-/** Of a connection: onData(bytes), onLent(length), onEvent(kind, a, b); onClose(hadError) is the last. */
-const onData = Symbol('onData');
-const onLent = Symbol('onLent');
-const onEvent = Symbol('onEvent');
-const onClose = Symbol('onClose');
+// Who tests may have this file loaded anew above the same addon, which tells the last copy of the slots of all.
+const shared = (low.shared ??= {
+  services: [],
+  connections: [],
+  symbols: Object.fromEntries(['onOpen', 'onStop', 'resource', 'onData', 'onLent', 'onEvent', 'onClose', 'onFate']
+    .map((name) => [name, Symbol(name)])),
+});
+const { services, connections } = shared;
+/**
+ * Of a service: onOpen(slot) gives the connection that came, which takes its place; onStop() is the last.
+ * Of a connection: the resource is the AsyncResource in whose scope all is told: onData(bytes), onLent(length),
+ * onEvent(kind, a, b); onClose(hadError) is the last.
+ * Of a reference: onFate(event) tells what becomes of its name.
+ */
+const { onOpen, onStop, resource, onData, onLent, onEvent, onClose, onFate } = shared.symbols;
 
 // Slices of the pool are true Buffers, made the cheapest way.
 const FastBuffer = Buffer[Symbol.species];
 
-const services = [];
-const connections = [];
 let events;
+let isWatching = false;
 let lastPool;
 let alone = -1; // the slot of what was told alone last
 let timesAlone = 0; // in a row
@@ -114,6 +118,16 @@ function listen() {
   events ??= low.set_deliver(deliver);
 }
 
+/** Has what becomes of names told; before the first reference that is watched. */
+function watch() {
+  if (!isWatching) low.set_tell(tellFate);
+  isWatching = true;
+}
+
+function tellFate(reference, event) {
+  reference[onFate](event);
+}
+
 function addService(slot, service) {
   services[slot] = service;
 }
@@ -122,4 +136,4 @@ function addConnection(slot, connection) {
   connections[slot] = connection;
 }
 
-module.exports = { kinds, resource, onOpen, onStop, onData, onLent, onEvent, onClose, listen, addService, addConnection };
+module.exports = { kinds, ...shared.symbols, listen, watch, addService, addConnection };

@@ -1,6 +1,5 @@
 'use strict';
 
-const { setMaxListeners } = require('node:events');
 const worker = require('node:worker_threads');
 const low = require('./low.js');
 const { wrap, getExisting, isReference, nativeOf, registryOf } = require('./reference.js');
@@ -162,17 +161,17 @@ async function startAll(path, names, { registry, signal, ...options }) {
     checkName(path, registry);
     checkName(names.at(-1), registry); // none is longer
   }
-  const all = new AbortController();
-  setMaxListeners(names.length, all.signal);
-  const abort = () => all.abort(signal.reason);
+  const controllers = names.map(() => new AbortController()); // of many listeners to one signal Node would warn
+  const abortAll = (reason) => controllers.forEach((controller) => controller.abort(reason));
+  const abort = () => abortAll(signal.reason);
   const failures = [];
-  const start = async (name) => {
-    const given = { ...options, signal: all.signal, ...(name === undefined && { unique: true }) };
+  const start = async (name, i) => {
+    const given = { ...options, signal: controllers[i].signal, ...(name === undefined && { unique: true }) };
     try {
       return await (registry ? registry.startListener(name, given) : calls.startListener(null, name, given));
     } catch (error) {
       failures.push(error);
-      all.abort();
+      abortAll();
       return undefined;
     }
   };

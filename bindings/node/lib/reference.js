@@ -2,7 +2,9 @@
 
 const { AsyncResource } = require('node:async_hooks');
 const { EventEmitter } = require('node:events');
+const { nextTick } = require('node:process');
 const worker = require('node:worker_threads');
+const events = require('./events.js');
 const low = require('./low.js');
 const { serve } = require('./connection.js');
 const { pathBytes } = require('./arguments.js');
@@ -14,9 +16,8 @@ const key = Symbol('reference');
 const held = new Set();
 
 // By the library's numbers.
-const events = [undefined, 'lost', 'displaced', 'owner', 'shutdown'];
+const fates = [undefined, 'lost', 'displaced', 'owner', 'shutdown'];
 
-let isTold = false;
 let isReference, nativeOf, registryOf;
 
 /**
@@ -173,9 +174,9 @@ class SocketReference extends EventEmitter {
 
   static #listen(self, add, event, listener) {
     SocketReference.#of(self);
-    const isWatched = !events.includes(event) || SocketReference.#watch(self);
+    const isWatched = !fates.includes(event) || SocketReference.#watch(self);
     add.call(self, event, listener);
-    if (!isWatched && event === 'lost') process.nextTick(SocketReference.#tellLate, self, listener);
+    if (!isWatched && event === 'lost') nextTick(SocketReference.#tellLate, self, listener);
     return self;
   }
 
@@ -183,18 +184,16 @@ class SocketReference extends EventEmitter {
   static #watch(self) {
     const native = SocketReference.#open(self);
     if (self.#resource) return !self.#isLost;
-    if (!isTold) low.set_tell(SocketReference.#tell);
-    isTold = true;
+    events.watch();
     if (!low.watch(native, self)) return false;
     self.#resource = new AsyncResource('SOCKREFWATCH');
     return true;
   }
 
-  // The addon calls this.
-  static #tell(self, event) {
-    if (self.#native === null) return;
-    if (events[event] === 'lost') self.#isLost = true;
-    self.#resource.runInAsyncScope(self.emit, self, events[event]);
+  [events.onFate](event) {
+    if (this.#native === null) return;
+    if (fates[event] === 'lost') this.#isLost = true;
+    this.#resource.runInAsyncScope(this.emit, this, fates[event]);
   }
 
   // Who begins to listen after the loss hears of it as well.

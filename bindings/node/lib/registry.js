@@ -3,7 +3,7 @@
 const low = require('./low.js');
 const { wrap, getExisting } = require('./reference.js');
 const { pathBytes, milliseconds, descriptor, nativeOptions } = require('./arguments.js');
-const { SockrefError, invalidThis, closed, aborted } = require('./errors.js');
+const { isSockrefError, invalidThis, closed, aborted } = require('./errors.js');
 
 const patience = 5000;
 
@@ -40,7 +40,7 @@ const calls = {
     try {
       return low.sockref_registry_is_socket_active(native, pathBytes(path));
     } catch (error) {
-      if (error instanceof SockrefError || error.code === 'ERR_INVALID_ARG_TYPE') return false;
+      if (isSockrefError(error) || error.code === 'ERR_INVALID_ARG_TYPE') return false;
       throw error;
     }
   },

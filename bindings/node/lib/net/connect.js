@@ -6,6 +6,7 @@
 const { AsyncResource } = require('node:async_hooks');
 const dns = require('node:dns');
 const { isIP } = require('node:net');
+const { nextTick } = require('node:process');
 const channels = require('./channels.js');
 const events = require('../events.js');
 const low = require('../low.js');
@@ -56,7 +57,7 @@ function connect(socket, args) {
 }
 
 function fail(socket, error) {
-  process.nextTick(() => socket.destroy(error));
+  nextTick(() => socket.destroy(error));
 }
 
 // What the system says where there is a connection, or is about to be.
@@ -82,7 +83,7 @@ function ofThis(socket, body) {
 
 // Calls back in the next tick, unless the socket was destroyed meanwhile.
 function later(socket, body) {
-  process.nextTick(ofThis(socket, () => {
+  nextTick(ofThis(socket, () => {
     if (socket.connecting) body();
   }));
 }

@@ -7,7 +7,7 @@ const { constants } = require('node:os');
 const low = require('../low.js');
 const { SocketReference, nativeOf } = require('../reference.js');
 const { Registry, calls } = require('../registry.js');
-const { SockrefError } = require('../errors.js');
+const { isSockrefError } = require('../errors.js');
 const errors = require('./errors.js');
 const { nameToListen, tcpName } = require('./names.js');
 
@@ -110,7 +110,7 @@ function referenceIn(given) {
 
 /** Why a name cannot be bound; undefined: the error is of another kind. No directory is EACCES, as it is in Node. */
 function errnoOf(error) {
-  if (!(error instanceof SockrefError) && error.syscall !== 'realpath') return undefined;
+  if (!isSockrefError(error) && error.syscall !== 'realpath') return undefined;
   const errno = errors.errnoOf(error.errno, error.code);
   return errno === -constants.errno.ENOENT ? -constants.errno.EACCES : errno;
 }

@@ -6,7 +6,9 @@ const { AsyncResource } = require('node:async_hooks');
 const dns = require('node:dns');
 const { EventEmitter, addAbortListener } = require('node:events');
 const { isIP } = require('node:net');
+const { nextTick } = require('node:process');
 const { getDefaultHighWaterMark } = require('node:stream');
+const { setImmediate } = require('node:timers');
 const { promisify } = require('node:util');
 const { isBound, take } = require('./bound.js');
 const channels = require('./channels.js');
@@ -109,7 +111,7 @@ function stopAtSignal(server, options) {
   isSignal(signal, 'options.signal');
   const stop = () => server.close();
   if (signal.aborted) {
-    process.nextTick(stop);
+    nextTick(stop);
   } else {
     const listener = addAbortListener(signal, stop);
     server.once('close', () => listener[Symbol.dispose]());
@@ -160,14 +162,14 @@ function start(server, open, address, port) {
   }
   channels.serverListen?.asyncEnd.publish({ server });
   holdProcess(server, !server[kIsUnheld]);
-  process.nextTick(() => {
+  nextTick(() => {
     if (server[kReference]) server.emit('listening');
   });
 }
 
 function refused(server, error) {
   if (channels.serverListen?.hasSubscribers) channels.serverListen.error.publish({ server, error });
-  process.nextTick(() => server.emit('error', error));
+  nextTick(() => server.emit('error', error));
   takeTurn();
 }
 
@@ -263,14 +265,14 @@ Server.prototype[kGone] = function () {
 };
 
 Server.prototype.getConnections = function (callback) {
-  process.nextTick(callback, null, this[kSockets]);
+  nextTick(callback, null, this[kSockets]);
   return this;
 };
 
 // ---- ending --------------------------------------------------------------------------------------------------
 
 function emitCloseIfOver(server) {
-  if (!server[kReference] && server[kSockets] === 0) process.nextTick(() => server.emit('close'));
+  if (!server[kReference] && server[kSockets] === 0) nextTick(() => server.emit('close'));
 }
 
 Server.prototype.close = function (callback) {

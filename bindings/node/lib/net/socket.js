@@ -9,7 +9,10 @@
 
 const { AsyncResource } = require('node:async_hooks');
 const { constants } = require('node:os');
+const { nextTick } = require('node:process');
 const { Duplex } = require('node:stream');
+const { clearImmediate, setImmediate } = require('node:timers');
+const { isUint8Array } = require('node:util/types');
 const events = require('../events.js');
 const low = require('../low.js');
 const errors = require('./errors.js');
@@ -87,7 +90,7 @@ Object.assign(Socket.prototype, state.rare);
 
 function isOnRead(onread) {
   return onread !== null && typeof onread === 'object' && typeof onread.callback === 'function' &&
-    (onread.buffer instanceof Uint8Array || typeof onread.buffer === 'function');
+    (isUint8Array(onread.buffer) || typeof onread.buffer === 'function');
 }
 
 /** Gives a socket its connection, which is open already: accepted, or of a descriptor. */
@@ -204,7 +207,7 @@ function resumeReading(socket) {
 Socket.prototype[onClose] = function (hadError) {
   this[kAddresses] ??= low.conn_addresses(this[kSlot]);
   this[kSlot] = -1;
-  if (this.destroyed) process.nextTick(emitClose, this, this[kHadError]);
+  if (this.destroyed) nextTick(emitClose, this, this[kHadError]);
   else if (hadError || !this[kIsOpen]) this.destroy();
 };
 
@@ -241,7 +244,7 @@ Socket.prototype.read = function (size) {
 
 // A chunk that nothing waits before: the kernel takes it at once, or a part of it.
 function isQuick(socket, chunk, encoding, callback) {
-  return callback === undefined && encoding === undefined && chunk instanceof Uint8Array && socket[kIsOpen] &&
+  return callback === undefined && encoding === undefined && isUint8Array(chunk) && socket[kIsOpen] &&
     socket.writableLength === 0 && socket.writableCorked === 0 && !socket.writableEnded && !socket.destroyed &&
     chunk.length > 0 && socket._write === Socket.prototype._write;
 }
@@ -261,7 +264,7 @@ Socket.prototype.write = function (chunk, encoding, callback) {
 function refuseWrite(socket, encoding, callback) {
   const error = errors.endedByOther();
   const tell = typeof encoding === 'function' ? encoding : callback;
-  if (typeof tell === 'function') process.nextTick(tell, error);
+  if (typeof tell === 'function') nextTick(tell, error);
   socket.destroy(error);
   return false;
 }
@@ -350,7 +353,7 @@ function answerEnd(socket) {
 Socket.prototype.end = function (chunk, encoding, callback) {
   Duplex.prototype.end.call(this, chunk, encoding, callback);
   const isAwaited = typeof (callback ?? encoding ?? chunk) === 'function';
-  if (isAwaited && this[kHasPeerEnded] && this[kEnding]) process.nextTick(answerEnd, this);
+  if (isAwaited && this[kHasPeerEnded] && this[kEnding]) nextTick(answerEnd, this);
   return this;
 };
 
@@ -377,7 +380,7 @@ Socket.prototype._destroy = function (error, callback) {
   } else {
     callback(error);
     if (wasConnecting) setImmediate(() => this.emit('close', Boolean(error))); // a turn later, as where there is a slot
-    else process.nextTick(emitClose, this, this[kHadError]);
+    else nextTick(emitClose, this, this[kHadError]);
   }
   this[kServer]?.[state.kGone]();
   this[kServer] = null;

@@ -5,6 +5,7 @@
 // async context of who asked for it.
 
 const { AsyncResource } = require('node:async_hooks');
+const { clearTimeout, setTimeout } = require('node:timers');
 const low = require('../low.js');
 const { kSlot, kIsOpen, kTime, kTimeScope, kTimer, kIsQuiet } = require('./state.js');
 const { isFunction, timerDuration } = require('./validate.js');
