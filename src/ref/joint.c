@@ -403,7 +403,7 @@ static bool attend(struct sr_fdwatch *watch)
     status = mend(self);
     self->is_told = is_displaced(self);
     if (!was_told) {
-        sr_log(SR_LOG_DISPLACED, SOCKREF_LOG_WARNING, status < 0 ? status : 0, self->leaf,
+        sr_log(SR_LOG_DISPLACED, SOCKREF_LOG_WARNING, status < 0 ? status : 0, sr_entry_path(entry),
                "somebody else has removed or replaced a file of a name in use; %s",
                self->is_told ? "the path does not lead to the listener" : "it was made again");
         sr_watch_notify(entry, SOCKREF_WATCH_DISPLACED);

@@ -482,10 +482,9 @@ END_TEST
 
 static atomic_int displaced_for;
 
-static void note_displaced(const sockref_log_record *record, void *user)
+static void note_displaced(const sockref_log_record *record, void *path)
 {
-    (void)user;
-    if (strcmp(record->event, "displaced") == 0)
+    if (strcmp(record->event, "displaced") == 0 && strcmp(record->path, path) == 0)
         atomic_store(&displaced_for, record->status);
 }
 
@@ -495,7 +494,7 @@ START_TEST(what_can_not_take_the_place_of_a_lost_socket_is_told)
     const char *path = harness_at("a");
     sockref *ref = listen_watched(here, path);
 
-    harness_assert_ok(sockref_set_log(note_displaced, NULL, NULL));
+    harness_assert_ok(sockref_set_log(note_displaced, (void *)path, NULL));
     if (_i)
         harness_assert_ok(sockref_serve(ref, sockref_echo_handlers(), NULL));
     faults_arm(FAULTS_BIT(FAULTS_replace), 1, EBADF);

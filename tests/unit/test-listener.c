@@ -165,7 +165,7 @@ START_TEST(a_connection_that_ends_lets_the_next_one_in_at_once)
 {
     struct record record = {0};
     sockref *ref = serve_here(NULL, &recording, &record);
-    int peer = dial(), waiting, other, tries = 0;
+    int peer = dial(), waiting, other = -1, tries = 0;
     bool at_once = false;
 
     DRIVE_UNTIL(record.connections == 1);
