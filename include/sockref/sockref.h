@@ -22,6 +22,7 @@
  *
  * Threads. Every function may be called on any thread and inside any callback, unless its comment
  * says otherwise. Callbacks run with no lock held, on the thread that drives their loop (net.h).
+ * A signal handler may call none: it may have interrupted one that holds a lock.
  *
  * A thread that pthread_cancel() is called for inside a function of this header is cancelled after
  * it. Those of conn.h and net.h may leave their loop locked for ever where that happens.
