@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 
@@ -43,6 +44,14 @@ if "t" in sys.abiflags:
     raise ImportError("sockref does not work on free-threaded CPython: use one with the GIL")
 if in_subinterpreter():
     raise ImportError("sockref works in the main interpreter only: a subinterpreter cannot import it")
+
+try:
+    importlib.import_module("._lowlevel", __package__)
+except ModuleNotFoundError:
+    raise ImportError(
+        f"sockref: there is no extension module in {os.path.dirname(__file__)}: install the package; "
+        "it cannot be imported from an archive, nor from its sources"
+    ) from None
 
 from . import _lowlevel  # noqa: E402
 from . import lowlevel as lowlevel  # noqa: E402,F401  (gives the proxies their classes)

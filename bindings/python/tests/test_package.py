@@ -13,6 +13,7 @@ import textwrap
 import threading
 import time
 import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,16 @@ def test_installed_wheel_has_library_and_guard(path: Path, tmp_path: Path) -> No
     assert package.is_relative_to(home.resolve())
     assert [found.parent for found in beside] == [package.parent] * 2, done.stdout
     until(lambda: os.listdir(path.parent) == [], "an empty directory")
+
+
+def test_archive_is_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "all.zip"
+    with zipfile.ZipFile(archive, "w") as package:
+        for source in PACKAGE.iterdir():
+            package.write(source, f"sockref/{source.name}")
+    done = execute([sys.executable, "-c", "import sockref"], PYTHONPATH=str(archive))
+    assert done.returncode == 1 and "ImportError: sockref: there is no extension module in " in done.stderr, done.stderr
+    assert "cannot be imported from an archive" in done.stderr
 
 
 def test_subinterpreter_is_refused(path: Path) -> None:
