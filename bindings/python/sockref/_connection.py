@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict, Union
 from . import _lowlevel
 
 if TYPE_CHECKING:
-    from ._reference import SocketReference
     from .lowlevel import sockref
 
 #: Where one end is, as the socket module has it: a path, the bytes of an abstract name, (host, port) or
@@ -110,7 +109,7 @@ class ConnectOptions(ConnectionOptions, total=False):
     """The numeric address to connect from. Default: any."""
     local_port: int | None
     """The port to connect from. Default: any."""
-    from_: SocketReference | None
+    from_: _reference.SocketReference | None
     """A name of bind_only whose socket is to be connected, in place of local_host and local_port."""
 
 
@@ -160,11 +159,9 @@ def connect_options(options: Mapping[str, object]) -> tuple[How, Begin]:
 
 
 def _handle_of(source: object) -> sockref | None:
-    from ._reference import SocketReference  # which imports this module
-
     if source is None:
         return None
-    if not isinstance(source, SocketReference):
+    if not isinstance(source, _reference.SocketReference):
         raise TypeError(f"option 'from_' must be a SocketReference, not {type(source).__name__}")
     return source._handle
 
@@ -204,3 +201,5 @@ def _make_info(
 
 
 _lowlevel.set_connection_values(_make_info, PeerCredentials)
+
+from . import _reference  # noqa: E402  (it imports this module; typing.get_type_hints() looks here for the class)

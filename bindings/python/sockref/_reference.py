@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import socket
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, SupportsIndex, Unpack
+from typing import NoReturn, SupportsIndex, Unpack
 
 from . import _events, _handlers, _loops, _lowlevel, _stats
 from ._connection import Address, ConnectionOptions, connection_options
 from ._errors import ECLOSED, make_error
+from ._paths import Path
 from .lowlevel import sockref
-
-if TYPE_CHECKING:
-    from ._paths import Path
 
 
 class SocketReference:

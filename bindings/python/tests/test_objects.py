@@ -7,6 +7,7 @@ import inspect
 import math
 import os
 import pickle
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -144,10 +145,9 @@ def documented(module: ModuleType) -> list[tuple[str, Any]]:
     found = [(f"{module.__name__}.{name}", getattr(module, name)) for name in names]
     for name, value in list(found):
         if inspect.isclass(value):
+            members = [(member, getattr(value, member)) for member in vars(value) if not member.startswith("_")]
             found += [
-                (f"{name}.{member}", what)
-                for member, what in vars(value).items()
-                if not member.startswith("_") and (callable(what) or isinstance(what, property))
+                (f"{name}.{member}", what) for member, what in members if callable(what) or isinstance(what, property)
             ]
     return found
 
@@ -156,3 +156,10 @@ def documented(module: ModuleType) -> list[tuple[str, Any]]:
 def test_everything_is_documented(module: ModuleType) -> None:
     lacking = [name for name, value in documented(module) if not inspect.getdoc(value)]
     assert lacking == []
+
+
+@pytest.mark.parametrize("module", [sockref, sockref.aio, sockref.compat], ids=lambda module: module.__name__)
+def test_every_annotation_can_be_looked_up(module: ModuleType) -> None:
+    for _, value in documented(module):
+        if not isinstance(value, str):
+            typing.get_type_hints(value.fget if isinstance(value, property) else value)
