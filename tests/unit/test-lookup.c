@@ -248,6 +248,9 @@ START_TEST(one_spelling_of_many_follows_its_directory)
         sockref_release(found);
     }
     sockref_release(fresh);
+    harness_assert_fails(sockref_registry_get_existing(
+                             registry, harness_text("%s/a", harness_at(links[_i])), &fresh),
+                         SOCKREF_ENOTFOUND);
     sockref_release(old);
     ck_assert_uint_eq(registry->table.used, 0);
 }

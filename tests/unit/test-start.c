@@ -445,15 +445,16 @@ static void *shut_down_first(size_t count, size_t size)
 /* It was let in, and finds the registry ended: that is what the call returns, and all. */
 START_TEST(a_start_whose_registry_ends_meanwhile_is_refused)
 {
-    struct started started = {0};
+    sockref_options *options = options_here(true);
+    struct outcome outcome = {0};
 
     ck_assert_int_eq(sockref_registry_new(NULL, &ending), 0);
-    started.registry = ending;
-    sr_sys.calloc = shut_down_first;
-    start_here(&started);
-    ck_assert_int_eq(started.status, SOCKREF_ESHUTDOWN);
+    sr_sys.calloc = shut_down_first; /* as it is made */
+    ck_assert_int_eq(sockref_registry_start_listener(ending, path, options, on_start, &outcome),
+                     SOCKREF_ESHUTDOWN);
+    sockref_options_free(options);
     drive_all();
-    ck_assert_int_eq(started.outcome.calls, 0);
+    ck_assert_int_eq(outcome.calls, 0);
     ck_assert_int_eq(handled.stops, 0);
     sockref_registry_free(ending);
 }
