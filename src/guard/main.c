@@ -138,6 +138,24 @@ static void handle(const struct sr_guard_message *message, size_t path_length,
     sr_fd_close(attached->fd);
 }
 
+/* One comes at most; further ones would stay open for ever. */
+static int take_descriptor(const struct cmsghdr *head)
+{
+    size_t count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    int first = -1;
+
+    for (size_t i = 0; i < count; i++) {
+        int fd;
+
+        memcpy(&fd, CMSG_DATA(head) + i * sizeof fd, sizeof fd);
+        if (i == 0)
+            first = fd;
+        else
+            sr_fd_close(fd);
+    }
+    return first;
+}
+
 /* The user is the kernel's word: the process may have dropped the rights that this one has. */
 static struct attached detach(struct msghdr *packet)
 {
@@ -148,8 +166,8 @@ static struct attached detach(struct msghdr *packet)
 
         if (head->cmsg_level != SOL_SOCKET)
             continue;
-        if (head->cmsg_type == SCM_RIGHTS && head->cmsg_len == CMSG_LEN(sizeof attached.fd))
-            memcpy(&attached.fd, CMSG_DATA(head), sizeof attached.fd);
+        if (head->cmsg_type == SCM_RIGHTS)
+            attached.fd = take_descriptor(head);
         if (head->cmsg_type == SCM_CREDENTIALS && head->cmsg_len == CMSG_LEN(sizeof sender)) {
             memcpy(&sender, CMSG_DATA(head), sizeof sender);
             attached.user = sender.uid;

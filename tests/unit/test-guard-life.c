@@ -424,6 +424,37 @@ START_TEST(nonsense_is_not_heeded)
 }
 END_TEST
 
+/* Both are one end of a pipe, whose other end tells when they are closed. */
+START_TEST(a_descriptor_too_many_is_closed)
+{
+    struct sr_guard_message message = {.version = SR_GUARD_VERSION, .op = SR_GUARD_FORGET, .id = 1};
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(2 * sizeof(int))];
+    } control = {0};
+    struct iovec part = {&message, SR_GUARD_HEAD};
+    struct msghdr packet = {.msg_iov = &part,
+                            .msg_iovlen = 1,
+                            .msg_control = &control,
+                            .msg_controllen = sizeof control};
+    int guard, ends[2], fd = start_bare(&guard);
+    struct pollfd closed;
+
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    control.header = (struct cmsghdr){CMSG_LEN(2 * sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+    memcpy(CMSG_DATA(&control.header), (int[]){ends[1], ends[1]}, 2 * sizeof(int));
+    ck_assert_int_eq(sendmsg(fd, &packet, MSG_NOSIGNAL), SR_GUARD_HEAD);
+    close(ends[1]);
+    closed = (struct pollfd){.fd = ends[0]};
+    ck_assert_int_eq(poll(&closed, 1, HARNESS_PATIENCE_MS), 1);
+    ck_assert(!has_ended(guard, 0));
+    close(fd);
+    ck_assert(has_ended(guard, HARNESS_PATIENCE_MS));
+    close(ends[0]);
+    close(guard);
+}
+END_TEST
+
 /* Then the library is of another version: it is told at the next message that there is no guard. */
 START_TEST(another_version_ends_it)
 {
@@ -465,6 +496,7 @@ int main(void)
     tcase_add_test(tcase, it_is_small);
     tcase_add_test(tcase, by_hand_it_does_nothing);
     tcase_add_test(tcase, nonsense_is_not_heeded);
+    tcase_add_test(tcase, a_descriptor_too_many_is_closed);
     tcase_add_test(tcase, another_version_ends_it);
     tcase_add_test(tcase, a_program_that_cannot_be_run_is_told);
     tcase = harness_tcase_unchecked(suite, "left");
