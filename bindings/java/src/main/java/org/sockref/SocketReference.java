@@ -12,8 +12,9 @@ import java.util.concurrent.Executor;
  * and in other processes, and the close of the last reference removes its file before it returns.
  *
  * <p>Close it, best by try-with-resources. A reference that was dropped without is released when the collector finds
- * it, and so is one whose {@link #serve} goes on: keep a reference as long as its service is wanted. An open reference does
- * not keep the process alive; what is held at its orderly end is released then.
+ * it, and so is one whose {@link #serve} goes on: keep a reference as long as its service is wanted. One that its own
+ * handlers refer to is not found. An open reference does not keep the process alive; what is held at its orderly end is
+ * released then.
  *
  * <p>Every method may be called on any thread, also while another one closes the same reference: it answers, or says
  * that it is closed. A path is given as text (in UTF-8, whatever the locale), as a {@link Path} of the default file
