@@ -57,6 +57,10 @@ final class ConnectOperation {
 
     /** The outcome, waited for: an interrupt ends it. */
     static SockrefChannel await(PathBytes name, ConnectOptions options) throws IOException {
+        if (EventLoop.isCurrent()) {
+            throw SockrefException.of(SockrefException.EBUSY, PathBytes.text(name.bytes()),
+                    "not inside a handler: what it would wait for comes on this thread; use connectAsync");
+        }
         if (Thread.currentThread().isInterrupted()) {
             throw new ClosedByInterruptException(); // also where it would succeed before anybody has to wait
         }

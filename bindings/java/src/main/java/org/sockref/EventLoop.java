@@ -54,6 +54,11 @@ final class EventLoop implements Runnable {
         return current;
     }
 
+    /** Whether this is the thread of the one that there is; none is started. */
+    static synchronized boolean isCurrent() {
+        return current != null && current.isCurrentThread();
+    }
+
     private static synchronized void forget(EventLoop loop) {
         if (current == loop) {
             current = null;

@@ -85,7 +85,7 @@ public final class SockrefChannel extends AbstractInterruptibleChannel
      * @throws java.net.ConnectException if nobody listens there
      * @throws java.net.NoRouteToHostException if there is no way to the host
      * @throws java.net.UnknownHostException if there is no such host
-     * @throws SockrefException ENOENT if there is no such path; ESOCKREF_PATH, EACCES, ...
+     * @throws SockrefException ENOENT if there is no such path; ESOCKREF_BUSY inside a handler; ESOCKREF_PATH, EACCES, ...
      * @throws IOException as above
      */
     public static SockrefChannel connect(String name) throws IOException {

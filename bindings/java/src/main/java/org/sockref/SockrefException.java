@@ -12,6 +12,7 @@ public final class SockrefException extends IOException {
     static final int ENOTFOUND = -20005;
     static final int ECLOSED = -20007;
     static final int ESHUTDOWN = -20009;
+    static final int EBUSY = -20012;
 
     private static final long serialVersionUID = 1L;
 

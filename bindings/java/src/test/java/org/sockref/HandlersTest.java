@@ -435,6 +435,7 @@ class HandlersTest extends Scene {
             public void onConnection(Connection peer) throws Exception {
                 codes.add(refused("ESOCKREF_BUSY", () -> Sockref.drain(Duration.ZERO)).code());
                 codes.add(refused("ESOCKREF_BUSY", () -> Sockref.shutdown(Duration.ZERO)).code());
+                codes.add(refused("ESOCKREF_BUSY", () -> SockrefChannel.connect(path("s").toString())).code());
                 SocketReference.listen(path("t")).close();
                 SocketReference.startListener(path("u")).thenAccept(SocketReference::close);
                 served.get().close();
@@ -444,7 +445,7 @@ class HandlersTest extends Scene {
         served.get().serve(recorder);
         dial(path("s")).close();
         recorder.expect("closed", "close false", "stop");
-        assertEquals(2, codes.size());
+        assertEquals(3, codes.size());
         Sockref.drain(LONG);
         await("all are gone", () -> !exists(path("s")) && !exists(path("t")) && !exists(path("u")));
     }
