@@ -3,6 +3,7 @@
 // The private native module: found, checked, and told how errors are made.
 
 const path = require('node:path');
+const { startupSnapshot } = require('node:v8');
 const { fromStatus } = require('./errors.js');
 
 const file = path.join(__dirname, '..', 'build', 'Release', 'sockref_low.node');
@@ -51,6 +52,9 @@ function check(info) {
 
 function load() {
   let low;
+  if (startupSnapshot?.isBuildingSnapshot()) { // which would end in a fatal error that says nothing of why
+    throw loadError('sockref: no addon can be in a startup snapshot; require sockref when the program runs');
+  }
   try {
     low = require(file);
   } catch (error) {

@@ -4,6 +4,7 @@
 
 const { assert, root, inside, scenario, exchange, run, until, within } = require('./harness.js');
 const { once } = require('node:events');
+const fs = require('node:fs');
 const path = require('node:path');
 const vm = require('node:vm');
 
@@ -126,4 +127,17 @@ scenario('other runtimes are not asked for libuv, of which they have little but 
       assert.equal(out, `${expected}\n`, `${runtime} ${driver}`);
     }
   }
+});
+
+scenario('a startup snapshot is refused in words', async ({ file }) => {
+  const entry = file('entry.js');
+  fs.writeFileSync(entry, `const { createRequire } = require('node:module');
+    try {
+      createRequire(${JSON.stringify(root + path.sep)})('./lib/index.js');
+    } catch ({ code, message }) {
+      console.log(code, message);
+    }`);
+  const { code, out, err } = await run(['--snapshot-blob', file('blob'), '--build-snapshot', entry]);
+  assert.equal(code, 0, err);
+  assert.match(out, /^ERR_SOCKREF_LIBRARY sockref: no addon can be in a startup snapshot/);
 });
