@@ -16,7 +16,6 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
-import java.time.Instant;
 
 /**
  * What the jar carries, copied to a private directory below java.io.tmpdir.
@@ -29,9 +28,9 @@ final class NativeCopies {
     private static final String PREFIX = "sockref-java-";
     /**
      * POSIX locks do not tell this VM's own: another class loader of it may have a directory too. A process before may
-     * have had the same number, as the first one of a container always has.
+     * have had the same number, as the first one of a container always has; it had not the same start.
      */
-    private static final String OWN = own(ProcessHandle.current());
+    private static final String OWN = own();
     private static final String LOCK = "lock";
     /** The program that the library starts, from beside itself. */
     private static final String GUARD = "sockref-guard";
@@ -44,9 +43,15 @@ final class NativeCopies {
         this.lock = lock;
     }
 
-    private static String own(ProcessHandle self) {
-        long start = self.info().startInstant().map(Instant::toEpochMilli).orElse(0L);
-        return PREFIX + self.pid() + "-" + start + "-";
+    private static String own() {
+        String start;
+        try {
+            String told = Files.readString(Path.of("/proc/self/stat"), StandardCharsets.ISO_8859_1);
+            start = told.substring(told.lastIndexOf(')')).split(" ")[20];
+        } catch (IOException | RuntimeException untold) {
+            start = "0";
+        }
+        return PREFIX + ProcessHandle.current().pid() + "-" + start + "-";
     }
 
     /** Make a new, empty directory, and remove those of dead VMs. */
