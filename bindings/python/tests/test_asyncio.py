@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
@@ -124,20 +125,23 @@ def test_no_memory_for_a_connection(path: Path) -> None:
             reference.serve(Silent())
             dispatch = _loops.of_asyncio(host).dispatch
             dispatch()
-            for number in range(8):
+            for number in range(32):
                 with dial(path) as client:
                     client.setblocking(False)
-                    memory.set_nomemory(number, number + 1)
                     try:
+                        memory.set_nomemory(number, number + 1)
                         dispatch()
                         dispatch()
+                    except MemoryError:
+                        pass  # of what traces this test
                     finally:
                         memory.remove_mem_hooks()
-                    if told:
-                        assert told.pop() is MemoryError
-                        assert await host.sock_recv(client, 1) == b""
+                    dispatch()
+                    with contextlib.suppress(BlockingIOError):
+                        assert (client.recv(1), told) == (b"", [MemoryError])
                         return
-        assert not "told of it"
+                    told.clear()
+        assert not "ended one"
 
     run(main())
 
