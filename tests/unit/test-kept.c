@@ -30,7 +30,6 @@ static void join(void)
 
 static void setup_owned(void)
 {
-    faults_install();
     setup();
     memset(&record, 0, sizeof record);
     harness_assert_ok(sockref_registry_new(NULL, &elsewhere));
@@ -40,8 +39,14 @@ static void setup_owned(void)
 static void setup_joined(void)
 {
     setup_owned();
-    faults_clear();
     join();
+}
+
+/* Before there is a thread that makes calls. */
+static void setup_failing(void)
+{
+    faults_install();
+    setup_owned();
 }
 
 static void teardown_joined(void)
@@ -50,12 +55,6 @@ static void teardown_joined(void)
     sockref_release(owner);
     sockref_registry_free(elsewhere);
     teardown();
-}
-
-static void teardown_owned(void)
-{
-    teardown_joined();
-    faults_clear();
 }
 
 static void let_owner_go(void)
@@ -298,7 +297,7 @@ int main(void)
         tcase_add_test(tcase, the_loop_of_a_parent_is_refused);
     suite_add_tcase(suite, tcase);
     tcase = tcase_create("failures");
-    tcase_add_checked_fixture(tcase, setup_owned, teardown_owned);
+    tcase_add_checked_fixture(tcase, setup_failing, teardown_joined);
     tcase_add_test(tcase, without_memory_or_threads_nobody_joins);
     suite_add_tcase(suite, tcase);
     tcase = tcase_create("on_stop");

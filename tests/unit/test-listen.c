@@ -520,6 +520,7 @@ START_TEST(a_registration_without_memory_leaves_descriptor_and_file)
     sockref *ref = NULL;
     int fd, failures = 0;
 
+    faults_install(); /* before there is a thread that makes calls */
     if (name[0] == '@')
         path = harness_text("@sockref-listen-%ld", (long)getpid());
     fd = harness_bind(path);
@@ -528,10 +529,9 @@ START_TEST(a_registration_without_memory_leaves_descriptor_and_file)
     for (;; failures++) {
         int status;
 
-        faults_install();
         faults_arm(FAULTS_ALLOCATIONS, (uint64_t)failures + 1, ENOMEM);
         status = sockref_registry_register_new(own, path, fd, &ref);
-        faults_clear();
+        faults_disarm();
         if (status == 0)
             break;
         ck_assert_int_eq(status, -ENOMEM);
